@@ -1,0 +1,162 @@
+/**
+ * Every bound of the program, by name. A value that comes from outside (a file, a network, an
+ * operator) is compared with one of these before memory or time is spent on it.
+ */
+export const limits = {
+  /** Characters of a node's, a cluster's or a controller's name. */
+  nameChars: 63,
+  /** Characters of a version. */
+  versionChars: 64,
+  /** Characters of an operator's reason. */
+  reasonChars: 1_000,
+  /** Nodes in one cluster. */
+  nodes: 5_000,
+  /** Labels on one node. */
+  labels: 32,
+  /** Bytes of one value in etcd (contract, section 4). */
+  etcdValueBytes: 64 * 1024,
+  /** Operations in one etcd transaction (etcd refuses 129). */
+  etcdTransactionOperations: 128,
+  /** Milliseconds for one unary call to etcd. */
+  etcdCallMs: 2_000,
+  /** Terms kept in the lineage key. */
+  lineageTerms: 64,
+  /** Finished rollouts that are kept. */
+  rolloutsKept: 50,
+  /** Unconsumed intents in etcd; one more is refused. */
+  intents: 256,
+  /** Outcomes of intents kept for their callers. */
+  intentOutcomes: 128,
+  /** Bytes of one gRPC message, either way. */
+  grpcMessageBytes: 4 * 1024 * 1024,
+  /** Milliseconds for a unary gRPC call between our own programs. */
+  grpcCallMs: 5_000,
+  /** Milliseconds that a caller waits until its wish is in force. */
+  intentWaitMs: 20_000,
+  /** Streams that one controller replica serves to watchers. */
+  watchers: 1_000,
+  /** Events waiting in the engine's queue. */
+  engineQueue: 10_000,
+  /** Bytes of a configuration file. */
+  configBytes: 1024 * 1024,
+  /** Bytes of a release manifest. */
+  manifestBytes: 8 * 1024 * 1024,
+  /** Bytes of a repository's index. */
+  repositoryIndexBytes: 8 * 1024 * 1024,
+  /** Files and folders in one release. */
+  releaseEntries: 100_000,
+  /** Bytes of one file in a release. */
+  releaseFileBytes: 4 * 1024 * 1024 * 1024,
+  /** Bytes of a whole release, unpacked. */
+  releaseBytes: 16 * 1024 * 1024 * 1024,
+  /** Unpacked bytes for each byte of the archive. */
+  releaseRatio: 200,
+  /** Characters of a path in a release. */
+  releasePathChars: 1_024,
+  /** Migrations in one release. */
+  migrations: 1_000,
+  /** Words of one command (argv). */
+  argvWords: 64,
+  /** Tries of a download. */
+  downloadTries: 3,
+  /** Bytes of one journal record. */
+  journalRecordBytes: 64 * 1024,
+  /** Finished jobs that a node's journal keeps. */
+  journalJobsKept: 64,
+  /** Times that one step is begun again after the agent was restarted. */
+  journalRedo: 1,
+  /** Bytes of a hook's or a migration's output that are kept. */
+  hookOutputBytes: 16 * 1024,
+  /** Bytes of a probe's answer that are read. */
+  probeAnswerBytes: 256 * 1024,
+  /** Bytes of a backup's manifest. */
+  backupManifestBytes: 64 * 1024 * 1024,
+  /** Levels of nesting in a configuration file. */
+  configDepth: 16,
+  /** Problems of a configuration that are listed; the rest is counted. */
+  configProblems: 50,
+  /** Controllers that a client or an agent may name. */
+  controllers: 16,
+  /** Endpoints of etcd that a controller may name. */
+  etcdEndpoints: 16,
+  /** Probes of one service. */
+  probes: 16,
+  /** Variables in the environment of a service, from the configuration. */
+  environmentVariables: 256,
+  /** Paths in one node's backup. */
+  backupPaths: 64,
+  /** Bytes of a certificate file or of a key file. */
+  certificateFileBytes: 256 * 1024,
+  /** Host names and addresses in one certificate. */
+  certificateHosts: 32,
+  /** Days that a certificate of a program or a person may be valid. */
+  certificateDays: 90,
+  /** Years that the cluster's certificate authority is valid. */
+  authorityYears: 10,
+  /** Milliseconds for the connection that explains why TLS failed. */
+  tlsExplainMs: 5_000,
+  /** Streams at a time on one gRPC connection. */
+  grpcStreamsPerConnection: 1_000,
+  /** Entries (files, folders, links) in one backup. */
+  backupEntries: 1_000_000,
+  /** Bytes of a backup key file. */
+  backupKeyBytes: 16 * 1024,
+  /** Bytes of a service's output file; a longer one is set aside at the next start. */
+  serviceLogBytes: 10 * 1024 * 1024,
+  /** Bytes of the record of a running service. */
+  serviceRecordBytes: 64 * 1024,
+  /** Milliseconds between the polite signal and SIGKILL for a hook or a migration that must end. */
+  commandKillGraceMs: 2_000,
+  /** Milliseconds for plexictl to connect to one controller before it tries the next. */
+  controllerConnectMs: 5_000,
+  /** Milliseconds that a follower of a rollout goes on trying while no controller answers. */
+  followLostMs: 60_000,
+  /** The longest pause, in milliseconds, between two tries to follow again. */
+  followPauseMaxMs: 2_000,
+  /** Rollouts that one answer of the history may hold. */
+  historyRollouts: 1_000,
+  /** Characters of one word of a command, or of one variable's value. */
+  argvChars: 4_096,
+  /** Milliseconds that a migration or a release's test may ask for. */
+  commandTimeoutMs: 24 * 60 * 60 * 1000,
+  /** Platforms of one release. */
+  releaseArtifacts: 32,
+  /** Tests in one release. */
+  releaseTests: 100,
+  /** Unpacked bytes that no ratio is asked of; below it nothing can fill a disk. */
+  releaseRatioSlackBytes: 1024 * 1024,
+  /** Bytes of an extended header in an archive; it holds one path. */
+  archiveHeaderBytes: 8 * 1024,
+  /** Bytes of the mark of a complete release. */
+  completeMarkBytes: 4 * 1024,
+  /** Versions in one release repository. */
+  repositoryVersions: 10_000,
+  /** Milliseconds for the index or a manifest of a repository to arrive. */
+  repositoryCallMs: 30_000,
+  /** Milliseconds without a byte after which a download counts as broken. */
+  downloadIdleMs: 30_000,
+  /** Milliseconds before a broken download goes on; doubled with each try, and jittered. */
+  downloadRetryMs: 250,
+  /** Redirects that one request to a repository may follow. */
+  downloadRedirects: 5,
+  /** Milliseconds for one call of git. */
+  gitCallMs: 60_000,
+  /** Bytes of git's answer that are read. */
+  gitAnswerBytes: 16 * 1024 * 1024,
+  /** Controllers that an agent asks in one round of registration before it waits. */
+  registerTries: 8,
+  /** Differences between a folder and its manifest that are listed. */
+  treeDifferences: 100,
+  /** Milliseconds that `plexictl dev` gives a process to end before SIGKILL, and after it. */
+  devStopMs: 10_000,
+  /** Milliseconds until a dev cluster must be ready. */
+  devReadyMs: 120_000,
+  /** Milliseconds that services get to come back when a dev cluster is started again. */
+  devServiceMs: 20_000,
+  /** Nodes in a dev cluster: each is two processes on this one machine. */
+  devNodes: 50,
+  /** Controllers in a dev cluster. */
+  devControllers: 7,
+  /** The longest wait, in milliseconds, between two tries of a download. */
+  downloadRetryMaxMs: 10_000,
+} as const;

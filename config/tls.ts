@@ -1,0 +1,85 @@
+/**
+ * Mutual TLS for every gRPC connection of ours (design.md, decision 16). Invariant: a client talks
+ * only to a server whose certificate is of the trusted authority and stands for the expected cluster
+ * and role, whatever address it was reached under; a server talks only to a client with a certificate
+ * of that authority (what it may do is for config/authorization.ts).
+ */
+import { type ChannelCredentials, type ChannelOptions, credentials, ServerCredentials } from '@grpc/grpc-js';
+import { type ExpectedIdentity, identityOfAltNames, identityProblem, serverName } from './identity.js';
+import { limits } from './limits.js';
+import { readTlsFiles, type TlsFiles } from './tls-files.js';
+
+export {
+  type ExpectedIdentity,
+  type Identity,
+  identityOfPeer,
+  identityUri,
+  parseIdentityUri,
+  type Role,
+  serverName,
+} from './identity.js';
+export { explainTlsFailure } from './tls-failure.js';
+export { readOwnIdentity, readTlsFiles, type TlsFiles } from './tls-files.js';
+
+/**
+ * What a gRPC server shows and demands: its certificate, and one of the same authority from each
+ * client. TLS 1.3, or 1.2 with a peer that has no more. Errors: CONFIG_INVALID for bad files.
+ */
+export function grpcServerCredentials(files: TlsFiles): ServerCredentials {
+  const { material } = readTlsFiles(files);
+  return ServerCredentials.createSsl(
+    material.ca,
+    [{ private_key: material.key, cert_chain: material.cert }],
+    true,
+  );
+}
+
+/** Bounds of a gRPC server of ours: message size, streams, and a ping for clients that went away. */
+export function grpcServerOptions(): ChannelOptions {
+  return {
+    'grpc.max_receive_message_length': limits.grpcMessageBytes,
+    'grpc.max_send_message_length': limits.grpcMessageBytes,
+    'grpc.max_concurrent_streams': limits.grpcStreamsPerConnection,
+    'grpc.keepalive_time_ms': 10_000,
+    'grpc.keepalive_timeout_ms': 5_000,
+  };
+}
+
+/**
+ * What a client needs for a channel to a server with the expected identity. The name that TLS asks
+ * for is made of the identity, so a target may be an address.
+ * Errors: CONFIG_INVALID for bad files.
+ */
+export function grpcChannel(
+  files: TlsFiles,
+  expected: ExpectedIdentity,
+): { credentials: ChannelCredentials; options: ChannelOptions } {
+  const { material } = readTlsFiles(files);
+  return {
+    credentials: credentials.createSsl(material.ca, material.key, material.cert, {
+      checkServerIdentity: (_host, certificate) => {
+        const problem = identityProblem(identityOfAltNames(certificate.subjectaltname), expected);
+        return problem === undefined ? undefined : new Error(problem);
+      },
+    }),
+    options: channelOptions(expected),
+  };
+}
+
+function channelOptions(expected: ExpectedIdentity): ChannelOptions {
+  return {
+    'grpc.ssl_target_name_override': serverName({ ...expected, name: expected.name ?? 'any' }),
+    'grpc.max_receive_message_length': limits.grpcMessageBytes,
+    'grpc.max_send_message_length': limits.grpcMessageBytes,
+    'grpc.keepalive_time_ms': 10_000,
+    'grpc.keepalive_timeout_ms': 5_000,
+    'grpc.keepalive_permit_without_calls': 1,
+    'grpc.initial_reconnect_backoff_ms': 200,
+    'grpc.max_reconnect_backoff_ms': 5_000,
+    // A command is never sent twice behind our back (protocol.md, rule 7).
+    'grpc.enable_retries': 0,
+    // A proxy in the environment is for the web, not for the inside of a cluster.
+    'grpc.enable_http_proxy': 0,
+    'grpc.use_local_subchannel_pool': 1,
+  };
+}

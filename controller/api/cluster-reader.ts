@@ -1,0 +1,109 @@
+/**
+ * What replicas answer from: etcd itself for a question, the mirror for a watch. No leader is needed
+ * to look (design, section 2).
+ */
+import type { Etcd3 } from 'etcd3';
+import { PlexiError } from '../../config/errors.js';
+import { ClusterStatus } from '../../gen/plexi/v1/rollouts.js';
+import { type EtcdEntry, readKey, readPrefix } from '../leadership/etcd.js';
+import type { Rollout } from '../rollout/rollout.js';
+import { readSlot } from '../state/codec.js';
+import type { ClusterKeys } from '../state/keys.js';
+import type { Mirror } from '../state/mirror.js';
+import { readNodes, type StoredNode } from '../state/node-store.js';
+import { activeRecord, decode } from '../state/records.js';
+import { loadRollout } from '../state/world-store.js';
+import { leaderDocument, rolloutDocument } from './documents.js';
+
+export class ClusterReader {
+  constructor(
+    private readonly client: Etcd3,
+    private readonly keys: ClusterKeys,
+    private readonly mirror: Mirror,
+  ) {}
+
+  /** The entries that a plan is made from. */
+  async planEntries(): Promise<EtcdEntry[]> {
+    const { keys } = this;
+    const reads = await Promise.all(
+      [keys.nodes, keys.slots, keys.leader].map((prefix) => readPrefix(this.client, prefix)),
+    );
+    return reads.flatMap((read) => read.entries);
+  }
+
+  async nodes(): Promise<{ nodes: StoredNode[]; heldSlots: Set<string> }> {
+    const entries = await this.planEntries();
+    const held = entries
+      .filter((entry) => entry.key.startsWith(this.keys.slots))
+      .map((entry) => readSlot(entry.key, entry.value).node);
+    return {
+      nodes: readNodes(this.keys, entries).filter((node) => !node.spec.removed),
+      heldSlots: new Set(held),
+    };
+  }
+
+  /** Leader and rollout: the named one, else the active one, else the last. @throws PlexiError NOT_FOUND */
+  async status(id: string): Promise<ClusterStatus> {
+    const leader = leaderDocument(this.keys, (await readKey(this.client, this.keys.leader)).entry);
+    const wanted = id === '' ? await this.activeOrLast() : id;
+    const rollout = wanted === undefined ? undefined : await this.rollout(wanted);
+    if (id !== '' && rollout === undefined)
+      throw new PlexiError('NOT_FOUND', `there is no rollout ${id}; plexictl history lists them`);
+    return ClusterStatus.fromPartial({
+      ...(leader && { leader }),
+      ...(rollout && { rollout: rolloutDocument(rollout) }),
+    });
+  }
+
+  /** The same from the mirror, at once. Undefined when the rollout is not there (yet). */
+  statusNow(id: string): ClusterStatus {
+    const leader = leaderDocument(this.keys, this.mirror.get(this.keys.leader));
+    const rollout = loadRollout(this.keys, id, this.mirror.under(this.keys.rollout(id)));
+    return ClusterStatus.fromPartial({
+      ...(leader && { leader }),
+      ...(rollout && { rollout: rolloutDocument(rollout) }),
+    });
+  }
+
+  async rollout(id: string): Promise<Rollout | undefined> {
+    return loadRollout(this.keys, id, (await readPrefix(this.client, this.keys.rollout(id))).entries);
+  }
+
+  /** The id of the active rollout. @throws PlexiError NO_ROLLOUT_ACTIVE */
+  async activeId(): Promise<string> {
+    const { entry } = await readKey(this.client, this.keys.active);
+    if (entry === undefined)
+      throw new PlexiError(
+        'NO_ROLLOUT_ACTIVE',
+        'no rollout is active; start one with plexictl rollout --to VERSION',
+      );
+    return decode(activeRecord, entry.key, entry.value).rollout;
+  }
+
+  async activeOrLast(): Promise<string | undefined> {
+    const { entry } = await readKey(this.client, this.keys.active);
+    return entry === undefined
+      ? (await this.history())[0]?.id
+      : decode(activeRecord, entry.key, entry.value).rollout;
+  }
+
+  /** All rollouts, newest first by the revision at which they were put in force, not by the clock in the id. */
+  async history(): Promise<Rollout[]> {
+    const { entries } = await readPrefix(this.client, this.keys.rollouts);
+    const states = entries.filter((entry) =>
+      /^[^/]+\/state$/.test(entry.key.slice(this.keys.rollouts.length)),
+    );
+    states.sort((a, b) => (a.createRevision > b.createRevision ? -1 : 1));
+    return states.flatMap((entry) => {
+      const id = entry.key.slice(this.keys.rollouts.length, -'/state'.length);
+      const prefix = this.keys.rollout(id);
+      return (
+        loadRollout(
+          this.keys,
+          id,
+          entries.filter((candidate) => candidate.key.startsWith(prefix)),
+        ) ?? []
+      );
+    });
+  }
+}

@@ -1,0 +1,117 @@
+/** What is stored, as the documents that clients get. Pure. */
+import { Node } from '../../gen/plexi/v1/nodes.js';
+import {
+  Leader,
+  Plan,
+  Rollout as RolloutDocument,
+  RolloutNode as RolloutNodeDocument,
+} from '../../gen/plexi/v1/rollouts.js';
+import type { EtcdEntry } from '../leadership/etcd.js';
+import type { PlannedRollout } from '../rollout/plan.js';
+import { openCommand, type Rollout, type RolloutNode, upgradingPhases } from '../rollout/rollout.js';
+import { countPhases } from '../state/codec.js';
+import type { ClusterKeys } from '../state/keys.js';
+import type { StoredNode } from '../state/node-store.js';
+import { decode, leaderRecord } from '../state/records.js';
+
+/** The leader; undefined when there is none. */
+export function leaderDocument(keys: ClusterKeys, entry: EtcdEntry | undefined): Leader | undefined {
+  if (entry === undefined) return undefined;
+  const { id, address, epoch } = decode(leaderRecord, keys.leader, entry.value);
+  return Leader.fromPartial({ id, address, epoch: BigInt(epoch), term: entry.createRevision });
+}
+
+/** @param withNodes false for lists, which would grow with nodes times rollouts */
+export function rolloutDocument(rollout: Rollout, withNodes = true): RolloutDocument {
+  const { header } = rollout.plan;
+  return RolloutDocument.fromPartial({
+    id: rollout.id,
+    from: header.from,
+    to: header.to,
+    phase: rollout.phase,
+    reason: rollout.reason,
+    startedAt: new Date(rollout.startedAtMs),
+    ...(rollout.finishedAtMs !== null && { finishedAt: new Date(rollout.finishedAtMs) }),
+    startedBy: rollout.startedBy,
+    planDigest: rollout.plan.digest,
+    counts: countPhases(rollout),
+    nodes: withNodes
+      ? rollout.plan.parts.flatMap((part) => nodeDocument(rollout.nodes.get(part.node), part.from.version))
+      : [],
+    maxConcurrent: header.policy.maxConcurrent,
+    estimateMs: BigInt(header.estimateMs),
+    exitCode: rollout.exitCode ?? 0,
+  });
+}
+
+function nodeDocument(node: RolloutNode | undefined, from: string): RolloutNodeDocument[] {
+  if (node === undefined) return [];
+  const command = openCommand(node.state);
+  return [
+    RolloutNodeDocument.fromPartial({
+      id: node.id,
+      phase: node.state.phase,
+      step: command?.kind ?? '',
+      attempt: command?.attempt ?? 0,
+      version: node.release.version,
+      ...(node.error !== null && { error: node.error }),
+      unknown: node.unknownSinceMs !== null,
+      waitingOn: node.waitingOn.map(({ reason, sinceMs, unblock }) => ({
+        reason,
+        since: new Date(sinceMs),
+        unblock,
+      })),
+      since: new Date(node.sinceMs),
+      ...(node.outSinceMs !== null && { outSince: new Date(node.outSinceMs) }),
+      ...(node.backAtMs !== null && { backAt: new Date(node.backAtMs) }),
+      from,
+    }),
+  ];
+}
+
+export function planDocument(planned: PlannedRollout, cluster: string, requireConfirmation: boolean): Plan {
+  const { plan, warnings, problems } = planned;
+  const { header } = plan;
+  return Plan.fromPartial({
+    from: header.from,
+    to: header.to,
+    digest: plan.digest,
+    nodes: plan.parts.map((part) => ({
+      id: part.node,
+      from: part.from.version,
+      to: part.to.version,
+      strategy: part.strategy,
+      wave: part.wave,
+      orderReason: part.orderReason,
+      migrations: part.migrations.map((migration) => migration.id),
+      estimateMs: BigInt(part.estimateMs),
+    })),
+    maxConcurrent: header.policy.maxConcurrent,
+    warnings: [...warnings],
+    problems: [...problems],
+    pointOfNoReturn: header.pointOfNoReturn,
+    steps: [...upgradingPhases, 'soaking'],
+    estimateMs: BigInt(header.estimateMs),
+    requireConfirmation,
+    cluster,
+  });
+}
+
+/** @param heldSlots nodes that hold a slot */
+export function nodeListDocument({ id, spec, status }: StoredNode, heldSlots: ReadonlySet<string>): Node {
+  const unknown = status?.unknown ?? true;
+  return Node.fromPartial({
+    id,
+    version: status?.version ?? '',
+    digest: status?.digest ?? '',
+    phase: status?.phase ?? 'idle',
+    health: unknown ? 'unknown' : (status?.health ?? 'unknown'),
+    unknown,
+    inService:
+      !unknown && !heldSlots.has(id) && !(status?.inMaintenance ?? false) && status?.health === 'healthy',
+    address: spec.address,
+    labels: spec.labels,
+    ...(status !== undefined && { since: new Date(status.since) }),
+    agentVersion: status?.agentVersion ?? '',
+  });
+}

@@ -1,0 +1,155 @@
+/**
+ * NodesService. Replicas write only `spec`; what a node is like, the leader alone says (protocol,
+ * rule 25). Every write compares what it read, so two replicas cannot undo each other.
+ */
+import type { UntypedServiceImplementation } from '@grpc/grpc-js';
+import type { Etcd3 } from 'etcd3';
+import { PlexiError } from '../../config/errors.js';
+import { limits } from '../../config/limits.js';
+import { isName, splitHostPort } from '../../config/schema/fields.js';
+import {
+  AddResponse,
+  NodesServiceListResponse,
+  type NodesServiceServer,
+  type RegisterRequest,
+  RegisterResponse,
+  RemoveResponse,
+  SetMaintenanceResponse,
+} from '../../gen/plexi/v1/nodes.js';
+import { readKey, transact } from '../leadership/etcd.js';
+import type { ClusterKeys } from '../state/keys.js';
+import { decode, encode, type NodeSpec, nodeSpecRecord } from '../state/records.js';
+import type { ClusterReader } from './cluster-reader.js';
+import { nodeListDocument } from './documents.js';
+import { caller, unary } from './rollouts-service.js';
+import type { WishWriter } from './wish-writer.js';
+
+export interface NodesServiceParts {
+  readonly client: Etcd3;
+  readonly keys: ClusterKeys;
+  readonly reader: ClusterReader;
+  readonly wishes: WishWriter;
+  readonly wall: () => Date;
+}
+
+/** Tries of a compared write, when others write the same key. */
+const writesMax = 10;
+
+export function nodesService(parts: NodesServiceParts): NodesServiceServer & UntypedServiceImplementation {
+  const { reader, wishes } = parts;
+  return {
+    list: unary(async () => {
+      const { nodes, heldSlots } = await reader.nodes();
+      return NodesServiceListResponse.fromPartial({
+        nodes: nodes.map((node) => nodeListDocument(node, heldSlots)),
+      });
+    }),
+    register: unary(async (call) => {
+      const { nodeId } = call.request;
+      if (caller(call) !== nodeId)
+        throw new PlexiError(
+          'FORBIDDEN',
+          `the certificate names ${caller(call)}, so it cannot register ${nodeId}`,
+        );
+      checkNode(nodeId, call.request.address);
+      return RegisterResponse.fromPartial({
+        result: await changeSpec(parts, nodeId, (before) => registered(call.request, before)),
+      });
+    }),
+    add: unary(async ({ request }) => {
+      checkNode(request.nodeId, request.address);
+      if (Object.keys(request.labels).length > limits.labels)
+        throw new PlexiError('LIMIT_EXCEEDED', `a node has at most ${limits.labels} labels`);
+      await changeSpec(parts, request.nodeId, (before) => added(request, before));
+      return AddResponse.fromPartial({});
+    }),
+    remove: unary(async (call) => {
+      const { nodeId, reason } = call.request;
+      await wishes.wish(
+        { kind: 'remove', by: caller(call), at: parts.wall().toISOString(), node: nodeId, reason },
+        undefined,
+      );
+      return RemoveResponse.fromPartial({});
+    }),
+    setMaintenance: unary(async (call) => {
+      const { nodeId, on, reason } = call.request;
+      await wishes.wish(
+        { kind: 'maintenance', by: caller(call), at: parts.wall().toISOString(), node: nodeId, on, reason },
+        undefined,
+      );
+      return SetMaintenanceResponse.fromPartial({});
+    }),
+  };
+}
+
+function checkNode(id: string, address: string): void {
+  if (!isName(id))
+    throw new PlexiError(
+      'USAGE',
+      `${JSON.stringify(id)} is no name for a node; use small letters, digits and dashes, at most ${limits.nameChars}`,
+    );
+  if (address !== '' && splitHostPort(address) === undefined)
+    throw new PlexiError('USAGE', `${JSON.stringify(address)} is no HOST:PORT`);
+}
+
+/** An agent's word about itself: its address. A second installation under one name is refused. */
+export function registered(request: RegisterRequest, before: NodeSpec | undefined): NodeSpec {
+  const { nodeId, address, installId, counter } = request;
+  if (before === undefined) {
+    return { address, labels: {}, fingerprint: '', installId, counter: String(counter), removed: false };
+  }
+  if (before.removed)
+    throw new PlexiError(
+      'NODE_REMOVED',
+      `${nodeId} was removed from the cluster; let it back with plexictl node add ${nodeId}`,
+    );
+  if (before.installId !== '' && before.installId !== installId) {
+    throw new PlexiError(
+      'NODE_EXISTS',
+      `another installation is registered as ${nodeId}; give this one a name of its own, or run plexictl node remove ${nodeId} and node add ${nodeId}`,
+    );
+  }
+  if (before.installId === installId && before.address === address) return before;
+  return BigInt(before.counter) >= counter
+    ? before
+    : { ...before, address, installId, counter: String(counter) };
+}
+
+function added(
+  request: { address: string; labels: Record<string, string> },
+  before: NodeSpec | undefined,
+): NodeSpec {
+  const { address, labels } = request;
+  if (before === undefined || before.removed) {
+    return {
+      address: address === '' ? (before?.address ?? '') : address,
+      labels,
+      fingerprint: '',
+      installId: '',
+      counter: '0',
+      removed: false,
+    };
+  }
+  return { ...before, labels: { ...before.labels, ...labels }, ...(address !== '' && { address }) };
+}
+
+async function changeSpec(
+  { client, keys }: NodesServiceParts,
+  node: string,
+  change: (before: NodeSpec | undefined) => NodeSpec,
+): Promise<'created' | 'updated' | 'unchanged'> {
+  const key = keys.nodeSpec(node);
+  for (let tries = 0; tries < writesMax; tries++) {
+    const { entry } = await readKey(client, key);
+    const before = entry && decode(nodeSpecRecord, key, entry.value);
+    const after = change(before);
+    if (after === before) return 'unchanged';
+    const done = await transact(
+      client,
+      [{ kind: 'modRevision', key, equals: entry?.modRevision ?? 0n }],
+      [{ kind: 'put', key, value: encode(after, entry?.value) }],
+    );
+    if (done !== undefined) return entry === undefined ? 'created' : 'updated';
+  }
+  throw new PlexiError('CONFLICT', `the record of ${node} changes all the time; try again`);
+}

@@ -1,0 +1,192 @@
+/** RolloutsService: plans and states for everybody who may look, wishes for operators. */
+import type {
+  handleUnaryCall,
+  ServerUnaryCall,
+  ServerWritableStream,
+  UntypedServiceImplementation,
+} from '@grpc/grpc-js';
+import { PlexiError } from '../../config/errors.js';
+import { toServiceError } from '../../config/grpc-status.js';
+import { limits } from '../../config/limits.js';
+import { identityOfPeer } from '../../config/tls.js';
+import {
+  AbortResponse,
+  GetResponse,
+  ListResponse,
+  PauseResponse,
+  PlanResponse,
+  ResumeResponse,
+  RollbackResponse,
+  RolloutRequest,
+  type RolloutsServiceServer,
+  StartResponse,
+  type WatchRequest,
+  WatchResponse,
+} from '../../gen/plexi/v1/rollouts.js';
+import { type PlanSources, planRollout } from '../execution/prepare.js';
+import { isFinal, type RolloutPhase, rolloutPhases } from '../rollout/rollout.js';
+import type { Mirror } from '../state/mirror.js';
+import type { Intent, RolloutWish } from '../state/records.js';
+import type { ClusterReader } from './cluster-reader.js';
+import { planDocument, rolloutDocument } from './documents.js';
+import type { WishWriter } from './wish-writer.js';
+
+export interface RolloutsServiceParts extends PlanSources {
+  readonly reader: ClusterReader;
+  readonly wishes: WishWriter;
+  readonly mirror: Mirror;
+  readonly wall: () => Date;
+}
+
+/** Milliseconds that changes are gathered for before a watcher is told. */
+const gatherMs = 20;
+
+export function rolloutsService(
+  parts: RolloutsServiceParts,
+): RolloutsServiceServer & UntypedServiceImplementation {
+  const { reader, wishes, config } = parts;
+  const forRollout = async (
+    id: string,
+    intent: DistributiveOmit<Intent, 'by' | 'at'>,
+    by: string,
+  ): Promise<string> => {
+    const rollout = id === '' ? await reader.activeId() : id;
+    await wishes.wish({ ...intent, by, at: parts.wall().toISOString() } as Intent, rollout);
+    return rollout;
+  };
+  return {
+    plan: unary(async ({ request }) => {
+      const planned = await planRollout(parts, await reader.planEntries(), wishOf(request.request));
+      return PlanResponse.fromPartial({
+        plan: planDocument(planned, config.cluster, config.update.safety.requireConfirmation),
+      });
+    }),
+    start: unary(async (call) => {
+      const { request, planDigest, requestId } = call.request;
+      const at = parts.wall().toISOString();
+      const outcome = await wishes.wish(
+        { kind: 'start', by: caller(call), at, requestId, planDigest, request: wishOf(request) },
+        undefined,
+      );
+      return StartResponse.fromPartial({ id: outcome.rollout ?? '', nothingToDo: outcome.nothingToDo });
+    }),
+    get: unary(async ({ request }) => GetResponse.fromPartial({ status: await reader.status(request.id) })),
+    list: unary(async ({ request }) => {
+      const limit = request.limit === 0 ? 20 : Math.min(request.limit, 1_000);
+      const rollouts = (await reader.history()).slice(0, limit);
+      return ListResponse.fromPartial({
+        rollouts: rollouts.map((rollout) => rolloutDocument(rollout, false)),
+      });
+    }),
+    watch: (call) => watch(call, parts),
+    pause: unary(async (call) => {
+      const reason = reasonOf(call.request.reason, 'paused by', caller(call));
+      return PauseResponse.fromPartial({
+        id: await forRollout(call.request.id, { kind: 'pause', reason }, caller(call)),
+      });
+    }),
+    resume: unary(async (call) => {
+      const reason = reasonOf(call.request.reason, 'resumed by', caller(call));
+      return ResumeResponse.fromPartial({
+        id: await forRollout(call.request.id, { kind: 'resume', reason }, caller(call)),
+      });
+    }),
+    abort: unary(async (call) => {
+      const { id, rollback } = call.request;
+      const reason = reasonOf(call.request.reason, 'aborted by', caller(call));
+      return AbortResponse.fromPartial({
+        id: await forRollout(id, { kind: 'abort', rollback, reason }, caller(call)),
+      });
+    }),
+    rollback: unary(async (call) => {
+      const rollout = call.request.id === '' ? await reader.activeOrLast() : call.request.id;
+      if (rollout === undefined) throw new PlexiError('NOT_FOUND', 'there is no rollout to take back');
+      const reason = reasonOf(call.request.reason, 'taken back by', caller(call));
+      const at = parts.wall().toISOString();
+      const outcome = await wishes.wish(
+        { kind: 'rollback', by: caller(call), at, requestId: call.request.requestId, rollout, reason },
+        undefined,
+      );
+      return RollbackResponse.fromPartial({ id: outcome.rollout ?? '' });
+    }),
+  };
+}
+
+type DistributiveOmit<T, K extends PropertyKey> = T extends unknown ? Omit<T, K> : never;
+
+/** A handler that answers with what a promise comes to, and errors as the contract has them. */
+export function unary<Request, Response>(
+  handle: (call: ServerUnaryCall<Request, Response>) => Promise<Response>,
+): handleUnaryCall<Request, Response> {
+  return (call, callback) => {
+    handle(call).then(
+      (response) => callback(null, response),
+      (thrown) => callback(toServiceError(thrown)),
+    );
+  };
+}
+
+/** The name in the caller's certificate. */
+export function caller(call: { getAuthContext(): Parameters<typeof identityOfPeer>[0] }): string {
+  return identityOfPeer(call.getAuthContext())?.name ?? 'unknown';
+}
+
+function reasonOf(given: string, what: string, by: string): string {
+  if (given.length > limits.reasonChars)
+    throw new PlexiError('LIMIT_EXCEEDED', `the reason has more than ${limits.reasonChars} characters`);
+  return given === '' ? `${what} ${by}` : `${what} ${by}: ${given}`;
+}
+
+function wishOf(request: RolloutRequest | undefined): RolloutWish {
+  const { to, maxConcurrent, canary, canarySelector, nodes, selectors, exclude, force, reason, downgrade } =
+    request ?? RolloutRequest.fromPartial({});
+  if (to === '') throw new PlexiError('USAGE', 'say which version: --to VERSION, --latest or --stable');
+  if (nodes.length + selectors.length + exclude.length > limits.nodes)
+    throw new PlexiError('LIMIT_EXCEEDED', 'too many nodes are named');
+  return { to, maxConcurrent, canary, canarySelector, nodes, selectors, exclude, force, reason, downgrade };
+}
+
+/** Sends the state at once and after every change, until the rollout is final. */
+function watch(
+  call: ServerWritableStream<WatchRequest, WatchResponse>,
+  { reader, mirror }: RolloutsServiceParts,
+): void {
+  let timer: NodeJS.Timeout | undefined;
+  let off = (): void => undefined;
+  const stop = (): void => {
+    clearTimeout(timer);
+    off();
+  };
+  call.on('cancelled', stop);
+  const begin = async (): Promise<void> => {
+    const first = await reader.status(call.request.id);
+    call.write(WatchResponse.fromPartial({ status: first }));
+    const id = first.rollout?.id;
+    if (id === undefined || isOver(first.rollout?.phase)) {
+      call.end();
+      return;
+    }
+    const send = (): void => {
+      timer = undefined;
+      const status = reader.statusNow(id);
+      if (call.cancelled || status.rollout === undefined) return;
+      call.write(WatchResponse.fromPartial({ status }));
+      if (!isOver(status.rollout.phase)) return;
+      stop();
+      call.end();
+    };
+    off = mirror.listen(() => {
+      timer ??= setTimeout(send, gatherMs);
+    });
+    timer ??= setTimeout(send, gatherMs);
+  };
+  begin().catch((thrown) => {
+    stop();
+    call.emit('error', toServiceError(thrown));
+  });
+}
+
+function isOver(phase: string | undefined): boolean {
+  const known = rolloutPhases.find((candidate): candidate is RolloutPhase => candidate === phase);
+  return known !== undefined && isFinal(known);
+}

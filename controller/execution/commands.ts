@@ -1,0 +1,117 @@
+/** The engine's commands in the words of the protocol: what stands in the plan, and nothing else. Pure. */
+import { Command } from '../../gen/plexi/v1/node_agent.js';
+import type { MigrationRef, OpenCommand, PlanPart, Rollout } from '../rollout/rollout.js';
+
+export interface TokenParts {
+  readonly epoch: bigint;
+  readonly term: bigint;
+  readonly seq: bigint;
+}
+
+/** Builds the command for a node. The same plan gives the same payload, whoever leads. */
+export function buildCommand(
+  rollout: Rollout,
+  part: PlanPart,
+  open: OpenCommand,
+  token: TokenParts,
+  now: Date,
+): Command {
+  return Command.fromPartial({
+    commandId: open.id,
+    rolloutId: rollout.id,
+    planDigest: rollout.plan.digest,
+    token,
+    attempt: open.attempt,
+    step: stepOf(rollout, part, open, now),
+  });
+}
+
+function stepOf(
+  rollout: Rollout,
+  part: PlanPart,
+  open: OpenCommand,
+  now: Date,
+): NonNullable<Command['step']> {
+  const { policy } = rollout.plan.header;
+  switch (open.kind) {
+    case 'preflight':
+      return {
+        $case: 'preflight',
+        value: {
+          from: part.from,
+          to: part.to,
+          unpackedBytes: BigInt(part.unpackedBytes),
+          controllerTime: now,
+          backup: policy.backup,
+          maintenanceHooks: policy.maintenanceHooks,
+        },
+      };
+    case 'stage':
+      return {
+        $case: 'stage',
+        value: {
+          release: part.to,
+          manifestSha256: part.manifestSha256,
+          artifactSha256: part.artifactSha256,
+          back: part.from,
+          timeoutMs: BigInt(policy.timeouts.stageMs),
+        },
+      };
+    case 'upgrade':
+      return { $case: 'upgrade', value: upgradeStep(rollout, part, 'forward') };
+    case 'revert':
+      return { $case: 'upgrade', value: upgradeStep(rollout, part, 'back') };
+    case 'roll_back':
+      return {
+        $case: 'rollBack',
+        value: {
+          upgradeCommandId: `${rollout.id}.${part.node}.upgrade.${lastUpgrade(rollout, part.node)}`,
+          reason: reasonOf(rollout),
+        },
+      };
+  }
+}
+
+function lastUpgrade(rollout: Rollout, node: string): number {
+  return rollout.nodes.get(node)?.attempts.upgrade ?? 1;
+}
+
+function reasonOf(rollout: Rollout): string {
+  return 'reason' in rollout.course ? rollout.course.reason : 'the rollout turned back';
+}
+
+function upgradeStep(rollout: Rollout, part: PlanPart, way: 'forward' | 'back') {
+  const { policy } = rollout.plan.header;
+  const forward = way === 'forward';
+  const { timeouts, probe } = policy;
+  return {
+    from: forward ? part.from : part.to,
+    to: forward ? part.to : part.from,
+    migrations: forward ? [...part.migrations] : inverted(part.migrations),
+    backup: policy.backup,
+    maintenanceHooks: policy.maintenanceHooks,
+    stayInMaintenance: part.wasInMaintenance,
+    timeouts: {
+      maintenanceMs: BigInt(timeouts.maintenanceMs),
+      stopMs: BigInt(timeouts.stopMs),
+      backupMs: BigInt(timeouts.backupMs),
+      migrateMs: BigInt(timeouts.migrateMs),
+      applyMs: BigInt(timeouts.applyMs),
+      probeMs: BigInt(timeouts.probeMs),
+      rollbackMs: BigInt(timeouts.rollbackMs),
+    },
+    probe: {
+      goodInARow: probe.goodInARow,
+      spacingMs: BigInt(probe.spacingMs),
+      intervalMaxMs: BigInt(probe.intervalMaxMs),
+      tryMs: BigInt(probe.tryMs),
+    },
+  };
+}
+
+/** Going back undoes what was done, last first. */
+function inverted(migrations: readonly MigrationRef[]): MigrationRef[] {
+  return migrations
+    .map((step) => ({ ...step, direction: step.direction === 'up' ? ('down' as const) : ('up' as const) }))
+    .reverse();
+}

@@ -1,0 +1,219 @@
+/**
+ * Carries out what the engine wants done, once it is persisted, and turns what the nodes answer into
+ * events. Nothing is repeated here: a broken stream is an event, and the engine decides (protocol, 7).
+ */
+import type { Logger } from 'pino';
+import { PlexiError } from '../../config/errors.js';
+import { fromServiceError } from '../../config/grpc-status.js';
+import type { TlsFiles } from '../../config/tls-files.js';
+import type { CommandEvent, CommandResult, NodeStatus } from '../../gen/plexi/v1/node_agent.js';
+import type { Lead } from '../leadership/campaign.js';
+import type { CommandOutcome, Effect, EngineEvent, Observation } from '../rollout/events.js';
+import type { OpenCommand, World } from '../rollout/rollout.js';
+import { AgentLink } from './agent-link.js';
+import { buildCommand, type TokenParts } from './commands.js';
+
+export interface DispatchParts {
+  readonly cluster: string;
+  readonly tls: TlsFiles;
+  readonly lead: Lead;
+  readonly wall: () => Date;
+  readonly emit: (event: EngineEvent) => void;
+  /** Every status of a node, for the records. */
+  readonly seen: (node: string, status: NodeStatus | undefined) => void;
+  /** A node knows a term that this etcd does not: it was restored from a snapshot (protocol, rule 21). */
+  readonly restored: (reason: PlexiError) => void;
+  readonly log: Logger;
+}
+
+export class Dispatch {
+  private readonly links = new Map<string, AgentLink>();
+  private readonly seqs = new Map<string, bigint>();
+  private readonly looks = new Map<string, NodeJS.Timeout>();
+
+  constructor(private readonly parts: DispatchParts) {}
+
+  /** Keeps one line to each node at its address. */
+  setNodes(nodes: ReadonlyMap<string, string>): void {
+    for (const [node, link] of this.links) {
+      if (nodes.get(node) === link.target.address) continue;
+      link.close();
+      this.links.delete(node);
+      this.parts.emit({ kind: 'unreachable', node });
+    }
+    for (const [node, address] of nodes) {
+      if (!this.links.has(node) && address !== '') this.links.set(node, this.openLink(node, address));
+    }
+  }
+
+  /** Does one thing. The world is the one that was persisted with it. */
+  run(effect: Effect, world: World): void {
+    const link = this.links.get(effect.node);
+    if (link === undefined) {
+      this.parts.emit({ kind: 'unreachable', node: effect.node });
+      return;
+    }
+    switch (effect.kind) {
+      case 'adopt':
+        this.adopt(link);
+        return;
+      case 'send':
+        this.send(link, effect.command, world);
+        return;
+      case 'look':
+        clearTimeout(this.looks.get(effect.node));
+        this.looks.set(
+          effect.node,
+          setTimeout(() => link.ask(), effect.inMs),
+        );
+        return;
+    }
+  }
+
+  close(): void {
+    for (const timer of this.looks.values()) clearTimeout(timer);
+    for (const link of this.links.values()) link.close();
+    this.links.clear();
+  }
+
+  private openLink(node: string, address: string): AgentLink {
+    const { cluster, tls, emit, seen, log } = this.parts;
+    return new AgentLink(
+      { node, address, cluster, tls },
+      () => this.token(node),
+      {
+        status: (status) => {
+          seen(node, status);
+          emit({ kind: 'observed', node, observation: observationOf(status) });
+        },
+        lost: () => {
+          seen(node, undefined);
+          emit({ kind: 'unreachable', node });
+        },
+      },
+      log,
+    );
+  }
+
+  /** The token as it is; pings carry it. */
+  private token(node: string): TokenParts {
+    const { epoch, term } = this.parts.lead;
+    return { epoch, term, seq: this.seqs.get(node) ?? 0n };
+  }
+
+  /** The next token: seq counts within the term, and no other process has this term. */
+  private nextToken(node: string): TokenParts {
+    this.seqs.set(node, (this.seqs.get(node) ?? 0n) + 1n);
+    return this.token(node);
+  }
+
+  private adopt(link: AgentLink): void {
+    const { node } = link.target;
+    const { lead, emit, log } = this.parts;
+    const request = {
+      token: this.nextToken(node),
+      lineage: { term: lead.term, nonce: lead.nonce },
+      operatorWord: '',
+    };
+    link.adopt(request).then(
+      (response) => {
+        const { previousLineage } = response;
+        const stranger = previousLineage && strangerToLineage(lead, previousLineage);
+        if (stranger) this.parts.restored(stranger);
+        else emit({ kind: 'adopted', node });
+      },
+      (thrown) => {
+        const error = fromServiceError(thrown);
+        log.warn({ node, err: error ?? thrown }, 'the node was not adopted');
+        const fault = {
+          code: error?.code ?? 'NODE_UNREACHABLE',
+          message: error?.message ?? `${node} did not answer`,
+        };
+        emit({ kind: 'adoption_failed', node, fault });
+      },
+    );
+  }
+
+  private send(link: AgentLink, open: OpenCommand, world: World): void {
+    const { node } = link.target;
+    const { emit, log } = this.parts;
+    const part = world.rollout?.plan.parts.find((candidate) => candidate.node === node);
+    if (world.rollout === undefined || part === undefined) return;
+    const command = buildCommand(world.rollout, part, open, this.nextToken(node), this.parts.wall());
+    log.info({ rollout: world.rollout.id, node, step: open.kind, commandId: open.id }, 'command');
+    let told = false;
+    link
+      .execute(command, (event) => {
+        told = event.event?.$case === 'finished' || told;
+        this.pass(node, event);
+      })
+      .then(
+        () => told || emit({ kind: 'stream_broken', node, commandId: open.id }),
+        (thrown) => {
+          const error = fromServiceError(thrown);
+          if (told) return;
+          if (error === undefined) emit({ kind: 'stream_broken', node, commandId: open.id });
+          else
+            emit({
+              kind: 'refused',
+              node,
+              commandId: open.id,
+              fault: { code: error.code, message: error.message },
+            });
+        },
+      );
+  }
+
+  private pass(node: string, { commandId, event }: CommandEvent): void {
+    switch (event?.$case) {
+      case 'progress':
+        this.parts.emit({ kind: 'progress', node, commandId, phase: event.value.phase });
+        return;
+      case 'finished':
+        this.parts.log.info(
+          { node, commandId, outcome: event.value.outcome, failure: event.value.failure },
+          'result',
+        );
+        this.parts.emit({ kind: 'finished', node, commandId, outcome: outcomeOf(event.value) });
+        return;
+      case 'accepted':
+      case undefined:
+        return;
+    }
+  }
+}
+
+/** Why a node's lineage does not belong to this etcd; undefined when it does. */
+function strangerToLineage(lead: Lead, seen: { term: bigint; nonce: string }): PlexiError | undefined {
+  const oldest = lead.lineage[0];
+  if (seen.nonce === '' || oldest === undefined || seen.term < BigInt(oldest.term)) return undefined;
+  if (lead.lineage.some((entry) => entry.nonce === seen.nonce)) return undefined;
+  return new PlexiError(
+    'ETCD_RESTORED',
+    `a node knows term ${seen.term} of another history: etcd was restored from a snapshot; run plexictl cluster re-epoch`,
+  );
+}
+
+function observationOf(status: NodeStatus): Observation {
+  const { health } = status;
+  return {
+    health: health === 'healthy' || health === 'unhealthy' ? health : 'unknown',
+    healthReason: status.healthReason,
+    goodForMs: Number(status.goodForMs),
+    release: status.release ?? null,
+  };
+}
+
+function outcomeOf(result: CommandResult): CommandOutcome {
+  const { outcome } = result;
+  const known =
+    outcome === 'done' || outcome === 'failed' || outcome === 'rolled_back' || outcome === 'rollback_failed';
+  return {
+    outcome: known ? outcome : 'failed',
+    failure: result.failure ?? null,
+    failedStep: result.failedStep,
+    release: result.release ?? { version: '', digest: '' },
+    problems: result.problems,
+    backupId: result.backupId,
+  };
+}

@@ -1,0 +1,132 @@
+/**
+ * The wishes of operators, which any replica stored and the leader takes: each is consumed once, in
+ * the transaction that changes the state, and leaves an outcome for the caller who waits (protocol,
+ * rule 23).
+ */
+import type { Logger } from 'pino';
+import { asPlexiError, PlexiError } from '../../config/errors.js';
+import { limits } from '../../config/limits.js';
+import type { EtcdEntry, EtcdOperation } from '../leadership/etcd.js';
+import type { EngineEvent, Wish } from '../rollout/events.js';
+import type { World } from '../rollout/rollout.js';
+import type { ClusterKeys } from '../state/keys.js';
+import { decode, type Intent, type IntentOutcome, intentRecord } from '../state/records.js';
+import type { WriteGroup } from '../state/world-store.js';
+
+/** What taking a wish comes to: events for the engine, and writes that belong with them. */
+export interface TakenIntent {
+  readonly events: readonly EngineEvent[];
+  readonly writes: WriteGroup;
+  readonly outcome: Omit<IntentOutcome, 'at'>;
+}
+
+export interface IntentsParts {
+  readonly keys: ClusterKeys;
+  readonly world: () => World;
+  readonly take: (events: readonly EngineEvent[], extra: WriteGroup) => Promise<void>;
+  /** Wishes that need more than the engine: a start, a rollback, a removal. */
+  readonly fulfil: (intent: Exclude<Intent, { kind: Wish['kind'] }>) => Promise<TakenIntent>;
+  /** Keys of outcomes, oldest first. */
+  readonly outcomes: () => readonly string[];
+  readonly wall: () => Date;
+  readonly log: Logger;
+}
+
+const nothing: TakenIntent = {
+  events: [],
+  writes: { operations: [], guards: [] },
+  outcome: { rollout: null, nothingToDo: false, error: null },
+};
+
+export class Intents {
+  private readonly pending = new Map<string, EtcdEntry>();
+  private readonly taken = new Set<string>();
+
+  constructor(private readonly parts: IntentsParts) {}
+
+  /** Takes note of wishes that stand in etcd. */
+  notice(entries: readonly EtcdEntry[]): void {
+    for (const entry of entries) if (!this.taken.has(entry.key)) this.pending.set(entry.key, entry);
+  }
+
+  /** The revision of the oldest wish that waits. */
+  get oldestPending(): bigint | undefined {
+    const revisions = [...this.pending.values()].map((entry) => entry.modRevision);
+    return revisions.length === 0
+      ? undefined
+      : revisions.reduce((low, revision) => (revision < low ? revision : low));
+  }
+
+  /** Takes every wish that waits, oldest first. */
+  async takeAll(): Promise<void> {
+    const byAge = (a: EtcdEntry, b: EtcdEntry): number => (a.createRevision < b.createRevision ? -1 : 1);
+    for (const entry of [...this.pending.values()].sort(byAge)) {
+      this.pending.delete(entry.key);
+      this.taken.add(entry.key);
+      await this.takeOne(entry);
+    }
+  }
+
+  private async takeOne(entry: EtcdEntry): Promise<void> {
+    const n = entry.key.slice(entry.key.lastIndexOf('/') + 1);
+    let result: TakenIntent;
+    try {
+      result = await this.resultOf(entry);
+    } catch (thrown) {
+      const error = asPlexiError(thrown, 'INTERNAL', 'the wish could not be fulfilled');
+      if (error.code === 'NOT_LEADER' || error.code === 'STORE_UNAVAILABLE') throw error;
+      this.parts.log.info({ intent: entry.key, err: thrown }, 'wish refused');
+      result = {
+        ...nothing,
+        outcome: { rollout: null, nothingToDo: false, error: { code: error.code, message: error.message } },
+      };
+    }
+    const { operations, guards } = result.writes;
+    await this.parts.take(result.events, {
+      operations: [...operations, ...this.consume(entry.key, n, result.outcome)],
+      guards: [...guards, { kind: 'modRevision', key: entry.key, equals: entry.modRevision }],
+    });
+  }
+
+  private resultOf(entry: EtcdEntry): Promise<TakenIntent> {
+    const intent = decode(intentRecord, entry.key, entry.value);
+    switch (intent.kind) {
+      case 'pause':
+      case 'resume':
+      case 'abort':
+        return Promise.resolve(this.wish(entry.key, intent));
+      default:
+        return this.parts.fulfil(intent);
+    }
+  }
+
+  private wish(key: string, intent: Extract<Intent, { kind: Wish['kind'] }>): TakenIntent {
+    const { rollout } = this.parts.world();
+    if (rollout === undefined || !key.startsWith(this.parts.keys.rolloutIntents(rollout.id))) {
+      throw new PlexiError(
+        'NO_ROLLOUT_ACTIVE',
+        'that rollout is not active any more; plexictl history shows how it ended',
+      );
+    }
+    const { reason } = intent;
+    const wish: Wish =
+      intent.kind === 'abort'
+        ? { kind: 'abort', rollback: intent.rollback, reason }
+        : { kind: intent.kind, reason };
+    return {
+      ...nothing,
+      events: [{ kind: 'wish', wish }],
+      outcome: { rollout: rollout.id, nothingToDo: false, error: null },
+    };
+  }
+
+  private consume(key: string, n: string, outcome: Omit<IntentOutcome, 'at'>): EtcdOperation[] {
+    const { keys, outcomes, wall } = this.parts;
+    const old = outcomes().slice(0, -limits.intentOutcomes);
+    return [
+      { kind: 'delete', key },
+      { kind: 'put', key: keys.outcome(n), value: JSON.stringify({ ...outcome, at: wall().toISOString() }) },
+      ...old.map((oldKey) => ({ kind: 'delete', key: oldKey }) as const),
+    ];
+  }
+}

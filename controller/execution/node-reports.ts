@@ -1,0 +1,117 @@
+/**
+ * What the leader saw of each node, written to `nodes/<node>/status` when it changed, along with
+ * whatever else is written. Heartbeats never reach etcd (performance: transitions only).
+ */
+import type { NodeStatus } from '../../gen/plexi/v1/node_agent.js';
+import type { World } from '../rollout/rollout.js';
+import type { ClusterKeys } from '../state/keys.js';
+import { decode, type NodeStatusValue, nodeStatusRecord } from '../state/records.js';
+import { type Lookup, put, type WriteGroup } from '../state/world-store.js';
+
+/** Phases that a node keeps after its rollout, because they say how it ended there. */
+const lastingPhases: readonly string[] = ['done', 'rolled_back', 'rollback_failed'];
+/** Statuses in one transaction. */
+const groupSize = 50;
+
+export class NodeReports {
+  private readonly latest = new Map<string, NodeStatus | 'lost'>();
+  private readonly dirty = new Set<string>();
+
+  constructor(
+    private readonly keys: ClusterKeys,
+    private readonly wall: () => Date,
+  ) {}
+
+  /** Takes a status; undefined: the node cannot be reached. */
+  seen(node: string, status: NodeStatus | undefined): void {
+    this.latest.set(node, status ?? 'lost');
+    this.dirty.add(node);
+  }
+
+  /** Looks at every node again; for after a reload. */
+  recheck(): void {
+    for (const node of this.latest.keys()) this.dirty.add(node);
+  }
+
+  /** The status records that differ from what is stored. */
+  writes(before: World, after: World, lookup: Lookup): WriteGroup[] {
+    const nodes = new Set([...this.dirty, ...changedNodes(before, after)]);
+    const operations = [...nodes].flatMap((node) => this.write(node, after, lookup));
+    this.dirty.clear();
+    const groups: WriteGroup[] = [];
+    for (let from = 0; from < operations.length; from += groupSize) {
+      groups.push({ operations: operations.slice(from, from + groupSize), guards: [] });
+    }
+    return groups;
+  }
+
+  private write(node: string, world: World, lookup: Lookup) {
+    const key = this.keys.nodeStatus(node);
+    const stored = lookup(key);
+    if (lookup(this.keys.nodeSpec(node)) === undefined) return [];
+    const before = stored && decode(nodeStatusRecord, key, stored.value);
+    const value = statusValue(this.latest.get(node), before, phaseOf(node, world, before), this.wall());
+    return value === undefined || (before !== undefined && sameStatus(before, value))
+      ? []
+      : [put(key, value, lookup)];
+  }
+}
+
+function changedNodes(before: World, after: World): string[] {
+  if (before.rollout === after.rollout) return [];
+  return [...(after.rollout?.nodes ?? [])]
+    .filter(([id, node]) => before.rollout?.nodes.get(id)?.state.phase !== node.state.phase)
+    .map(([id]) => id);
+}
+
+function phaseOf(node: string, world: World, before: NodeStatusValue | undefined): string {
+  const inRollout = world.rollout?.nodes.get(node)?.state.phase;
+  if (inRollout !== undefined) return inRollout;
+  return before !== undefined && lastingPhases.includes(before.phase) ? before.phase : 'idle';
+}
+
+function statusValue(
+  latest: NodeStatus | 'lost' | undefined,
+  before: NodeStatusValue | undefined,
+  phase: string,
+  now: Date,
+): NodeStatusValue | undefined {
+  const known = latest === undefined || latest === 'lost' ? before : fromStatus(latest);
+  if (known === undefined) return undefined;
+  const unknown = latest === 'lost' || (latest === undefined && known.unknown);
+  const since = before !== undefined && before.phase === phase ? before.since : now.toISOString();
+  return { ...known, phase, unknown, since };
+}
+
+function fromStatus(status: NodeStatus): NodeStatusValue {
+  const { health } = status;
+  return {
+    version: status.release?.version ?? '',
+    digest: status.release?.digest ?? '',
+    phase: '',
+    health: health === 'healthy' || health === 'unhealthy' ? health : 'unknown',
+    healthReason: health === 'healthy' ? '' : status.healthReason,
+    unknown: false,
+    inMaintenance: status.inMaintenance,
+    agentVersion: status.agentVersion,
+    os: status.os,
+    arch: status.arch,
+    since: '',
+  };
+}
+
+function sameStatus(a: NodeStatusValue, b: NodeStatusValue): boolean {
+  const text = ({
+    version,
+    digest,
+    phase,
+    health,
+    unknown,
+    inMaintenance,
+    agentVersion,
+    os,
+    arch,
+  }: NodeStatusValue): string =>
+    JSON.stringify([version, digest, phase, health, unknown, inMaintenance, agentVersion, os, arch]);
+  return text(a) === text(b);
+}

@@ -1,0 +1,224 @@
+/**
+ * The leader's loop: take what has happened, let the engine decide, persist the decision in guarded
+ * transactions, and only then do it. One batch at a time; what happens meanwhile waits in the queue.
+ *
+ * A guard that fails, or a write whose end nobody knows, leads to one thing: the state is loaded anew
+ * from etcd, and the same events are taken again. Events are facts, so that changes nothing twice.
+ */
+import type { Logger } from 'pino';
+import { asPlexiError, PlexiError } from '../../config/errors.js';
+import { limits } from '../../config/limits.js';
+import type { EtcdCompare, EtcdEntry, EtcdOperation } from '../leadership/etcd.js';
+import type { FencedStore } from '../leadership/fenced-store.js';
+import { advance } from '../rollout/advance.js';
+import type { Effect, EngineEvent } from '../rollout/events.js';
+import { isFinal, type World } from '../rollout/rollout.js';
+import type { ClusterKeys } from '../state/keys.js';
+import { changedGroups, type Lookup, type WriteGroup } from '../state/world-store.js';
+
+export interface RunLoopParts {
+  readonly keys: ClusterKeys;
+  readonly store: FencedStore;
+  /** Loads the persisted world, the entries it was made from, and the revision they stood at. */
+  readonly load: (
+    before: World | undefined,
+  ) => Promise<{ world: World; entries: readonly EtcdEntry[]; revision: bigint }>;
+  /** Takes the wishes that wait; they come before everything else. */
+  readonly urgent: () => Promise<void>;
+  /** Up to which revision every wish was taken. */
+  readonly intentsRevision: () => bigint;
+  /** Writes that ride along with the next ones: what the leader saw of the nodes. */
+  readonly sideWrites: (before: World, after: World, lookup: Lookup) => WriteGroup[];
+  readonly nowMs: () => number;
+  readonly run: (effect: Effect, world: World) => void;
+  readonly log: Logger;
+}
+
+/** Something for the queue: an event, or a piece of work that must not run beside a batch. */
+type Item = { readonly event: EngineEvent } | { readonly work: () => Promise<void> };
+
+/** Operations in one transaction; the guards take the rest of what etcd allows. */
+const operationsMax = 100;
+/** Reloads of one batch before the leader gives the lead up. */
+const reloadsMax = 20;
+
+export class RunLoop {
+  private queue: Item[] = [];
+  private raw = new Map<string, EtcdEntry>();
+  private current: World | undefined;
+  private slotsRevision = 0n;
+  private running: Promise<void> | undefined;
+  private readonly failed: (error: PlexiError) => void;
+  private stopped = false;
+
+  constructor(
+    private readonly parts: RunLoopParts,
+    onFailure: (error: PlexiError) => void,
+  ) {
+    this.failed = onFailure;
+  }
+
+  /** The world as it was persisted last. */
+  get world(): World {
+    if (this.current === undefined) throw new Error('the loop has not loaded its world');
+    return this.current;
+  }
+
+  async load(): Promise<void> {
+    const { world, entries, revision } = await this.parts.load(this.current);
+    this.raw = new Map(entries.map((entry) => [entry.key, entry]));
+    this.current = isOver(world) ? { ...world, rollout: undefined } : world;
+    this.slotsRevision = revision;
+  }
+
+  /** The raw entry of a key, as this leader loaded or wrote it. */
+  readonly lookup: Lookup = (key) => this.raw.get(key);
+
+  /** Takes note of node specs, which replicas write. */
+  rememberSpecs(entries: readonly EtcdEntry[]): void {
+    for (const entry of entries) this.raw.set(entry.key, entry);
+  }
+
+  /** Puts an event into the queue. */
+  emit(event: EngineEvent): void {
+    this.push({ event });
+  }
+
+  /** Puts a piece of work into the queue; it runs between two batches. */
+  schedule(work: () => Promise<void>): void {
+    this.push({ work });
+  }
+
+  stop(): void {
+    this.stopped = true;
+    this.queue = [];
+  }
+
+  /** Takes events at once, within scheduled work, together with writes of the work's own. */
+  async take(
+    events: readonly EngineEvent[],
+    extra: WriteGroup = { operations: [], guards: [] },
+  ): Promise<void> {
+    for (let reloads = 0; reloads <= reloadsMax && !this.stopped; reloads++) {
+      await this.parts.urgent();
+      const before = this.world;
+      const { world, effects } = advance(before, events, this.parts.nowMs());
+      if (await this.persist(before, world, extra)) {
+        this.current = isOver(world) ? { ...world, rollout: undefined } : world;
+        for (const effect of effects) this.parts.run(effect, world);
+        return;
+      }
+      await this.load();
+    }
+    if (!this.stopped)
+      throw new PlexiError(
+        'CONFLICT',
+        'the state in etcd changes under the leader; somebody else writes to it',
+      );
+  }
+
+  private push(item: Item): void {
+    if (this.stopped) return;
+    if (this.queue.length >= limits.engineQueue) {
+      this.failed(
+        new PlexiError('LIMIT_EXCEEDED', 'the leader cannot keep up with its nodes; it gives up the lead'),
+      );
+      return;
+    }
+    this.queue.push(item);
+    this.running ??= this.drain().finally(() => {
+      this.running = undefined;
+    });
+  }
+
+  private async drain(): Promise<void> {
+    await Promise.resolve();
+    try {
+      while (this.queue.length > 0 && !this.stopped) {
+        const first = this.queue[0];
+        if (first !== undefined && 'work' in first) {
+          this.queue.shift();
+          await first.work();
+        } else {
+          await this.take(this.nextEvents());
+        }
+      }
+    } catch (thrown) {
+      this.failed(asPlexiError(thrown, 'INTERNAL', 'the leader could not go on'));
+    }
+  }
+
+  /** The events up to the next piece of work. */
+  private nextEvents(): EngineEvent[] {
+    const events: EngineEvent[] = [];
+    for (let item = this.queue[0]; item !== undefined && 'event' in item; item = this.queue[0]) {
+      events.push(item.event);
+      this.queue.shift();
+    }
+    return events;
+  }
+
+  /** Whether the change is in etcd now; false: nobody knows, or a guard failed. */
+  private async persist(before: World, after: World, extra: WriteGroup): Promise<boolean> {
+    const seen = { slots: this.slotsRevision, intents: this.parts.intentsRevision() };
+    const groups = [
+      ...this.parts.sideWrites(before, after, this.lookup),
+      ...changedGroups(this.parts.keys, before, after, this.lookup, seen),
+    ];
+    for (const { operations, guards } of batches(groups, extra)) {
+      const revision = await this.write(operations, guards);
+      if (revision === undefined) return false;
+      this.slotsRevision = revision;
+      this.remember(operations, revision);
+    }
+    return true;
+  }
+
+  private remember(operations: readonly EtcdOperation[], revision: bigint): void {
+    for (const operation of operations) {
+      const { key } = operation;
+      const createRevision = this.raw.get(key)?.createRevision ?? revision;
+      if (operation.kind === 'delete') this.raw.delete(key);
+      else
+        this.raw.set(key, { key, value: operation.value, createRevision, modRevision: revision, lease: '0' });
+    }
+  }
+
+  private async write(
+    operations: readonly EtcdOperation[],
+    guards: readonly EtcdCompare[],
+  ): Promise<bigint | undefined> {
+    try {
+      const revision = await this.parts.store.write(operations, guards);
+      return revision === 'raced' ? undefined : revision;
+    } catch (thrown) {
+      if (!(thrown instanceof PlexiError) || thrown.code !== 'STORE_UNAVAILABLE') throw thrown;
+      this.parts.log.warn({ err: thrown }, 'a write to etcd has an unknown end; the state is loaded anew');
+      return undefined;
+    }
+  }
+}
+
+function isOver(world: World): boolean {
+  return world.rollout !== undefined && isFinal(world.rollout.phase);
+}
+
+/** Groups into transactions. The caller's own writes go with the last one, where the state is. */
+function batches(groups: readonly WriteGroup[], extra: WriteGroup): WriteGroup[] {
+  const all = extra.operations.length + extra.guards.length === 0 ? groups : [...groups, extra];
+  const result: { operations: EtcdOperation[]; guards: EtcdCompare[] }[] = [];
+  for (const group of all) {
+    const last = result.at(-1);
+    const fits =
+      last !== undefined &&
+      last.operations.length + group.operations.length <= operationsMax &&
+      last.guards.length + group.guards.length <= operationsMax;
+    if (fits) {
+      last.operations.push(...group.operations);
+      last.guards.push(...group.guards);
+    } else {
+      result.push({ operations: [...group.operations], guards: [...group.guards] });
+    }
+  }
+  return result;
+}

@@ -1,0 +1,191 @@
+/**
+ * What the leader does for a wish that needs more than the engine: it plans a rollout or a rollback
+ * and stores the plan before the transaction that puts it in force, and it removes nodes.
+ */
+import type { Etcd3 } from 'etcd3';
+import { PlexiError } from '../../config/errors.js';
+import { type EtcdEntry, type EtcdOperation, readPrefix } from '../leadership/etcd.js';
+import type { FencedStore } from '../leadership/fenced-store.js';
+import { type PlannedRollout, partText } from '../rollout/plan.js';
+import { isFinal, type World } from '../rollout/rollout.js';
+import { decode, type Intent, nodeSpecRecord } from '../state/records.js';
+import { type Lookup, loadRollout, put } from '../state/world-store.js';
+import type { TakenIntent } from './intents.js';
+import { type PlanSources, planRollback, planRollout } from './prepare.js';
+
+export interface WishesParts extends PlanSources {
+  readonly client: Etcd3;
+  readonly store: FencedStore;
+  readonly world: () => World;
+  readonly lookup: Lookup;
+  readonly wall: () => Date;
+}
+
+type Fulfilled = Exclude<Intent, { kind: 'pause' | 'resume' | 'abort' }>;
+
+/** Parts of a plan in one transaction. */
+const chunkSize = 100;
+/** Rollouts that may be asked for within one second. */
+const collisionsMax = 50;
+
+export class Wishes {
+  constructor(private readonly parts: WishesParts) {}
+
+  async fulfil(intent: Fulfilled): Promise<TakenIntent> {
+    switch (intent.kind) {
+      case 'start':
+        return this.start(intent);
+      case 'rollback':
+        return this.rollback(intent);
+      case 'remove':
+        return this.remove(intent.node);
+      case 'maintenance':
+        throw new PlexiError(
+          'CONFLICT',
+          'manual maintenance is not part of this version; drain the node at its load balancer',
+        );
+    }
+  }
+
+  private async start(intent: Extract<Fulfilled, { kind: 'start' }>): Promise<TakenIntent> {
+    const again = this.alreadyActive(intent.requestId);
+    if (again !== undefined) return again;
+    const entries = await this.readCluster();
+    const planned = await planRollout(this.parts, entries, intent.request);
+    if (intent.planDigest !== '' && planned.plan.digest !== intent.planDigest) {
+      throw new PlexiError(
+        'PLAN_CHANGED',
+        'the cluster has changed since the plan was shown; look at the new plan and start again',
+      );
+    }
+    const { header } = planned.plan;
+    return this.begin(planned, intent, `update_${idPart(header.from)}_${idPart(header.to)}_${this.stamp()}`);
+  }
+
+  private async rollback(intent: Extract<Fulfilled, { kind: 'rollback' }>): Promise<TakenIntent> {
+    const again = this.alreadyActive(intent.requestId);
+    if (again !== undefined) return again;
+    const { keys, client } = this.parts;
+    const { entries } = await readPrefix(client, keys.rollout(intent.rollout));
+    const rollout = loadRollout(keys, intent.rollout, entries);
+    if (rollout === undefined || !isFinal(rollout.phase)) {
+      throw new PlexiError(
+        'NOT_FOUND',
+        `there is no finished rollout ${intent.rollout}; plexictl history lists them`,
+      );
+    }
+    const planned = await planRollback(this.parts, await this.readCluster(), rollout);
+    return this.begin(planned, intent, `rollback_${rollout.id}`);
+  }
+
+  /** The same request again is the same rollout; another one is refused with the first one's id. */
+  private alreadyActive(requestId: string): TakenIntent | undefined {
+    const { rollout } = this.parts.world();
+    if (rollout === undefined) return undefined;
+    if (rollout.requestId === requestId) return taken([], [], { rollout: rollout.id });
+    throw new PlexiError(
+      'ROLLOUT_ACTIVE',
+      `${rollout.id} is active; follow it with plexictl watch, or end it with plexictl abort`,
+    );
+  }
+
+  private async begin(
+    planned: PlannedRollout,
+    intent: { by: string; requestId: string },
+    wantedId: string,
+  ): Promise<TakenIntent> {
+    const { plan, problems } = planned;
+    if (problems.length > 0)
+      throw new PlexiError('PLAN_REFUSED', problems.join('; '), { details: { problems } });
+    if (plan.parts.every((part) => part.strategy === 'none')) return taken([], [], { nothingToDo: true });
+    const { keys, store } = this.parts;
+    const id = await this.freeId(wantedId);
+    for (let from = 0; from < plan.parts.length; from += chunkSize) {
+      const chunk = plan.parts.slice(from, from + chunkSize);
+      const written = await store.write(
+        chunk.map((part) => ({ kind: 'put', key: keys.planPart(id, part.node), value: partText(part) })),
+      );
+      if (written === 'raced') throw new PlexiError('CONFLICT', 'the plan could not be stored; start again');
+    }
+    return {
+      events: [{ kind: 'start', id, plan, by: intent.by, requestId: intent.requestId }],
+      writes: {
+        operations: [
+          { kind: 'put', key: keys.plan(id), value: JSON.stringify(plan.header) },
+          { kind: 'put', key: keys.active, value: JSON.stringify({ rollout: id }) },
+        ],
+        guards: [
+          { kind: 'createRevision', key: keys.active, equals: 0n },
+          { kind: 'createRevision', key: keys.rolloutState(id), equals: 0n },
+        ],
+      },
+      outcome: { rollout: id, nothingToDo: false, error: null },
+    };
+  }
+
+  /** The id, or the id with the first free number behind it. */
+  private async freeId(wanted: string): Promise<string> {
+    const { client, keys } = this.parts;
+    for (let count = 1; count <= collisionsMax; count++) {
+      const id = count === 1 ? wanted : `${wanted}_${count}`;
+      if ((await readPrefix(client, keys.rollout(id))).entries.length === 0) return id;
+    }
+    throw new PlexiError(
+      'CONFLICT',
+      `there are ${collisionsMax} rollouts named ${wanted} already; wait a second and start again`,
+    );
+  }
+
+  /** A removed node leaves a tombstone, and its slot with it (protocol, rule 20). */
+  private async remove(node: string): Promise<TakenIntent> {
+    const { keys, lookup, world } = this.parts;
+    const key = keys.nodeSpec(node);
+    const entry = lookup(key);
+    if (entry === undefined)
+      throw new PlexiError('NOT_FOUND', `there is no node ${node}; plexictl nodes lists them`);
+    const record = world().rollout?.nodes.get(node);
+    const settled = ['done', 'skipped', 'rolled_back', 'rollback_failed'];
+    if (record !== undefined && !settled.includes(record.state.phase)) {
+      throw new PlexiError(
+        'CONFLICT',
+        `${node} is part of the active rollout and is ${record.state.phase}; abort the rollout first`,
+      );
+    }
+    const spec = { ...decode(nodeSpecRecord, key, entry.value), removed: true };
+    const operations: EtcdOperation[] = [
+      put(key, spec, lookup),
+      { kind: 'delete', key: keys.nodeStatus(node) },
+    ];
+    return taken([{ kind: 'removed', node }], operations, {});
+  }
+
+  private async readCluster(): Promise<EtcdEntry[]> {
+    const { client, keys } = this.parts;
+    const reads = await Promise.all(
+      [keys.nodes, keys.slots, keys.leader].map((prefix) => readPrefix(client, prefix)),
+    );
+    return reads.flatMap((read) => read.entries);
+  }
+
+  /** YYYYMMDD_HHMMSS in UTC. */
+  private stamp(): string {
+    return this.parts.wall().toISOString().slice(0, 19).replace(/[-:]/g, '').replace('T', '_');
+  }
+}
+
+function taken(
+  events: TakenIntent['events'],
+  operations: readonly EtcdOperation[],
+  outcome: Partial<TakenIntent['outcome']>,
+): TakenIntent {
+  return {
+    events,
+    writes: { operations, guards: [] },
+    outcome: { rollout: null, nothingToDo: false, error: null, ...outcome },
+  };
+}
+
+/** A version as it may stand in a key. */
+function idPart(version: string): string {
+  return version.replace(/[^A-Za-z0-9.+-]/g, '-');
+}

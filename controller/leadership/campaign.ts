@@ -1,0 +1,231 @@
+/**
+ * The campaign for the lead, on one fixed key with a lease. The term is the key's create_revision.
+ * A leader stops by its own monotonic clock, a margin before the lease can expire; whatever is in
+ * doubt ends the lead, and a lease is never used twice. Safety does not rest on this: every write is
+ * guarded by the term, and every command is fenced on the node (design, decisions 1 to 3).
+ */
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { Etcd3 } from 'etcd3';
+import type { Logger } from 'pino';
+import { PlexiError } from '../../config/errors.js';
+import { limits } from '../../config/limits.js';
+import { type EtcdEntry, readKey, transact } from './etcd.js';
+
+export interface CandidateSettings {
+  readonly id: string;
+  readonly address: string;
+  readonly ttlSeconds: number;
+  readonly marginMs: number;
+}
+
+export interface CampaignKeys {
+  readonly leader: string;
+  readonly epoch: string;
+  readonly lineage: string;
+}
+
+export interface CampaignEnvironment {
+  /** Monotonic, in milliseconds. */
+  readonly nowMs: () => number;
+  readonly wall: () => Date;
+  readonly nonce: () => string;
+  readonly log: Logger;
+}
+
+export interface LineageRecord {
+  readonly term: string;
+  readonly nonce: string;
+}
+
+/** A lead that was won. */
+export interface Lead {
+  readonly term: bigint;
+  readonly epoch: bigint;
+  readonly nonce: string;
+  /** The last terms, newest last. */
+  readonly lineage: readonly LineageRecord[];
+  /** Aborted when the lead is over, for whatever reason; that reason is its sentence. */
+  readonly signal: AbortSignal;
+  /** Gives the lead up at once: the next candidate need not wait for the lease. */
+  resign(reason: string): Promise<void>;
+}
+
+/** Milliseconds between two tries when nobody says that the key is gone. */
+const tryAgainMs = 500;
+
+/**
+ * Campaigns until it wins, or the signal is aborted (then undefined).
+ * @param leaderGone resolves when the leader key may have gone; the campaign tries again at once
+ */
+export async function campaign(
+  client: Etcd3,
+  keys: CampaignKeys,
+  settings: CandidateSettings,
+  environment: CampaignEnvironment,
+  leaderGone: (timeoutMs: number) => Promise<void>,
+  signal: AbortSignal,
+): Promise<Lead | undefined> {
+  while (!signal.aborted) {
+    try {
+      const holder = (await readKey(client, keys.leader)).entry;
+      const lead = holder === undefined ? await tryOnce(client, keys, settings, environment) : undefined;
+      if (lead !== undefined) return lead;
+      await leaderGone(tryAgainMs);
+    } catch (error) {
+      environment.log.warn({ err: error }, 'the campaign goes on');
+      await sleep(tryAgainMs, undefined, { ref: false });
+    }
+  }
+  return undefined;
+}
+
+async function tryOnce(
+  client: Etcd3,
+  keys: CampaignKeys,
+  settings: CandidateSettings,
+  environment: CampaignEnvironment,
+): Promise<Lead | undefined> {
+  const grantedMs = environment.nowMs();
+  const lease = (await client.leaseClient.leaseGrant({ TTL: settings.ttlSeconds })).ID;
+  const epoch = await readEpoch(client, keys.epoch);
+  const value = JSON.stringify({
+    id: settings.id,
+    address: settings.address,
+    epoch: Number(epoch),
+    since: environment.wall().toISOString(),
+  });
+  await transact(
+    client,
+    [{ kind: 'createRevision', key: keys.leader, equals: 0n }],
+    [{ kind: 'put', key: keys.leader, value, lease }],
+  ).catch((error) =>
+    environment.log.warn(
+      { err: error },
+      'it is not known whether the leader key was written; reading it back',
+    ),
+  );
+  const { entry } = await readKey(client, keys.leader);
+  if (entry === undefined || entry.lease !== lease) {
+    await client.leaseClient.leaseRevoke({ ID: lease });
+    return undefined;
+  }
+  return takeLead(client, keys, settings, environment, { entry, lease, epoch, grantedMs });
+}
+
+async function takeLead(
+  client: Etcd3,
+  keys: CampaignKeys,
+  settings: CandidateSettings,
+  environment: CampaignEnvironment,
+  won: { entry: EtcdEntry; lease: string; epoch: bigint; grantedMs: number },
+): Promise<Lead> {
+  const term = won.entry.createRevision;
+  const nonce = environment.nonce();
+  const lineage = await appendLineage(client, keys, term, nonce);
+  const over = new AbortController();
+  const keeping = keepLease(client, won, settings, environment, over);
+  return {
+    term,
+    epoch: won.epoch,
+    nonce,
+    lineage,
+    signal: over.signal,
+    async resign(reason) {
+      if (!over.signal.aborted) over.abort(new PlexiError('NOT_LEADER', reason));
+      await keeping;
+      await client.leaseClient.leaseRevoke({ ID: won.lease });
+    },
+  };
+}
+
+/**
+ * Renews the lease every third of its time. The lead is over at `until`: the time before the last
+ * answered renewal was sent, plus the lease, minus the margin.
+ */
+async function keepLease(
+  client: Etcd3,
+  won: { lease: string; grantedMs: number },
+  settings: CandidateSettings,
+  environment: CampaignEnvironment,
+  over: AbortController,
+): Promise<void> {
+  const ttlMs = settings.ttlSeconds * 1_000;
+  let untilMs = won.grantedMs + ttlMs - settings.marginMs;
+  const guard = setInterval(() => {
+    if (environment.nowMs() >= untilMs)
+      over.abort(new PlexiError('NOT_LEADER', 'the lease could not be renewed in time'));
+  }, 20);
+  try {
+    while (!over.signal.aborted) {
+      await sleep(ttlMs / 3, undefined, { signal: over.signal, ref: false }).catch(() => undefined);
+      if (over.signal.aborted) return;
+      const sentMs = environment.nowMs();
+      const leftMs = await renewOnce(client, won.lease, Math.max(1, untilMs - sentMs)).catch((error) => {
+        environment.log.warn({ err: error }, 'the lease was not renewed');
+        return undefined;
+      });
+      if (leftMs === 0) over.abort(new PlexiError('NOT_LEADER', 'etcd says that the lease is gone'));
+      if (leftMs !== undefined && leftMs > 0) untilMs = sentMs + ttlMs - settings.marginMs;
+    }
+  } finally {
+    clearInterval(guard);
+  }
+}
+
+/** One renewal on a stream of its own. @returns what is left in milliseconds, 0 when the lease is gone */
+async function renewOnce(client: Etcd3, lease: string, timeoutMs: number): Promise<number> {
+  const stream = await client.leaseClient.leaseKeepAlive();
+  return new Promise<number>((resolve, reject) => {
+    const timer = setTimeout(
+      () => reject(new PlexiError('STORE_UNAVAILABLE', 'no answer to a renewal')),
+      timeoutMs,
+    );
+    stream.on('data', (answer) => {
+      clearTimeout(timer);
+      resolve(Number(answer.TTL) * 1_000);
+      stream.end();
+    });
+    stream.on('error', (error) => {
+      clearTimeout(timer);
+      reject(error);
+    });
+    stream.write({ ID: lease });
+  });
+}
+
+/** The epoch; the first controller of a new cluster writes the first one. */
+async function readEpoch(client: Etcd3, key: string): Promise<bigint> {
+  const found = (await readKey(client, key)).entry;
+  if (found === undefined) {
+    const value = JSON.stringify({ epoch: 1 });
+    await transact(client, [{ kind: 'createRevision', key, equals: 0n }], [{ kind: 'put', key, value }]);
+    return 1n;
+  }
+  const { epoch } = JSON.parse(found.value) as { epoch?: unknown };
+  if (typeof epoch !== 'number' || !Number.isSafeInteger(epoch) || epoch < 1) {
+    throw new PlexiError(
+      'STORE_INVALID',
+      `the key ${key} does not hold an epoch; put it right with plexictl cluster re-epoch`,
+    );
+  }
+  return BigInt(epoch);
+}
+
+/** Enters the term into the lineage, by which a restored etcd is recognised (protocol, rule 21). */
+async function appendLineage(
+  client: Etcd3,
+  keys: CampaignKeys,
+  term: bigint,
+  nonce: string,
+): Promise<LineageRecord[]> {
+  const { entry } = await readKey(client, keys.lineage);
+  const before = entry === undefined ? [] : (JSON.parse(entry.value) as { terms: LineageRecord[] }).terms;
+  const terms = [...before, { term: String(term), nonce }].slice(-limits.lineageTerms);
+  const done = await transact(
+    client,
+    [{ kind: 'createRevision', key: keys.leader, equals: term }],
+    [{ kind: 'put', key: keys.lineage, value: JSON.stringify({ terms }) }],
+  );
+  if (done === undefined) throw new PlexiError('NOT_LEADER', 'the lead was lost while it was taken');
+  return terms;
+}

@@ -1,0 +1,179 @@
+/**
+ * The way to etcd: the raw kv, lease and watch clients of etcd3, without its retries, breakers,
+ * Election, Lease and Watcher classes, whose defects cost a leader or an event (docs/decisions/0002).
+ * Every unary call has a deadline; nothing is repeated here, because a transaction whose answer was
+ * lost may have been committed.
+ */
+import { readFileSync } from 'node:fs';
+import { noop } from 'cockatiel';
+import { Etcd3, type IKeyValue } from 'etcd3';
+import { PlexiError } from '../../config/errors.js';
+import { limits } from '../../config/limits.js';
+import type { ControllerConfig } from '../../config/schema/controller.js';
+
+/** A key with its value and its revisions. */
+export interface EtcdEntry {
+  readonly key: string;
+  readonly value: string;
+  readonly createRevision: bigint;
+  readonly modRevision: bigint;
+  readonly lease: string;
+}
+
+export type EtcdOperation =
+  | { readonly kind: 'put'; readonly key: string; readonly value: string; readonly lease?: string }
+  | { readonly kind: 'delete'; readonly key: string };
+
+export type EtcdCompare =
+  | { readonly kind: 'createRevision'; readonly key: string; readonly equals: bigint }
+  | { readonly kind: 'modRevision'; readonly key: string; readonly equals: bigint }
+  /** No key in the range was written after this revision. Passes on an empty range. */
+  | { readonly kind: 'rangeNotAfter'; readonly prefix: string; readonly revision: bigint };
+
+export type EtcdConnection = Pick<ControllerConfig['etcd'], 'endpoints' | 'tls'>;
+
+/** A client for one use (calls, or one watch stream); close it after. */
+export function connectEtcd({ endpoints, tls }: EtcdConnection): Etcd3 {
+  return new Etcd3({
+    hosts: [...endpoints],
+    ...(tls && {
+      credentials: {
+        rootCertificate: readFileSync(tls.ca),
+        privateKey: readFileSync(tls.key),
+        certChain: readFileSync(tls.cert),
+      },
+    }),
+    faultHandling: { global: noop, host: () => noop },
+    defaultCallOptions: (context) => (context.isStream ? {} : { deadline: Date.now() + limits.etcdCallMs }),
+    grpcOptions: {
+      'grpc.keepalive_time_ms': 5_500,
+      'grpc.keepalive_timeout_ms': 1_500,
+      'grpc.keepalive_permit_without_calls': 1,
+      'grpc.initial_reconnect_backoff_ms': 100,
+      'grpc.max_reconnect_backoff_ms': 1_000,
+    },
+  });
+}
+
+/** All keys that begin with a prefix, as they stood together at one revision. */
+export async function readPrefix(
+  client: Etcd3,
+  prefix: string,
+): Promise<{ entries: EtcdEntry[]; revision: bigint }> {
+  const { kvs, header } = await unavailableAs(() =>
+    client.kv.range({ key: Buffer.from(prefix), range_end: rangeEnd(prefix) }),
+  );
+  return { entries: kvs.map(entryOf), revision: BigInt(header.revision) };
+}
+
+/** One key; undefined when it is absent. */
+export async function readKey(
+  client: Etcd3,
+  key: string,
+): Promise<{ entry: EtcdEntry | undefined; revision: bigint }> {
+  const { kvs, header } = await unavailableAs(() => client.kv.range({ key: Buffer.from(key) }));
+  return { entry: kvs[0] && entryOf(kvs[0]), revision: BigInt(header.revision) };
+}
+
+/**
+ * One transaction. @returns the revision when all compares held, undefined when one did not
+ * @throws PlexiError STORE_UNAVAILABLE when nobody knows whether it was committed
+ */
+export async function transact(
+  client: Etcd3,
+  compares: readonly EtcdCompare[],
+  operations: readonly EtcdOperation[],
+): Promise<bigint | undefined> {
+  if (
+    operations.length + compares.length > limits.etcdTransactionOperations * 2 ||
+    operations.length > limits.etcdTransactionOperations
+  ) {
+    throw new PlexiError(
+      'LIMIT_EXCEEDED',
+      `a transaction of ${operations.length} operations is too large for etcd`,
+    );
+  }
+  for (const operation of operations) {
+    if (operation.kind === 'put' && Buffer.byteLength(operation.value) > limits.etcdValueBytes) {
+      throw new PlexiError(
+        'LIMIT_EXCEEDED',
+        `the value of ${operation.key} is over ${limits.etcdValueBytes} bytes`,
+      );
+    }
+  }
+  const response = await unavailableAs(() =>
+    client.kv.txn({
+      compare: compares.map(compareRequest),
+      success: operations.map(operationRequest),
+      failure: [],
+    }),
+  );
+  return response.succeeded ? BigInt(response.header.revision) : undefined;
+}
+
+/** The end of the range of all keys that begin with a prefix. */
+export function rangeEnd(prefix: string): Buffer {
+  const end = Buffer.from(prefix);
+  const last = end.length - 1;
+  end[last] = (end[last] ?? 0) + 1;
+  return end;
+}
+
+export function entryOf(kv: IKeyValue): EtcdEntry {
+  return {
+    key: kv.key.toString(),
+    value: kv.value.toString(),
+    createRevision: BigInt(kv.create_revision),
+    modRevision: BigInt(kv.mod_revision),
+    lease: kv.lease,
+  };
+}
+
+function compareRequest(compare: EtcdCompare) {
+  switch (compare.kind) {
+    case 'createRevision':
+      return {
+        key: Buffer.from(compare.key),
+        target: 'Create',
+        result: 'Equal',
+        create_revision: String(compare.equals),
+      } as const;
+    case 'modRevision':
+      return {
+        key: Buffer.from(compare.key),
+        target: 'Mod',
+        result: 'Equal',
+        mod_revision: String(compare.equals),
+      } as const;
+    case 'rangeNotAfter':
+      // etcd3's type lacks range_end, which its proto knows.
+      return {
+        key: Buffer.from(compare.prefix),
+        range_end: rangeEnd(compare.prefix),
+        target: 'Mod',
+        result: 'Less',
+        mod_revision: String(compare.revision + 1n),
+      } as const;
+  }
+}
+
+function operationRequest(operation: EtcdOperation) {
+  return operation.kind === 'put'
+    ? {
+        request_put: {
+          key: Buffer.from(operation.key),
+          value: Buffer.from(operation.value),
+          ...(operation.lease !== undefined && { lease: operation.lease }),
+        },
+      }
+    : { request_delete_range: { key: Buffer.from(operation.key) } };
+}
+
+async function unavailableAs<T>(call: () => Promise<T>): Promise<T> {
+  try {
+    return await call();
+  } catch (cause) {
+    const reason = cause instanceof Error ? cause.message : String(cause);
+    throw new PlexiError('STORE_UNAVAILABLE', `etcd did not answer: ${reason}`, { cause });
+  }
+}

@@ -1,0 +1,88 @@
+/** One controller replica, wired: mirror, API, campaign, lead, and the campaign again. */
+import type { Logger } from 'pino';
+import type { ControllerConfig } from '../config/schema/controller.js';
+import type { ReleaseRepository } from '../release/repository/fetch.js';
+import { ClusterReader } from './api/cluster-reader.js';
+import { serveGrpc, serveHttp } from './api/server.js';
+import { WishWriter } from './api/wish-writer.js';
+import { leadTerm } from './execution/leader.js';
+import { campaign } from './leadership/campaign.js';
+import { connectEtcd } from './leadership/etcd.js';
+import { clusterKeys } from './state/keys.js';
+import { Mirror } from './state/mirror.js';
+
+export interface ReplicaParts {
+  readonly config: ControllerConfig;
+  readonly repository: ReleaseRepository;
+  /** Monotonic, in milliseconds. */
+  readonly monotonicMs: () => number;
+  /** Milliseconds since 1970 that never go back. */
+  readonly nowMs: () => number;
+  readonly wall: () => Date;
+  readonly nonce: () => string;
+  readonly signal: AbortSignal;
+  readonly log: Logger;
+}
+
+/** Runs until the signal is aborted; then it gives the lead up at once and closes its doors. */
+export async function runReplica(parts: ReplicaParts): Promise<void> {
+  const { config, log, signal, wall } = parts;
+  const keys = clusterKeys(config.cluster);
+  const client = connectEtcd(config.etcd);
+  const mirror = new Mirror(config.etcd, keys.prefix, () => true, log);
+  await mirror.start();
+  const reader = new ClusterReader(client, keys, mirror);
+  const wishes = new WishWriter(client, keys, mirror);
+  const server = await serveGrpc({
+    config,
+    keys,
+    repository: parts.repository,
+    client,
+    reader,
+    wishes,
+    mirror,
+    wall,
+  });
+  const http = config.http && (await serveHttp(config.http.listen, config.tls, () => mirror.revision > 0n));
+  log.info({ listen: config.listen }, 'the controller listens');
+  try {
+    while (!signal.aborted) await leadOnce(parts, { keys, client, mirror });
+  } finally {
+    server.forceShutdown();
+    http?.close();
+    await mirror.stop();
+    client.close();
+  }
+}
+
+async function leadOnce(
+  parts: ReplicaParts,
+  {
+    keys,
+    client,
+    mirror,
+  }: { keys: ReturnType<typeof clusterKeys>; client: ReturnType<typeof connectEtcd>; mirror: Mirror },
+): Promise<void> {
+  const { config, log, signal } = parts;
+  const lead = await campaign(
+    client,
+    keys,
+    { id: config.id, address: config.address, ...config.leadership },
+    { nowMs: parts.monotonicMs, wall: parts.wall, nonce: parts.nonce, log },
+    async (timeoutMs) => {
+      await mirror.waitFor(() => signal.aborted || mirror.get(keys.leader) === undefined, timeoutMs);
+    },
+    signal,
+  );
+  if (lead === undefined) return;
+  const resign = (): void => {
+    lead
+      .resign('the controller stops')
+      .catch((thrown) => log.warn({ err: thrown }, 'the lease was not revoked; it expires by itself'));
+  };
+  signal.addEventListener('abort', resign, { once: true });
+  if (signal.aborted) resign();
+  const reason = await leadTerm({ ...parts, keys, client, mirror, lead });
+  signal.removeEventListener('abort', resign);
+  log.warn({ term: lead.term, reason }, 'the lead is over');
+}

@@ -1,0 +1,56 @@
+/**
+ * Slots: one for each node that is out of service because of us, until its soak is over (guarantee
+ * 1). Nodes that need an operator keep a slot apart, which blocks new upgrades but no rollback
+ * (protocol, rules 15 to 18).
+ */
+import type { Slot, World } from './rollout.js';
+
+const stuckPrefix = 'stuck-';
+
+/** The slot a node holds, by the last part of its key; undefined when it holds none. */
+export function slotOf(slots: ReadonlyMap<string, Slot>, node: string): string | undefined {
+  for (const [key, slot] of slots) if (slot.node === node) return key;
+  return undefined;
+}
+
+export function isStuck(key: string): boolean {
+  return key.startsWith(stuckPrefix);
+}
+
+/** The lowest free index, when the budget allows one more; undefined when it does not. */
+export function freeIndex(world: Pick<World, 'slots' | 'budget'>): string | undefined {
+  const held = [...world.slots.keys()].filter((key) => !isStuck(key));
+  if (held.length >= world.budget.max) return undefined;
+  for (let index = 0; index < world.budget.max; index++) {
+    if (!world.slots.has(String(index))) return String(index);
+  }
+  return undefined;
+}
+
+export function stuckCount(slots: ReadonlyMap<string, Slot>): number {
+  return [...slots.keys()].filter(isStuck).length;
+}
+
+export function withSlot(
+  slots: ReadonlyMap<string, Slot>,
+  key: string,
+  slot: Slot,
+): ReadonlyMap<string, Slot> {
+  return new Map([...slots, [key, slot]]);
+}
+
+export function withoutSlotOf(slots: ReadonlyMap<string, Slot>, node: string): ReadonlyMap<string, Slot> {
+  return new Map([...slots].filter(([, slot]) => slot.node !== node));
+}
+
+/** Moves a node's slot to the ones that wait for an operator. */
+export function withStuck(
+  slots: ReadonlyMap<string, Slot>,
+  node: string,
+  reason: string,
+): ReadonlyMap<string, Slot> {
+  const key = slotOf(slots, node);
+  const slot = key === undefined ? undefined : slots.get(key);
+  if (slot === undefined) return slots;
+  return withSlot(withoutSlotOf(slots, node), `${stuckPrefix}${node}`, { ...slot, reason });
+}

@@ -1,0 +1,114 @@
+/** Small steps from one world to the next. Every function returns what it got when nothing changes. */
+import { slotOf, withoutSlotOf, withSlot, withStuck } from './budget.js';
+import {
+  type CommandKind,
+  commandId,
+  type Fault,
+  type NodeState,
+  type NodeView,
+  type OpenCommand,
+  type Rollout,
+  type RolloutNode,
+  type World,
+} from './rollout.js';
+
+const unseen: NodeView = {
+  adopted: false,
+  adopting: false,
+  reachable: false,
+  inFlight: null,
+  retryAtMs: 0,
+  lookAtMs: 0,
+  health: 'unknown',
+  healthReason: '',
+  goodForMs: 0,
+  release: null,
+  seenAtMs: 0,
+};
+
+export function viewOf(world: World, node: string): NodeView {
+  return world.views.get(node) ?? unseen;
+}
+
+export function withView(world: World, node: string, change: Partial<NodeView>): World {
+  return { ...world, views: new Map([...world.views, [node, { ...viewOf(world, node), ...change }]]) };
+}
+
+export function withRollout(world: World, change: Partial<Rollout>): World {
+  return world.rollout === undefined ? world : { ...world, rollout: { ...world.rollout, ...change } };
+}
+
+/** Changes one node of the rollout; `sinceMs` follows the phase. */
+export function withNode(world: World, id: string, change: Partial<RolloutNode>, nowMs: number): World {
+  const node = world.rollout?.nodes.get(id);
+  if (world.rollout === undefined || node === undefined) return world;
+  const moved = change.state !== undefined && change.state.phase !== node.state.phase;
+  const after = { ...node, ...(moved && { sinceMs: nowMs }), ...change };
+  return withRollout(world, { nodes: new Map([...world.rollout.nodes, [id, after]]) });
+}
+
+/** Gives a node its next command of a kind. `state` makes the state that carries it. */
+export function withCommand(
+  world: World,
+  node: RolloutNode,
+  kind: CommandKind,
+  state: (command: OpenCommand) => NodeState,
+  nowMs: number,
+): World {
+  if (world.rollout === undefined) return world;
+  const attempt = (node.attempts[kind] ?? 0) + 1;
+  const command = { kind, attempt, id: commandId(world.rollout.id, node.id, kind, attempt) };
+  return withNode(
+    world,
+    node.id,
+    { state: state(command), attempts: { ...node.attempts, [kind]: attempt } },
+    nowMs,
+  );
+}
+
+/** Takes a node out of service: a slot, and the time. The caller has seen that the index is free. */
+export function takeSlot(
+  world: World,
+  node: RolloutNode,
+  index: string,
+  reason: string,
+  nowMs: number,
+): World {
+  if (world.rollout === undefined) return world;
+  const slot = { node: node.id, reason, rollout: world.rollout.id, term: world.term, sinceMs: nowMs };
+  return withNode(
+    { ...world, slots: withSlot(world.slots, index, slot) },
+    node.id,
+    { outSinceMs: node.outSinceMs ?? nowMs, backAtMs: null },
+    nowMs,
+  );
+}
+
+/** A node is back in service: its slot is freed with the state that says so. */
+export function settle(world: World, id: string, change: Partial<RolloutNode>, nowMs: number): World {
+  return withNode(
+    { ...world, slots: withoutSlotOf(world.slots, id) },
+    id,
+    { backAtMs: nowMs, ...change },
+    nowMs,
+  );
+}
+
+/** A node needs an operator: its slot is kept apart, under its name. */
+export function strand(world: World, id: string, error: Fault, nowMs: number): World {
+  return withNode(
+    { ...world, slots: withStuck(world.slots, id, error.message) },
+    id,
+    { state: { phase: 'rollback_failed' }, error },
+    nowMs,
+  );
+}
+
+export function holdsSlot(world: World, id: string): boolean {
+  return slotOf(world.slots, id) !== undefined;
+}
+
+/** The nodes of the rollout in the plan's order. */
+export function nodesInOrder(rollout: Rollout): RolloutNode[] {
+  return rollout.plan.parts.flatMap((part) => rollout.nodes.get(part.node) ?? []);
+}

@@ -1,0 +1,198 @@
+/**
+ * Where the rollout goes next, one decision at a time. The parent looks at the course (forward,
+ * paused, aborting, back) and then at the phase; each leaf makes one step and returns the world
+ * unchanged when there is none to make.
+ */
+import { freeIndex, stuckCount } from './budget.js';
+import { nodesInOrder, takeSlot, viewOf, withCommand, withNode, withRollout } from './change.js';
+import { end, endIfSettled } from './ends.js';
+import { stepAborting, stepBack } from './rollback.js';
+import {
+  isFinal,
+  openCommand,
+  type Rollout,
+  type RolloutNode,
+  type RolloutPhase,
+  type World,
+} from './rollout.js';
+import { settleLost, settleSoaking } from './soak.js';
+
+/** One decision; the same world when there is nothing to decide. */
+export function decide(world: World, nowMs: number): World {
+  const { rollout } = world;
+  if (rollout === undefined || isFinal(rollout.phase)) return world;
+  const settled = settleLost(settleSoaking(world, rollout, nowMs), rollout, nowMs);
+  if (settled !== world) return settled;
+  switch (rollout.course.kind) {
+    case 'forward':
+      return stepForward(world, rollout, nowMs);
+    case 'paused':
+      return enter(world, rollout, 'paused', rollout.course.reason);
+    case 'called_off':
+      return end(world, 'aborted', rollout.course.reason, 3, nowMs);
+    case 'aborting':
+      return stepAborting(world, rollout, nowMs);
+    case 'back':
+      return stepBack(world, rollout, nowMs);
+  }
+}
+
+function enter(world: World, rollout: Rollout, phase: RolloutPhase, reason: string): World {
+  if (rollout.phase === phase) return world;
+  const exitCode =
+    phase === 'paused' && rollout.course.kind === 'paused' && rollout.course.by === 'failure' ? 5 : null;
+  return withRollout(world, { phase, reason, exitCode });
+}
+
+function stepForward(world: World, rollout: Rollout, nowMs: number): World {
+  switch (rollout.phase) {
+    case 'planned':
+      return enter(world, rollout, 'preflight', '');
+    case 'preflight':
+      return stepChecks(world, rollout, 'preflight', nowMs);
+    case 'staging':
+      return stepChecks(world, rollout, 'staging', nowMs);
+    case 'expanding':
+      return enter(world, rollout, 'rolling', '');
+    case 'rolling':
+      return stepRolling(world, rollout, nowMs);
+    case 'soaking':
+      return enter(world, rollout, 'finalizing', '');
+    case 'finalizing':
+      return finalize(world, rollout, nowMs);
+    case 'paused':
+    case 'rolling_back':
+      return enter(world, rollout, resumedPhase(rollout), '');
+    case 'succeeded':
+    case 'rolled_back':
+    case 'aborted':
+    case 'failed':
+      return world;
+  }
+}
+
+/** Where a resumed rollout is, told from its nodes. */
+function resumedPhase(rollout: Rollout): RolloutPhase {
+  const open = [...rollout.nodes.values()].filter((node) => node.state.phase !== 'done');
+  if (open.some((node) => node.state.phase === 'pending' && !node.checked)) return 'preflight';
+  if (open.some((node) => node.state.phase === 'pending' || node.state.phase === 'staging')) return 'staging';
+  return 'rolling';
+}
+
+/** Preflight and staging: all nodes at once; nothing is touched, and all problems are told together. */
+function stepChecks(world: World, rollout: Rollout, phase: 'preflight' | 'staging', nowMs: number): World {
+  const kind = phase === 'preflight' ? 'preflight' : 'stage';
+  const waiting = [...rollout.nodes.values()].filter(
+    (node) => node.state.phase === 'pending' && node.error === null && (phase === 'staging' || !node.checked),
+  );
+  if (waiting.length > 0) {
+    return waiting.reduce(
+      (next, node) => withCommand(next, node, kind, (command) => ({ phase, command }), nowMs),
+      world,
+    );
+  }
+  const silent = [...rollout.nodes.values()].filter((node) => isSilent(rollout, node, nowMs));
+  if (silent.length > 0) return silent.reduce((next, node) => giveUp(next, node, nowMs), world);
+  if ([...rollout.nodes.values()].some((node) => openCommand(node.state) !== undefined)) return world;
+  const failed = nodesInOrder(rollout).filter((node) => node.error !== null);
+  if (failed.length > 0) {
+    const reason = `${phase} failed on ${failed.length} of ${rollout.nodes.size} nodes, and nothing was touched: ${failed.map((node) => node.error?.message).join('; ')}`;
+    return withRollout(world, { course: { kind: 'called_off', reason } });
+  }
+  return enter(world, rollout, phase === 'preflight' ? 'staging' : 'expanding', '');
+}
+
+function isSilent(rollout: Rollout, node: RolloutNode, nowMs: number): boolean {
+  const boundMs = rollout.plan.header.policy.timeouts.preflightMs;
+  return (
+    openCommand(node.state) !== undefined &&
+    node.unknownSinceMs !== null &&
+    nowMs - node.unknownSinceMs > boundMs
+  );
+}
+
+function giveUp(world: World, node: RolloutNode, nowMs: number): World {
+  const error = {
+    code: 'NODE_UNREACHABLE',
+    message: `${node.id} cannot be reached; start its agent, or leave it out with --exclude ${node.id}`,
+  };
+  return withNode(world, node.id, { state: { phase: 'pending' }, error }, nowMs);
+}
+
+function stepRolling(world: World, rollout: Rollout, nowMs: number): World {
+  const failed = nodesInOrder(rollout).filter(
+    (node) => node.error !== null && !rollout.forgiven.includes(node.id) && node.state.phase !== 'ready',
+  );
+  const first = failed[0];
+  const { policy } = rollout.plan.header;
+  if (first !== undefined && failed.length > policy.failureBudget) return turnBack(world, rollout, first);
+  const next = nextReady(world, rollout);
+  const index = freeIndex(world);
+  if (next !== undefined && index !== undefined && stuckCount(world.slots) <= policy.failureBudget) {
+    const taken = takeSlot(world, next, index, `upgrade to ${rollout.plan.header.to}`, nowMs);
+    return withCommand(
+      taken,
+      next,
+      'upgrade',
+      (command) => ({ phase: 'entering_maintenance', command }),
+      nowMs,
+    );
+  }
+  const open = [...rollout.nodes.values()].some((node) => !isSettled(node));
+  return open ? world : enter(world, rollout, 'soaking', '');
+}
+
+function isSettled(node: RolloutNode): boolean {
+  const { phase } = node.state;
+  return phase === 'done' || phase === 'skipped' || phase === 'rolled_back' || phase === 'rollback_failed';
+}
+
+/** The failure budget is spent: what happens is the policy's word. A rollback is never taken back itself. */
+function turnBack(world: World, rollout: Rollout, node: RolloutNode): World {
+  const { header } = rollout.plan;
+  const reason = `${node.id} failed ${node.error?.message ?? ''}`;
+  if (header.direction === 'back') return withRollout(world, { course: { kind: 'aborting', reason } });
+  return header.policy.rollbackOnFailure
+    ? withRollout(world, { course: { kind: 'back', reason } })
+    : withRollout(world, { course: { kind: 'paused', by: 'failure', reason } });
+}
+
+/** The next node in order whose wave is open and that can be reached. */
+function nextReady(world: World, rollout: Rollout): RolloutNode | undefined {
+  const openWave = Math.min(
+    ...rollout.plan.parts
+      .filter((part) => {
+        const node = rollout.nodes.get(part.node);
+        return node !== undefined && !isSettled(node);
+      })
+      .map((part) => part.wave),
+  );
+  for (const part of rollout.plan.parts) {
+    const node = rollout.nodes.get(part.node);
+    if (part.wave === openWave && node?.state.phase === 'ready' && viewOf(world, node.id).reachable)
+      return node;
+  }
+  return undefined;
+}
+
+/** The end is told from what the nodes report, not from what was sent (semantics S25). */
+function finalize(world: World, rollout: Rollout, nowMs: number): World {
+  const wrong = rollout.plan.parts.filter((part) => {
+    const node = rollout.nodes.get(part.node);
+    return node?.state.phase === 'done' && node.release.digest !== part.to.digest;
+  });
+  if (wrong.length > 0) {
+    const names = wrong.map((part) => part.node).join(', ');
+    return end(world, 'failed', `${names} do not run what the plan says; look with plexictl nodes`, 4, nowMs);
+  }
+  const failed = nodesInOrder(rollout).filter((node) => node.error !== null);
+  if (failed.length > 0)
+    return endIfSettled(
+      world,
+      rollout,
+      `${failed.map((node) => node.id).join(', ')} failed, within the failure budget`,
+      nowMs,
+    );
+  const all = rollout.plan.header.nodeCount;
+  return end(world, 'succeeded', `all ${all} nodes run ${rollout.plan.header.to}`, 0, nowMs);
+}

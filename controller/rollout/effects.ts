@@ -1,0 +1,51 @@
+/**
+ * What is to be done, told from the state: nodes with an open command are adopted first, then sent
+ * the command; soaking nodes are looked at when their time may have come. What is handed out is
+ * marked in the view, so that it is handed out once.
+ */
+import { holdsSlot, viewOf, withView } from './change.js';
+import type { Advance, Effect } from './events.js';
+import { isFinal, openCommand, type RolloutNode, type World } from './rollout.js';
+
+/** Least and greatest milliseconds before a soaking node is looked at again. */
+const lookMinMs = 50;
+const lookMaxMs = 5_000;
+
+export function dueEffects(world: World, nowMs: number): Advance {
+  const { rollout } = world;
+  if (rollout === undefined || isFinal(rollout.phase)) return { world, effects: [] };
+  const effects: Effect[] = [];
+  let next = world;
+  for (const node of rollout.nodes.values()) {
+    const effect = effectFor(next, node, rollout.plan.header.policy.soakMs, nowMs);
+    if (effect === undefined) continue;
+    effects.push(effect);
+    next = markHandedOut(next, effect, nowMs);
+  }
+  return { world: next, effects };
+}
+
+function effectFor(world: World, node: RolloutNode, soakMs: number, nowMs: number): Effect | undefined {
+  const view = viewOf(world, node.id);
+  if (!view.reachable || view.adopting || view.retryAtMs > nowMs) return undefined;
+  const command = openCommand(node.state);
+  const isOurs = command !== undefined || holdsSlot(world, node.id);
+  if (isOurs && !view.adopted) return { kind: 'adopt', node: node.id };
+  if (command !== undefined && view.inFlight !== command.id) return { kind: 'send', node: node.id, command };
+  if (node.state.phase === 'soaking' && view.lookAtMs <= nowMs) {
+    const inMs = Math.min(Math.max(soakMs - view.goodForMs, lookMinMs), lookMaxMs);
+    return { kind: 'look', node: node.id, inMs };
+  }
+  return undefined;
+}
+
+function markHandedOut(world: World, effect: Effect, nowMs: number): World {
+  switch (effect.kind) {
+    case 'adopt':
+      return withView(world, effect.node, { adopting: true });
+    case 'send':
+      return withView(world, effect.node, { inFlight: effect.command.id });
+    case 'look':
+      return withView(world, effect.node, { lookAtMs: nowMs + effect.inMs });
+  }
+}

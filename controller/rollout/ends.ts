@@ -1,0 +1,42 @@
+/**
+ * How a rollout ends, and with which exit code (contract, section 2; protocol, rule 30). The end
+ * gives the budget back.
+ */
+import { stuckCount } from './budget.js';
+import { withRollout } from './change.js';
+import type { Rollout, RolloutPhase, World } from './rollout.js';
+
+/** Makes a rollout final. */
+export function end(
+  world: World,
+  phase: RolloutPhase,
+  reason: string,
+  exitCode: number,
+  nowMs: number,
+): World {
+  const { budget, configuredMax } = world;
+  const restored =
+    budget.max === configuredMax ? budget : { max: configuredMax, generation: budget.generation + 1 };
+  return withRollout({ ...world, budget: restored }, { phase, reason, exitCode, finishedAtMs: nowMs });
+}
+
+/** The end of a rollout that did not reach its target, told from where its nodes are. */
+export function endIfSettled(world: World, rollout: Rollout, reason: string, nowMs: number): World {
+  const nodes = [...rollout.nodes.values()];
+  const stranded = nodes.filter((node) => node.state.phase === 'rollback_failed');
+  if (stranded.length > 0 || stuckCount(world.slots) > 0) {
+    const names = stranded.map((node) => node.id).join(', ');
+    return end(world, 'failed', `${reason}; ${names} need an operator: look with plexictl status`, 4, nowMs);
+  }
+  const touched = nodes.some((node) => node.outSinceMs !== null);
+  if (!touched) return end(world, 'aborted', `${reason}; nothing was touched`, 3, nowMs);
+  if (rollout.course.kind === 'back') return end(world, 'rolled_back', reason, 1, nowMs);
+  if (rollout.plan.header.direction === 'back') return end(world, 'failed', reason, 4, nowMs);
+  return end(
+    world,
+    'aborted',
+    `${reason}; versions are mixed: go on with the same plexictl rollout, or take it back`,
+    5,
+    nowMs,
+  );
+}

@@ -1,0 +1,65 @@
+/** What the engine is told, and what it wants done. */
+import type { Fault, OpenCommand, Plan, ReleaseRef, World } from './rollout.js';
+
+/** How a command ended, in the agent's words. */
+export interface CommandOutcome {
+  readonly outcome: 'done' | 'failed' | 'rolled_back' | 'rollback_failed';
+  readonly failure: Fault | null;
+  readonly failedStep: string;
+  readonly release: ReleaseRef;
+  readonly problems: readonly Fault[];
+  readonly backupId: string;
+}
+
+/** What a node says of itself. */
+export interface Observation {
+  readonly health: 'healthy' | 'unhealthy' | 'unknown';
+  readonly healthReason: string;
+  readonly goodForMs: number;
+  readonly release: ReleaseRef | null;
+}
+
+/** A wish of an operator for the active rollout. */
+export type Wish =
+  | { readonly kind: 'pause'; readonly reason: string }
+  | { readonly kind: 'resume'; readonly reason: string }
+  | { readonly kind: 'abort'; readonly rollback: boolean; readonly reason: string };
+
+export type EngineEvent =
+  | { readonly kind: 'tick' }
+  | {
+      readonly kind: 'start';
+      readonly id: string;
+      readonly plan: Plan;
+      readonly by: string;
+      readonly requestId: string;
+    }
+  | { readonly kind: 'wish'; readonly wish: Wish }
+  /** An operator took the node off the list: its slot is free. */
+  | { readonly kind: 'removed'; readonly node: string }
+  | { readonly kind: 'observed'; readonly node: string; readonly observation: Observation }
+  | { readonly kind: 'unreachable'; readonly node: string }
+  | { readonly kind: 'adopted'; readonly node: string }
+  | { readonly kind: 'adoption_failed'; readonly node: string; readonly fault: Fault }
+  | { readonly kind: 'progress'; readonly node: string; readonly commandId: string; readonly phase: string }
+  | {
+      readonly kind: 'finished';
+      readonly node: string;
+      readonly commandId: string;
+      readonly outcome: CommandOutcome;
+    }
+  | { readonly kind: 'stream_broken'; readonly node: string; readonly commandId: string }
+  | { readonly kind: 'refused'; readonly node: string; readonly commandId: string; readonly fault: Fault };
+
+/** What is to be done once the state behind it is persisted. */
+export type Effect =
+  | { readonly kind: 'adopt'; readonly node: string }
+  | { readonly kind: 'send'; readonly node: string; readonly command: OpenCommand }
+  /** Ask the node for its status after this many milliseconds. */
+  | { readonly kind: 'look'; readonly node: string; readonly inMs: number };
+
+/** What one advance of the engine came to. */
+export interface Advance {
+  readonly world: World;
+  readonly effects: readonly Effect[];
+}

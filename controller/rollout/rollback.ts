@@ -1,0 +1,80 @@
+/**
+ * The way back. Nodes in flight take their own upgrade back; nodes that committed are reverted by the
+ * newer release's down-migrations and the old code, newest first, inside the same budget. Nodes that
+ * were never touched are left alone (semantics S11).
+ */
+import { freeIndex } from './budget.js';
+import { holdsSlot, nodesInOrder, takeSlot, viewOf, withCommand, withRollout } from './change.js';
+import { endIfSettled } from './ends.js';
+import { isUpgrading, type Rollout, type RolloutNode, type World } from './rollout.js';
+
+/** Course `back`: one more step until every touched node is back. */
+export function stepBack(world: World, rollout: Rollout, nowMs: number): World {
+  if (rollout.phase !== 'rolling_back') {
+    return withRollout(world, {
+      phase: 'rolling_back',
+      reason: rollout.course.kind === 'back' ? rollout.course.reason : '',
+    });
+  }
+  const recalled = recallOne(world, rollout, nowMs);
+  if (recalled !== world) return recalled;
+  const soaking = nodesInOrder(rollout).find((node) => node.state.phase === 'soaking');
+  if (soaking !== undefined) return revert(world, soaking, nowMs);
+  const next = newestTouched(world, rollout);
+  const index = freeIndex(world);
+  if (next !== undefined && index !== undefined) {
+    return revert(
+      takeSlot(
+        world,
+        next,
+        index,
+        `back to ${next.release.version === '' ? 'what ran' : rollout.plan.header.from}`,
+        nowMs,
+      ),
+      next,
+      nowMs,
+    );
+  }
+  return isAnyTouched(rollout) ? world : endIfSettled(world, rollout, rollout.reason, nowMs);
+}
+
+/** Course `aborting`: nodes in flight go back when they have not committed, else they finish. */
+export function stepAborting(world: World, rollout: Rollout, nowMs: number): World {
+  const recalled = recallOne(world, rollout, nowMs);
+  if (recalled !== world) return recalled;
+  const inFlight = nodesInOrder(rollout).some(
+    (node) => node.state.phase === 'soaking' || node.state.phase === 'rolling_back',
+  );
+  const reason = rollout.course.kind === 'aborting' ? rollout.course.reason : '';
+  return inFlight ? world : endIfSettled(world, rollout, reason, nowMs);
+}
+
+/** Takes one upgrade back that has not told its end. The agent finishes the step it is in. */
+function recallOne(world: World, rollout: Rollout, nowMs: number): World {
+  const node = nodesInOrder(rollout).find((candidate) => isUpgrading(candidate.state));
+  if (node === undefined) return world;
+  return withCommand(world, node, 'roll_back', (command) => ({ phase: 'rolling_back', command }), nowMs);
+}
+
+function revert(world: World, node: RolloutNode, nowMs: number): World {
+  return withCommand(world, node, 'revert', (command) => ({ phase: 'rolling_back', command }), nowMs);
+}
+
+function isTouched(rollout: Rollout, node: RolloutNode): boolean {
+  return node.state.phase === 'done' && node.outSinceMs !== null && rollout.nodes.has(node.id);
+}
+
+/** Whether a node is still on its way back, or waits for it. */
+function isAnyTouched(rollout: Rollout): boolean {
+  return [...rollout.nodes.values()].some(
+    (node) => node.state.phase === 'rolling_back' || isTouched(rollout, node),
+  );
+}
+
+function newestTouched(world: World, rollout: Rollout): RolloutNode | undefined {
+  return [...rollout.nodes.values()]
+    .filter(
+      (node) => isTouched(rollout, node) && !holdsSlot(world, node.id) && viewOf(world, node.id).reachable,
+    )
+    .sort((a, b) => (b.backAtMs ?? 0) - (a.backAtMs ?? 0))[0];
+}

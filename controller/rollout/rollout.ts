@@ -1,0 +1,284 @@
+/**
+ * The nouns of a rollout. States are unions that carry what belongs to them, so that a node that
+ * waits has no command, and a node that works has one. Times are milliseconds since 1970 on the
+ * leader's clock; the engine never reads a clock itself.
+ */
+
+export type Milliseconds = number;
+
+/** What a node runs, or shall run. `none` with an empty digest: nothing is installed. */
+export interface ReleaseRef {
+  readonly version: string;
+  /** SHA-256 (hex) over the file list of the artifact. */
+  readonly digest: string;
+}
+
+export interface MigrationRef {
+  readonly id: string;
+  readonly checksum: string;
+  readonly direction: 'up' | 'down';
+}
+
+/** Bounds of the steps, in milliseconds. */
+export interface StepTimeouts {
+  readonly preflightMs: number;
+  readonly stageMs: number;
+  readonly maintenanceMs: number;
+  readonly stopMs: number;
+  readonly backupMs: number;
+  readonly migrateMs: number;
+  readonly applyMs: number;
+  readonly probeMs: number;
+  readonly rollbackMs: number;
+}
+
+export interface ProbeRule {
+  readonly goodInARow: number;
+  readonly spacingMs: number;
+  readonly intervalMaxMs: number;
+  readonly tryMs: number;
+}
+
+/** The rules of one rollout, resolved from the configuration when it was planned. */
+export interface RolloutPolicy {
+  readonly maxConcurrent: number;
+  readonly soakMs: number;
+  /** Failed nodes that are put up with. */
+  readonly failureBudget: number;
+  readonly rollbackOnFailure: boolean;
+  readonly backup: boolean;
+  readonly maintenanceHooks: boolean;
+  /** A node that cannot be reached for this long is lost. */
+  readonly unknownMaxMs: number;
+  readonly timeouts: StepTimeouts;
+  readonly probe: ProbeRule;
+}
+
+export type Direction = 'forward' | 'back';
+
+/** The immutable head of a plan. Holds nothing that grows with the number of nodes. */
+export interface PlanHeader {
+  readonly from: string;
+  readonly to: string;
+  readonly direction: Direction;
+  /** The rollout that this one takes back; null for any other. */
+  readonly rollbackOf: string | null;
+  readonly policy: RolloutPolicy;
+  readonly nodeCount: number;
+  /** SHA-256 (hex) over the nodes' parts, in order. */
+  readonly partsDigest: string;
+  readonly pointOfNoReturn: string;
+  readonly estimateMs: number;
+}
+
+export type Strategy = 'install' | 'upgrade' | 'downgrade' | 'none';
+
+/** The immutable part of a plan for one node. */
+export interface PlanPart {
+  readonly node: string;
+  /** The place in the order, from 0. */
+  readonly index: number;
+  readonly wave: number;
+  readonly orderReason: string;
+  readonly strategy: Strategy;
+  readonly from: ReleaseRef;
+  readonly to: ReleaseRef;
+  readonly manifestSha256: string;
+  readonly artifactSha256: string;
+  readonly unpackedBytes: number;
+  /** On the way forward. Going back runs their inverse, in reverse order. */
+  readonly migrations: readonly MigrationRef[];
+  readonly wasInMaintenance: boolean;
+  readonly estimateMs: number;
+}
+
+export interface Plan {
+  readonly header: PlanHeader;
+  /** SHA-256 (hex) of the header as stored. */
+  readonly digest: string;
+  readonly parts: readonly PlanPart[];
+}
+
+export const rolloutPhases = [
+  'planned',
+  'preflight',
+  'staging',
+  'expanding',
+  'rolling',
+  'soaking',
+  'finalizing',
+  'succeeded',
+  'paused',
+  'rolling_back',
+  'rolled_back',
+  'aborted',
+  'failed',
+] as const;
+export type RolloutPhase = (typeof rolloutPhases)[number];
+
+/** The phases in which the agent's own upgrade is under way, in its order. */
+export const upgradingPhases = [
+  'entering_maintenance',
+  'stopping',
+  'backing_up',
+  'migrating',
+  'applying',
+  'probing',
+  'committing',
+  'leaving_maintenance',
+] as const;
+export type UpgradingPhase = (typeof upgradingPhases)[number];
+
+export interface Fault {
+  readonly code: string;
+  readonly message: string;
+}
+
+/** Why a node does not go on. */
+export interface WaitReason {
+  readonly reason: string;
+  readonly sinceMs: Milliseconds;
+  readonly unblock: string;
+}
+
+export type CommandKind = 'preflight' | 'stage' | 'upgrade' | 'roll_back' | 'revert';
+
+/** A command that is persisted, and then sent until its result is known. */
+export interface OpenCommand {
+  readonly kind: CommandKind;
+  readonly id: string;
+  readonly attempt: number;
+}
+
+/** A node's own state within a rollout. */
+export type NodeState =
+  | { readonly phase: 'pending' }
+  | { readonly phase: 'preflight'; readonly command: OpenCommand }
+  | { readonly phase: 'staging'; readonly command: OpenCommand }
+  | { readonly phase: 'ready' }
+  | { readonly phase: UpgradingPhase; readonly command: OpenCommand }
+  | { readonly phase: 'soaking' }
+  | { readonly phase: 'done' }
+  | { readonly phase: 'skipped' }
+  /** `roll_back` takes back an upgrade before its commit, `revert` one after it. */
+  | { readonly phase: 'rolling_back'; readonly command: OpenCommand }
+  | { readonly phase: 'rolled_back' }
+  | { readonly phase: 'rollback_failed' };
+export type NodePhase = NodeState['phase'];
+
+/** One node within a rollout. */
+export interface RolloutNode {
+  readonly id: string;
+  readonly state: NodeState;
+  /** Tries so far of each kind of command, so that ids never repeat. */
+  readonly attempts: Readonly<Partial<Record<CommandKind, number>>>;
+  /** Since when it is in this phase. */
+  readonly sinceMs: Milliseconds;
+  /** Why it failed, or why it was taken back. */
+  readonly error: Fault | null;
+  readonly waitingOn: readonly WaitReason[];
+  /** The leader cannot reach it since then; null: it can. */
+  readonly unknownSinceMs: Milliseconds | null;
+  /** Preflight passed. */
+  readonly checked: boolean;
+  /** It entered maintenance because of this rollout. */
+  readonly outSinceMs: Milliseconds | null;
+  readonly backAtMs: Milliseconds | null;
+  /** What it runs, as it said last. */
+  readonly release: ReleaseRef;
+  readonly backupId: string;
+}
+
+/** What an operator, or a failure, wants the rollout to come to. */
+export type Course =
+  | { readonly kind: 'forward' }
+  /** No node starts; goes on with `resume`. */
+  | { readonly kind: 'paused'; readonly by: 'operator' | 'failure'; readonly reason: string }
+  /** Nodes in flight go back or finish; no other is touched. */
+  | { readonly kind: 'aborting'; readonly reason: string }
+  /** Every touched node goes back. */
+  | { readonly kind: 'back'; readonly reason: string }
+  /** Nothing was touched, and nothing will be. */
+  | { readonly kind: 'called_off'; readonly reason: string };
+
+/** A rollout that is not final, or has just become so. */
+export interface Rollout {
+  readonly id: string;
+  readonly plan: Plan;
+  readonly phase: RolloutPhase;
+  readonly reason: string;
+  readonly course: Course;
+  readonly startedAtMs: Milliseconds;
+  readonly startedBy: string;
+  readonly requestId: string;
+  readonly finishedAtMs: Milliseconds | null;
+  /** What a follower exits with; null while it goes on. */
+  readonly exitCode: number | null;
+  /** Nodes whose failure was acknowledged by a resume. */
+  readonly forgiven: readonly string[];
+  readonly nodes: ReadonlyMap<string, RolloutNode>;
+}
+
+/** A key under slots/: one node out of service because of us. */
+export interface Slot {
+  readonly node: string;
+  readonly reason: string;
+  readonly rollout: string;
+  readonly term: string;
+  readonly sinceMs: Milliseconds;
+}
+
+export interface Budget {
+  readonly max: number;
+  readonly generation: number;
+}
+
+/** What the leader sees of a node right now. Lives in memory; the next leader looks for itself. */
+export interface NodeView {
+  /** This leader adopted it. */
+  readonly adopted: boolean;
+  readonly adopting: boolean;
+  readonly reachable: boolean;
+  /** The command whose stream is open. */
+  readonly inFlight: string | null;
+  /** Nothing is sent to it before this time. */
+  readonly retryAtMs: Milliseconds;
+  /** It was asked for its status, and will be again at this time. */
+  readonly lookAtMs: Milliseconds;
+  readonly health: 'healthy' | 'unhealthy' | 'unknown';
+  readonly healthReason: string;
+  readonly goodForMs: number;
+  readonly release: ReleaseRef | null;
+  readonly seenAtMs: Milliseconds;
+}
+
+/** Everything that the engine decides on. */
+export interface World {
+  readonly rollout: Rollout | undefined;
+  readonly budget: Budget;
+  /** What the budget is between rollouts. */
+  readonly configuredMax: number;
+  /** By the last part of the key: an index, or `stuck-<node>`. */
+  readonly slots: ReadonlyMap<string, Slot>;
+  readonly views: ReadonlyMap<string, NodeView>;
+  readonly term: string;
+}
+
+export function isFinal(phase: RolloutPhase): boolean {
+  return phase === 'succeeded' || phase === 'rolled_back' || phase === 'aborted' || phase === 'failed';
+}
+
+/** The command that a node has open; undefined when it has none. */
+export function openCommand(state: NodeState): OpenCommand | undefined {
+  return 'command' in state ? state.command : undefined;
+}
+
+/** Whether the agent's upgrade is under way and has not told its end. */
+export function isUpgrading(state: NodeState): state is Extract<NodeState, { phase: UpgradingPhase }> {
+  return (upgradingPhases as readonly string[]).includes(state.phase);
+}
+
+/** Derived, so that the next leader derives the same (protocol, rule 7 of the decisions). */
+export function commandId(rollout: string, node: string, kind: CommandKind, attempt: number): string {
+  return `${rollout}.${node}.${kind}.${attempt}`;
+}

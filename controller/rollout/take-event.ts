@@ -1,0 +1,267 @@
+/**
+ * What an event says is entered into the world, and nothing is decided yet. An event that is late,
+ * or meant for another command, changes nothing.
+ */
+import { withoutSlotOf } from './budget.js';
+import { settle, strand, viewOf, withNode, withRollout, withView } from './change.js';
+import type { CommandOutcome, EngineEvent, Wish } from './events.js';
+import {
+  isFinal,
+  isUpgrading,
+  type OpenCommand,
+  openCommand,
+  type PlanPart,
+  type Rollout,
+  type RolloutNode,
+  type UpgradingPhase,
+  upgradingPhases,
+  type World,
+} from './rollout.js';
+
+/** Milliseconds before a command is sent again after a stream broke, or the node was busy. */
+const retryMs = 300;
+
+export function takeEvent(world: World, event: EngineEvent, nowMs: number): World {
+  switch (event.kind) {
+    case 'tick':
+      return world;
+    case 'start':
+      return world.rollout === undefined ? begin(world, event, nowMs) : world;
+    case 'wish':
+      return takeWish(world, event.wish);
+    case 'removed':
+      return { ...world, slots: withoutSlotOf(world.slots, event.node) };
+    case 'observed':
+      return takeObservation(world, event, nowMs);
+    case 'unreachable':
+      return withNode(
+        withView(world, event.node, { reachable: false, adopted: false, adopting: false, inFlight: null }),
+        event.node,
+        { unknownSinceMs: world.rollout?.nodes.get(event.node)?.unknownSinceMs ?? nowMs },
+        nowMs,
+      );
+    case 'adopted':
+      return withView(world, event.node, { adopted: true, adopting: false });
+    case 'adoption_failed':
+      return withView(world, event.node, { adopting: false, retryAtMs: nowMs + retryMs });
+    case 'progress':
+      return takeProgress(world, event.node, event.commandId, event.phase, nowMs);
+    case 'finished':
+      return takeResult(world, event.node, event.commandId, event.outcome, nowMs);
+    case 'stream_broken':
+      return viewOf(world, event.node).inFlight === event.commandId
+        ? withView(world, event.node, { inFlight: null, retryAtMs: nowMs + retryMs })
+        : world;
+    case 'refused':
+      return takeRefusal(world, event, nowMs);
+  }
+}
+
+function begin(world: World, event: Extract<EngineEvent, { kind: 'start' }>, nowMs: number): World {
+  const { plan } = event;
+  const rollout: Rollout = {
+    id: event.id,
+    plan,
+    phase: 'planned',
+    reason: '',
+    course: { kind: 'forward' },
+    startedAtMs: nowMs,
+    startedBy: event.by,
+    requestId: event.requestId,
+    finishedAtMs: null,
+    exitCode: null,
+    forgiven: [],
+    nodes: new Map(plan.parts.map((part) => [part.node, firstState(part, nowMs)])),
+  };
+  const max = plan.header.policy.maxConcurrent;
+  const budget = max === world.budget.max ? world.budget : { max, generation: world.budget.generation + 1 };
+  return { ...world, rollout, budget };
+}
+
+function firstState(part: PlanPart, nowMs: number): RolloutNode {
+  return {
+    id: part.node,
+    state: part.strategy === 'none' ? { phase: 'done' } : { phase: 'pending' },
+    attempts: {},
+    sinceMs: nowMs,
+    error: null,
+    waitingOn: [],
+    unknownSinceMs: null,
+    checked: false,
+    outSinceMs: null,
+    backAtMs: null,
+    release: part.from,
+    backupId: '',
+  };
+}
+
+function takeWish(world: World, wish: Wish): World {
+  const { rollout } = world;
+  if (rollout === undefined || isFinal(rollout.phase)) return world;
+  const { course } = rollout;
+  switch (wish.kind) {
+    case 'pause':
+      return course.kind === 'forward'
+        ? withRollout(world, { course: { kind: 'paused', by: 'operator', reason: wish.reason } })
+        : world;
+    case 'resume': {
+      if (course.kind !== 'paused') return world;
+      const failed = [...rollout.nodes.values()].filter((node) => node.error !== null).map((node) => node.id);
+      // A failure is forgiven only by an operator who was shown it: it was the reason of the pause.
+      const forgiven = course.by === 'failure' ? failed : rollout.forgiven;
+      return withRollout(world, { course: { kind: 'forward' }, forgiven, reason: '', exitCode: null });
+    }
+    case 'abort':
+      if (course.kind === 'back') return world;
+      return withRollout(world, {
+        course: { kind: wish.rollback ? 'back' : 'aborting', reason: wish.reason },
+      });
+  }
+}
+
+function takeObservation(
+  world: World,
+  event: Extract<EngineEvent, { kind: 'observed' }>,
+  nowMs: number,
+): World {
+  const { node, observation } = event;
+  const seen = withView(world, node, { ...observation, reachable: true, seenAtMs: nowMs });
+  const record = seen.rollout?.nodes.get(node);
+  return record === undefined || record.unknownSinceMs === null
+    ? seen
+    : withNode(seen, node, { unknownSinceMs: null }, nowMs);
+}
+
+/** Phases only go forward: a replayed stream must not make a node look earlier than it is. */
+function takeProgress(world: World, id: string, commandId: string, phase: string, nowMs: number): World {
+  const node = world.rollout?.nodes.get(id);
+  const command = node === undefined ? undefined : openCommand(node.state);
+  if (node === undefined || command?.id !== commandId) return world;
+  if (phase === 'rolling_back')
+    return withNode(world, id, { state: { phase: 'rolling_back', command } }, nowMs);
+  if (!isUpgrading(node.state) || !isUpgradingPhase(phase)) return world;
+  const ahead = upgradingPhases.indexOf(phase) > upgradingPhases.indexOf(node.state.phase);
+  return ahead ? withNode(world, id, { state: { phase, command } }, nowMs) : world;
+}
+
+function isUpgradingPhase(phase: string): phase is UpgradingPhase {
+  return (upgradingPhases as readonly string[]).includes(phase);
+}
+
+function takeRefusal(world: World, event: Extract<EngineEvent, { kind: 'refused' }>, nowMs: number): World {
+  const { node, commandId, fault } = event;
+  if (viewOf(world, node).inFlight !== commandId) return world;
+  const free = withView(world, node, { inFlight: null, retryAtMs: nowMs + retryMs });
+  switch (fault.code) {
+    case 'BUSY':
+      return free;
+    case 'STALE_TOKEN':
+    case 'FENCE_UNREADABLE':
+      return withView(free, node, { adopted: false });
+    default: {
+      const release = world.rollout?.nodes.get(node)?.release ?? { version: '', digest: '' };
+      const outcome = {
+        outcome: 'failed',
+        failure: fault,
+        failedStep: '',
+        release,
+        problems: [],
+        backupId: '',
+      } as const;
+      return takeResult(free, node, commandId, outcome, nowMs);
+    }
+  }
+}
+
+function takeResult(
+  world: World,
+  id: string,
+  commandId: string,
+  outcome: CommandOutcome,
+  nowMs: number,
+): World {
+  const freed = viewOf(world, id).inFlight === commandId ? withView(world, id, { inFlight: null }) : world;
+  const node = freed.rollout?.nodes.get(id);
+  const command = node === undefined ? undefined : openCommand(node.state);
+  if (node === undefined || command?.id !== commandId) return freed;
+  switch (command.kind) {
+    case 'preflight':
+    case 'stage':
+      return takeCheck(freed, node, command, outcome, nowMs);
+    case 'upgrade':
+    case 'roll_back':
+      return takeUpgradeEnd(freed, node, command, outcome, nowMs);
+    case 'revert':
+      return takeRevertEnd(freed, node, outcome, nowMs);
+  }
+}
+
+function takeCheck(
+  world: World,
+  node: RolloutNode,
+  command: OpenCommand,
+  outcome: CommandOutcome,
+  nowMs: number,
+): World {
+  const passed = outcome.outcome === 'done';
+  if (passed && command.kind === 'stage')
+    return withNode(world, node.id, { state: { phase: 'ready' } }, nowMs);
+  return withNode(
+    world,
+    node.id,
+    { state: { phase: 'pending' }, checked: node.checked || passed, error: passed ? null : faultOf(outcome) },
+    nowMs,
+  );
+}
+
+function takeUpgradeEnd(
+  world: World,
+  node: RolloutNode,
+  command: OpenCommand,
+  outcome: CommandOutcome,
+  nowMs: number,
+): World {
+  const { release, backupId } = outcome;
+  switch (outcome.outcome) {
+    case 'done': {
+      const soaking = { state: { phase: 'soaking' }, release, backupId, error: null } as const;
+      return withNode(withView(world, node.id, { goodForMs: 0, health: 'unknown' }), node.id, soaking, nowMs);
+    }
+    case 'rolled_back':
+      return settle(
+        world,
+        node.id,
+        { state: { phase: 'rolled_back' }, release, backupId, error: faultOf(outcome) },
+        nowMs,
+      );
+    case 'failed':
+      // Refused before anything was touched, or committed and unable to leave maintenance.
+      return outcome.failedStep === '' && command.kind === 'upgrade'
+        ? settle(world, node.id, { state: { phase: 'rolled_back' }, error: faultOf(outcome) }, nowMs)
+        : strand(world, node.id, faultOf(outcome), nowMs);
+    case 'rollback_failed':
+      return strand(world, node.id, faultOf(outcome), nowMs);
+  }
+}
+
+function takeRevertEnd(world: World, node: RolloutNode, outcome: CommandOutcome, nowMs: number): World {
+  if (outcome.outcome === 'done') {
+    return settle(world, node.id, { state: { phase: 'rolled_back' }, release: outcome.release }, nowMs);
+  }
+  const { message } = faultOf(outcome);
+  return strand(
+    world,
+    node.id,
+    { code: 'ROLLBACK_FAILED', message: `it could not be taken back: ${message}` },
+    nowMs,
+  );
+}
+
+function faultOf(outcome: CommandOutcome) {
+  const fault = outcome.failure ?? { code: 'INTERNAL', message: 'the node gave no reason' };
+  const at =
+    outcome.failedStep === '' || outcome.failedStep === 'preflight' || outcome.failedStep === 'stage'
+      ? ''
+      : `at ${outcome.failedStep}: `;
+  return { code: fault.code, message: `${at}${fault.message}` };
+}

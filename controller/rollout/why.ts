@@ -1,0 +1,82 @@
+/**
+ * Why a node does not go on: each reason, since when, and what would let it go on. The words hold no
+ * numbers that move, so that a waiting node costs no writes (semantics S26).
+ */
+import { withNode } from './change.js';
+import { isFinal, type Rollout, type RolloutNode, type WaitReason, type World } from './rollout.js';
+
+type Reason = Omit<WaitReason, 'sinceMs'>;
+
+/** Brings every node's reasons up to date; a reason that stays keeps its time. */
+export function explainWaiting(world: World, nowMs: number): World {
+  const { rollout } = world;
+  if (rollout === undefined) return world;
+  let next = world;
+  for (const node of rollout.nodes.values()) {
+    const reasons = isFinal(rollout.phase) ? [] : reasonsOf(rollout, node);
+    if (sameReasons(node.waitingOn, reasons)) continue;
+    const waitingOn = reasons.map((reason) => ({
+      ...reason,
+      sinceMs: node.waitingOn.find((before) => before.reason === reason.reason)?.sinceMs ?? nowMs,
+    }));
+    next = withNode(next, node.id, { waitingOn }, nowMs);
+  }
+  return next;
+}
+
+function reasonsOf(rollout: Rollout, node: RolloutNode): Reason[] {
+  const { policy } = rollout.plan.header;
+  const reasons: Reason[] = [];
+  if (node.unknownSinceMs !== null && node.state.phase !== 'done') {
+    reasons.push({
+      reason: 'it cannot be reached',
+      unblock: `its agent answers; after ${Math.round(policy.unknownMaxMs / 1000)} s it counts as lost`,
+    });
+  }
+  if (node.state.phase === 'soaking') {
+    reasons.push({
+      reason: `it must stay healthy for ${policy.soakMs} ms`,
+      unblock: 'time, and good probes',
+    });
+  }
+  if (node.state.phase === 'rollback_failed') {
+    reasons.push({ reason: 'it needs an operator', unblock: `plexi-node-agent status on ${node.id}` });
+  }
+  if (node.state.phase === 'ready' || node.state.phase === 'pending')
+    reasons.push(...beforeStart(rollout, node));
+  return reasons;
+}
+
+function beforeStart(rollout: Rollout, node: RolloutNode): Reason[] {
+  switch (rollout.course.kind) {
+    case 'paused':
+      return [{ reason: `the rollout is paused: ${rollout.course.reason}`, unblock: 'plexictl resume' }];
+    case 'aborting':
+    case 'back':
+    case 'called_off':
+      return [];
+    case 'forward':
+      break;
+  }
+  if (node.state.phase === 'pending') {
+    return node.checked
+      ? [{ reason: 'preflight is not over on all nodes', unblock: 'the answers of the other nodes' }]
+      : [];
+  }
+  if (rollout.phase === 'staging') {
+    return [{ reason: 'staging is not over on all nodes', unblock: 'the downloads of the other nodes' }];
+  }
+  const max = rollout.plan.header.policy.maxConcurrent;
+  return [
+    {
+      reason: `${max} ${max === 1 ? 'node is' : 'nodes are'} out of service at a time, and others go first`,
+      unblock: 'the end of the soak of a node before it',
+    },
+  ];
+}
+
+function sameReasons(before: readonly WaitReason[], after: readonly Reason[]): boolean {
+  return (
+    before.length === after.length && after.every((reason, index) => before[index]?.reason === reason.reason)
+  );
+}

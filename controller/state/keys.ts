@@ -1,0 +1,37 @@
+/** The keys of the contract (section 4), in one place. */
+
+/** Makes the keys of one cluster. */
+export function clusterKeys(cluster: string) {
+  const prefix = `/plexi/v1/${cluster}/`;
+  const rollouts = `${prefix}rollouts/`;
+  return {
+    prefix,
+    epoch: `${prefix}epoch`,
+    lineage: `${prefix}lineage`,
+    budget: `${prefix}budget`,
+    leader: `${prefix}leader`,
+    active: `${prefix}active`,
+    intents: `${prefix}intents/`,
+    intent: (n: string) => `${prefix}intents/${n}`,
+    /** What came of an intent, for the caller that waits. */
+    outcomes: `${prefix}outcomes/`,
+    outcome: (n: string) => `${prefix}outcomes/${n}`,
+    nodes: `${prefix}nodes/`,
+    nodeSpec: (node: string) => `${prefix}nodes/${node}/spec`,
+    nodeStatus: (node: string) => `${prefix}nodes/${node}/status`,
+    slots: `${prefix}slots/`,
+    slot: (index: string) => `${prefix}slots/${index}`,
+    rollouts,
+    rollout: (id: string) => `${rollouts}${id}/`,
+    plan: (id: string) => `${rollouts}${id}/plan`,
+    planParts: (id: string) => `${rollouts}${id}/plan/nodes/`,
+    planPart: (id: string, node: string) => `${rollouts}${id}/plan/nodes/${node}`,
+    rolloutState: (id: string) => `${rollouts}${id}/state`,
+    rolloutNodes: (id: string) => `${rollouts}${id}/nodes/`,
+    rolloutNode: (id: string, node: string) => `${rollouts}${id}/nodes/${node}`,
+    rolloutIntents: (id: string) => `${rollouts}${id}/intents/`,
+    rolloutIntent: (id: string, n: string) => `${rollouts}${id}/intents/${n}`,
+  } as const;
+}
+
+export type ClusterKeys = ReturnType<typeof clusterKeys>;

@@ -1,0 +1,180 @@
+/**
+ * A copy of the cluster's live keys in memory: list, then watch from the revision after the list. On
+ * any doubt (a broken stream, a compaction, a cancelled watch) it lists again on a fresh client, so no
+ * event is ever missed in silence; etcd3's own Watcher would lose them (docs/decisions/0002).
+ */
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { Etcd3, IWatchResponse } from 'etcd3';
+import type { Logger } from 'pino';
+import {
+  connectEtcd,
+  type EtcdConnection,
+  type EtcdEntry,
+  entryOf,
+  rangeEnd,
+  readPrefix,
+} from '../leadership/etcd.js';
+
+export interface MirrorChange {
+  /** The keys that were written or deleted. */
+  readonly keys: readonly string[];
+  /** The revision up to which the mirror is complete. */
+  readonly revision: bigint;
+}
+
+/** Milliseconds before a broken watch is built anew. */
+const againMs = 200;
+/** Milliseconds between two demands for progress, and without any answer after which a watch counts as dead. */
+const progressMs = 2_000;
+const silentMs = 7_000;
+
+export class Mirror {
+  private entries = new Map<string, EtcdEntry>();
+  private complete = 0n;
+  private readonly listeners = new Set<(change: MirrorChange) => void>();
+  private readonly stopping = new AbortController();
+  private running: Promise<void> | undefined;
+
+  constructor(
+    private readonly connection: EtcdConnection,
+    private readonly prefix: string,
+    /** Keys that are not kept, because they grow with the past. */
+    private readonly isKept: (key: string) => boolean,
+    private readonly log: Logger,
+  ) {}
+
+  /** Resolves once the mirror is complete for the first time. */
+  async start(): Promise<void> {
+    await new Promise<void>((resolve) => {
+      const off = this.listen(() => {
+        off();
+        resolve();
+      });
+      this.running = this.run();
+    });
+  }
+
+  async stop(): Promise<void> {
+    this.stopping.abort();
+    await this.running;
+  }
+
+  get(key: string): EtcdEntry | undefined {
+    return this.entries.get(key);
+  }
+
+  /** All kept entries whose key begins with a prefix, by key. */
+  under(prefix: string): EtcdEntry[] {
+    return [...this.entries.values()]
+      .filter((entry) => entry.key.startsWith(prefix))
+      .sort((a, b) => (a.key < b.key ? -1 : 1));
+  }
+
+  get revision(): bigint {
+    return this.complete;
+  }
+
+  /** Calls back after every change, until the returned function is called. */
+  listen(listener: (change: MirrorChange) => void): () => void {
+    this.listeners.add(listener);
+    return () => this.listeners.delete(listener);
+  }
+
+  /** Resolves at the first change for which the condition holds, or after the time; tells which. */
+  waitFor(condition: () => boolean, timeoutMs: number): Promise<boolean> {
+    if (condition()) return Promise.resolve(true);
+    return new Promise((resolve) => {
+      const timer = setTimeout(() => done(false), timeoutMs);
+      const off = this.listen(() => condition() && done(true));
+      const done = (held: boolean): void => {
+        clearTimeout(timer);
+        off();
+        resolve(held);
+      };
+    });
+  }
+
+  private async run(): Promise<void> {
+    while (!this.stopping.signal.aborted) {
+      const client = connectEtcd(this.connection);
+      try {
+        await this.list(client);
+        await this.watch(client);
+      } catch (error) {
+        if (this.stopping.signal.aborted) return;
+        this.log.warn({ err: error }, 'the watch over etcd broke; it is built anew');
+        await sleep(againMs, undefined, { ref: false });
+      } finally {
+        client.close();
+      }
+    }
+  }
+
+  private async list(client: Etcd3): Promise<void> {
+    const { entries, revision } = await readPrefix(client, this.prefix);
+    const before = this.entries;
+    this.entries = new Map(
+      entries.filter((entry) => this.isKept(entry.key)).map((entry) => [entry.key, entry]),
+    );
+    const changed = new Set([...before.keys(), ...this.entries.keys()]);
+    const keys = [...changed].filter(
+      (key) => before.get(key)?.modRevision !== this.entries.get(key)?.modRevision,
+    );
+    this.tell(keys, revision);
+  }
+
+  /** Ends only by an error, or when the mirror stops. */
+  private async watch(client: Etcd3): Promise<void> {
+    const stream = await client.watchClient.watch();
+    await new Promise<void>((resolve, reject) => {
+      let heardMs = performance.now();
+      const progress = setInterval(() => {
+        if (performance.now() - heardMs > silentMs) reject(new Error('etcd has been silent for too long'));
+        else stream.write({ progress_request: {} });
+      }, progressMs);
+      const finish = (end: () => void): void => {
+        clearInterval(progress);
+        end();
+      };
+      stream.on('data', (response: IWatchResponse) => {
+        heardMs = performance.now();
+        if (response.canceled)
+          finish(() => reject(new Error(`etcd cancelled the watch: ${response.cancel_reason}`)));
+        else this.take(response);
+      });
+      stream.on('error', (error: Error) => finish(() => reject(error)));
+      stream.on('end', () => finish(() => reject(new Error('etcd ended the watch'))));
+      this.stopping.signal.addEventListener('abort', () => finish(resolve), { once: true });
+      stream.write({
+        create_request: {
+          key: Buffer.from(this.prefix),
+          range_end: rangeEnd(this.prefix),
+          start_revision: String(this.complete + 1n),
+        },
+      });
+    });
+  }
+
+  private take(response: IWatchResponse): void {
+    if (response.events.length === 0) return;
+    const keys: string[] = [];
+    for (const event of response.events) {
+      const entry = entryOf(event.kv);
+      if (!this.isKept(entry.key)) continue;
+      keys.push(entry.key);
+      if (isDelete(event.type)) this.entries.delete(entry.key);
+      else this.entries.set(entry.key, entry);
+    }
+    this.tell(keys, BigInt(response.header.revision));
+  }
+
+  private tell(keys: readonly string[], revision: bigint): void {
+    if (revision > this.complete) this.complete = revision;
+    for (const listener of [...this.listeners]) listener({ keys, revision });
+  }
+}
+
+/** The type of an event arrives as a number or a word, by how the proto was loaded. */
+function isDelete(type: unknown): boolean {
+  return type === 1 || String(type).toUpperCase() === 'DELETE';
+}

@@ -1,0 +1,298 @@
+/**
+ * The values in etcd: JSON that a person can read. What is read is checked; what is not understood is
+ * kept when the value is written again, so that an older controller never drops what a newer one
+ * wrote (semantics S20). Times are RFC 3339 UTC.
+ */
+import { z } from 'zod';
+import { PlexiError } from '../../config/errors.js';
+
+const time = z.iso.datetime().transform((text) => Date.parse(text));
+const revision = z.union([z.string().regex(/^\d+$/), z.number().int()]).transform(String);
+const release = z.object({ version: z.string(), digest: z.string() });
+const fault = z.object({ code: z.string(), message: z.string() });
+
+export const leaderRecord = z.object({
+  id: z.string(),
+  address: z.string(),
+  epoch: z.number(),
+  since: z.string(),
+});
+
+export const budgetRecord = z.object({ max: z.number().int().min(1), generation: z.number().int().min(0) });
+
+export const activeRecord = z.object({ rollout: z.string() });
+
+export const slotRecord = z.object({
+  node: z.string(),
+  reason: z.string(),
+  rollout: z.string(),
+  term: revision,
+  since: time,
+});
+
+export const nodeSpecRecord = z.object({
+  address: z.string(),
+  labels: z.record(z.string(), z.string()).default({}),
+  /** Of the certificate that registered; empty for one that an operator added. */
+  fingerprint: z.string().default(''),
+  installId: z.string().default(''),
+  counter: z.string().default('0'),
+  /** A tombstone: the node was removed, and is refused until it is added again. */
+  removed: z.boolean().default(false),
+});
+export type NodeSpec = z.infer<typeof nodeSpecRecord>;
+
+export const nodeStatusRecord = z.object({
+  version: z.string(),
+  digest: z.string(),
+  phase: z.string(),
+  health: z.enum(['healthy', 'unhealthy', 'unknown']),
+  healthReason: z.string().default(''),
+  unknown: z.boolean(),
+  inMaintenance: z.boolean().default(false),
+  agentVersion: z.string().default(''),
+  os: z.string().default(''),
+  arch: z.string().default(''),
+  since: z.string(),
+});
+export type NodeStatusValue = z.infer<typeof nodeStatusRecord>;
+
+const course = z.discriminatedUnion('kind', [
+  z.object({ kind: z.literal('forward') }),
+  z.object({ kind: z.literal('paused'), by: z.enum(['operator', 'failure']), reason: z.string() }),
+  z.object({ kind: z.literal('aborting'), reason: z.string() }),
+  z.object({ kind: z.literal('back'), reason: z.string() }),
+  z.object({ kind: z.literal('called_off'), reason: z.string() }),
+]);
+
+export const rolloutStateRecord = z.object({
+  phase: z.enum([
+    'planned',
+    'preflight',
+    'staging',
+    'expanding',
+    'rolling',
+    'soaking',
+    'finalizing',
+    'succeeded',
+    'paused',
+    'rolling_back',
+    'rolled_back',
+    'aborted',
+    'failed',
+  ]),
+  reason: z.string(),
+  counts: z.record(z.string(), z.number()),
+  term: revision,
+  course,
+  startedAt: time,
+  startedBy: z.string(),
+  requestId: z.string(),
+  finishedAt: time.nullable(),
+  exitCode: z.number().int().nullable(),
+  forgiven: z.array(z.string()),
+});
+export type RolloutStateValue = z.infer<typeof rolloutStateRecord>;
+
+export const rolloutNodeRecord = z.object({
+  phase: z.enum([
+    'pending',
+    'preflight',
+    'staging',
+    'ready',
+    'entering_maintenance',
+    'stopping',
+    'backing_up',
+    'migrating',
+    'applying',
+    'probing',
+    'committing',
+    'leaving_maintenance',
+    'soaking',
+    'done',
+    'skipped',
+    'rolling_back',
+    'rolled_back',
+    'rollback_failed',
+  ]),
+  step: z.enum(['', 'preflight', 'stage', 'upgrade', 'roll_back', 'revert']),
+  attempt: z.number().int().min(0),
+  commandId: z.string(),
+  since: time,
+  error: fault.nullable(),
+  waitingOn: z.array(z.object({ reason: z.string(), since: time, unblock: z.string() })),
+  unknown: z.boolean(),
+  unknownSince: time.nullable(),
+  attempts: z.partialRecord(
+    z.enum(['preflight', 'stage', 'upgrade', 'roll_back', 'revert']),
+    z.number().int(),
+  ),
+  checked: z.boolean(),
+  outSince: time.nullable(),
+  backAt: time.nullable(),
+  release,
+  backupId: z.string(),
+});
+export type RolloutNodeValue = z.infer<typeof rolloutNodeRecord>;
+
+const milliseconds = z.number().min(0);
+export const planHeaderRecord = z.object({
+  from: z.string(),
+  to: z.string(),
+  direction: z.enum(['forward', 'back']),
+  rollbackOf: z.string().nullable(),
+  policy: z.object({
+    maxConcurrent: z.number().int().min(1),
+    soakMs: milliseconds,
+    failureBudget: z.number().int().min(0),
+    rollbackOnFailure: z.boolean(),
+    backup: z.boolean(),
+    maintenanceHooks: z.boolean(),
+    unknownMaxMs: milliseconds,
+    timeouts: z.object({
+      preflightMs: milliseconds,
+      stageMs: milliseconds,
+      maintenanceMs: milliseconds,
+      stopMs: milliseconds,
+      backupMs: milliseconds,
+      migrateMs: milliseconds,
+      applyMs: milliseconds,
+      probeMs: milliseconds,
+      rollbackMs: milliseconds,
+    }),
+    probe: z.object({
+      goodInARow: z.number().int(),
+      spacingMs: milliseconds,
+      intervalMaxMs: milliseconds,
+      tryMs: milliseconds,
+    }),
+  }),
+  nodeCount: z.number().int(),
+  partsDigest: z.string(),
+  pointOfNoReturn: z.string(),
+  estimateMs: milliseconds,
+});
+
+export const planPartRecord = z.object({
+  node: z.string(),
+  index: z.number().int(),
+  wave: z.number().int(),
+  orderReason: z.string(),
+  strategy: z.enum(['install', 'upgrade', 'downgrade', 'none']),
+  from: release,
+  to: release,
+  manifestSha256: z.string(),
+  artifactSha256: z.string(),
+  unpackedBytes: z.number(),
+  migrations: z.array(z.object({ id: z.string(), checksum: z.string(), direction: z.enum(['up', 'down']) })),
+  wasInMaintenance: z.boolean(),
+  estimateMs: milliseconds,
+});
+
+const rolloutPolicyOverrides = z.object({
+  to: z.string(),
+  maxConcurrent: z.number().int().min(0),
+  canary: z.number().int().min(0),
+  canarySelector: z.string(),
+  nodes: z.array(z.string()),
+  selectors: z.array(z.string()),
+  exclude: z.array(z.string()),
+  force: z.boolean(),
+  downgrade: z.boolean(),
+  reason: z.string(),
+});
+export type RolloutWish = z.infer<typeof rolloutPolicyOverrides>;
+
+/** An operator's wish under intents/. */
+export const intentRecord = z.discriminatedUnion('kind', [
+  z.object({
+    kind: z.literal('start'),
+    by: z.string(),
+    at: z.string(),
+    requestId: z.string(),
+    planDigest: z.string(),
+    request: rolloutPolicyOverrides,
+  }),
+  z.object({
+    kind: z.literal('rollback'),
+    by: z.string(),
+    at: z.string(),
+    requestId: z.string(),
+    rollout: z.string(),
+    reason: z.string(),
+  }),
+  z.object({
+    kind: z.literal('maintenance'),
+    by: z.string(),
+    at: z.string(),
+    node: z.string(),
+    on: z.boolean(),
+    reason: z.string(),
+  }),
+  z.object({
+    kind: z.literal('remove'),
+    by: z.string(),
+    at: z.string(),
+    node: z.string(),
+    reason: z.string(),
+  }),
+  z.object({ kind: z.literal('pause'), by: z.string(), at: z.string(), reason: z.string() }),
+  z.object({ kind: z.literal('resume'), by: z.string(), at: z.string(), reason: z.string() }),
+  z.object({
+    kind: z.literal('abort'),
+    by: z.string(),
+    at: z.string(),
+    rollback: z.boolean(),
+    reason: z.string(),
+  }),
+]);
+export type Intent = z.infer<typeof intentRecord>;
+
+/** What came of an intent. */
+export const outcomeRecord = z.object({
+  at: z.string(),
+  rollout: z.string().nullable(),
+  nothingToDo: z.boolean(),
+  error: fault.nullable(),
+});
+export type IntentOutcome = z.infer<typeof outcomeRecord>;
+
+/** Reads a value. @throws PlexiError STORE_INVALID naming the key */
+export function decode<S extends z.ZodType>(schema: S, key: string, value: string): z.output<S> {
+  let json: unknown;
+  try {
+    json = JSON.parse(value);
+  } catch (cause) {
+    throw new PlexiError('STORE_INVALID', `the value of ${key} is not JSON; put it right, or restore etcd`, {
+      cause,
+    });
+  }
+  const parsed = schema.safeParse(json);
+  if (parsed.success) return parsed.data;
+  const first = parsed.error.issues[0];
+  const where = first === undefined ? '' : ` (${first.path.join('.')}: ${first.message})`;
+  throw new PlexiError(
+    'STORE_INVALID',
+    `the value of ${key} has an unknown shape${where}; put it right, or upgrade this controller`,
+    { cause: parsed.error },
+  );
+}
+
+/** The text of a value: ours, over whatever fields stood there before. */
+export function encode(value: object, before: string | undefined): string {
+  return JSON.stringify(before === undefined ? value : { ...unknownFields(before), ...value });
+}
+
+function unknownFields(before: string): object {
+  try {
+    const json: unknown = JSON.parse(before);
+    return typeof json === 'object' && json !== null && !Array.isArray(json) ? json : {};
+  } catch {
+    return {};
+  }
+}
+
+/** RFC 3339 in UTC. */
+export function timeText(ms: number): string {
+  return new Date(ms).toISOString();
+}

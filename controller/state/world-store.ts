@@ -1,0 +1,225 @@
+/**
+ * The world in etcd: how it is loaded, and which writes take it from one state to the next. What
+ * belongs together (a node and its slot) is in one group, and a group is never split over two
+ * transactions (guarantee 1). Taking a slot brings the guards of protocol rule 15.
+ */
+import { createHash } from 'node:crypto';
+import { PlexiError } from '../../config/errors.js';
+import type { EtcdCompare, EtcdEntry, EtcdOperation } from '../leadership/etcd.js';
+import {
+  isFinal,
+  type NodeView,
+  type Plan,
+  type Rollout,
+  type RolloutNode,
+  type World,
+} from '../rollout/rollout.js';
+import {
+  nodeValue,
+  readHeader,
+  readNode,
+  readPart,
+  readSlot,
+  readState,
+  slotValue,
+  stateValue,
+} from './codec.js';
+import type { ClusterKeys } from './keys.js';
+import { activeRecord, budgetRecord, decode, encode } from './records.js';
+
+/** Writes that must be seen together. */
+export interface WriteGroup {
+  readonly operations: readonly EtcdOperation[];
+  readonly guards: readonly EtcdCompare[];
+}
+
+/** Up to which revision this leader knows what stands under slots/, and which wishes there are. */
+export interface SeenRevisions {
+  readonly slots: bigint;
+  readonly intents: bigint;
+}
+
+/** Finds a raw value by key, for guards and for unknown fields. */
+export type Lookup = (key: string) => EtcdEntry | undefined;
+
+/** The persisted part of the world, from the entries of the cluster at one revision. */
+export function loadWorld(
+  keys: ClusterKeys,
+  entries: readonly EtcdEntry[],
+  configuredMax: number,
+  term: bigint,
+  views: ReadonlyMap<string, NodeView>,
+): World {
+  const byKey = new Map(entries.map((entry) => [entry.key, entry]));
+  const budget = byKey.get(keys.budget);
+  const active = byKey.get(keys.active);
+  return {
+    rollout: active && loadRollout(keys, decode(activeRecord, keys.active, active.value).rollout, entries),
+    budget:
+      budget === undefined
+        ? { max: configuredMax, generation: 0 }
+        : decode(budgetRecord, keys.budget, budget.value),
+    configuredMax,
+    slots: new Map(
+      under(entries, keys.slots).map((entry) => [
+        entry.key.slice(keys.slots.length),
+        readSlot(entry.key, entry.value),
+      ]),
+    ),
+    views,
+    term: String(term),
+  };
+}
+
+/** A whole rollout from its entries; undefined when it has no state. */
+export function loadRollout(
+  keys: ClusterKeys,
+  id: string,
+  entries: readonly EtcdEntry[],
+): Rollout | undefined {
+  const stateEntry = entries.find((entry) => entry.key === keys.rolloutState(id));
+  const planEntry = entries.find((entry) => entry.key === keys.plan(id));
+  if (stateEntry === undefined || planEntry === undefined) return undefined;
+  const state = readState(stateEntry.key, stateEntry.value);
+  const plan = loadPlan(planEntry, under(entries, keys.planParts(id)));
+  const prefix = keys.rolloutNodes(id);
+  const nodes = new Map<string, RolloutNode>(
+    under(entries, prefix).map((entry) => {
+      const node = entry.key.slice(prefix.length);
+      return [node, readNode(node, entry.key, entry.value)];
+    }),
+  );
+  return {
+    id,
+    plan,
+    phase: state.phase,
+    reason: state.reason,
+    course: state.course,
+    startedAtMs: state.startedAt,
+    startedBy: state.startedBy,
+    requestId: state.requestId,
+    finishedAtMs: state.finishedAt,
+    exitCode: state.exitCode,
+    forgiven: state.forgiven,
+    nodes: new Map(
+      plan.parts.flatMap((part) => {
+        const node = nodes.get(part.node);
+        return node === undefined ? [] : [[part.node, node] as const];
+      }),
+    ),
+  };
+}
+
+/** A plan whose parts are the ones that its header was made over. @throws PlexiError STORE_INVALID */
+function loadPlan(headerEntry: EtcdEntry, partEntries: readonly EtcdEntry[]): Plan {
+  const header = readHeader(headerEntry.key, headerEntry.value);
+  const parts = partEntries
+    .map((entry) => ({ part: readPart(entry.key, entry.value), hash: sha256(entry.value) }))
+    .sort((a, b) => a.part.index - b.part.index);
+  if (sha256(parts.map(({ hash }) => hash).join('\n')) !== header.partsDigest) {
+    throw new PlexiError(
+      'STORE_INVALID',
+      `the parts under ${headerEntry.key}/nodes/ are not the ones that were planned; restore etcd`,
+    );
+  }
+  return { header, digest: sha256(headerEntry.value), parts: parts.map(({ part }) => part) };
+}
+
+/** SHA-256 in hex, of a text. */
+export function sha256(text: string): string {
+  return createHash('sha256').update(text).digest('hex');
+}
+
+function under(entries: readonly EtcdEntry[], prefix: string): EtcdEntry[] {
+  return entries.filter((entry) => entry.key.startsWith(prefix));
+}
+
+/** The writes that take the persisted world from `before` to `after`; none when they are equal. */
+export function changedGroups(
+  keys: ClusterKeys,
+  before: World,
+  after: World,
+  lookup: Lookup,
+  seen: SeenRevisions,
+): WriteGroup[] {
+  const groups = nodeGroups(keys, before, after, lookup, seen);
+  const rest: EtcdOperation[] = [];
+  if (after.budget !== before.budget || lookup(keys.budget) === undefined) {
+    rest.push(put(keys.budget, after.budget, lookup));
+  }
+  const { rollout } = after;
+  if (rollout !== undefined && rollout !== before.rollout) {
+    rest.push(put(keys.rolloutState(rollout.id), stateValue(rollout, after.term), lookup));
+    if (isFinal(rollout.phase)) rest.push({ kind: 'delete', key: keys.active });
+  }
+  return rest.length === 0 ? groups : [...groups, { operations: rest, guards: [] }];
+}
+
+/** One group for each node whose record or slot changed. */
+function nodeGroups(
+  keys: ClusterKeys,
+  before: World,
+  after: World,
+  lookup: Lookup,
+  seen: SeenRevisions,
+): WriteGroup[] {
+  const groups: WriteGroup[] = [];
+  const touched = new Set([
+    ...[...(after.rollout?.nodes ?? [])]
+      .filter(([id, node]) => before.rollout?.nodes.get(id) !== node)
+      .map(([id]) => id),
+    ...changedSlots(before, after).flatMap((key) =>
+      [before.slots.get(key)?.node ?? [], after.slots.get(key)?.node ?? []].flat(),
+    ),
+  ]);
+  for (const id of touched) {
+    const operations: EtcdOperation[] = [];
+    const guards: EtcdCompare[] = [];
+    const node = after.rollout?.nodes.get(id);
+    if (after.rollout !== undefined && node !== undefined && before.rollout?.nodes.get(id) !== node) {
+      operations.push(put(keys.rolloutNode(after.rollout.id, id), nodeValue(node), lookup));
+    }
+    for (const key of changedSlots(before, after)) {
+      const was = before.slots.get(key);
+      const is = after.slots.get(key);
+      if (was?.node !== id && is?.node !== id) continue;
+      if (is === undefined) operations.push({ kind: 'delete', key: keys.slot(key) });
+      else {
+        operations.push(put(keys.slot(key), slotValue(is), () => undefined));
+        guards.push(...takingGuards(keys, key, after.rollout, lookup, seen));
+      }
+    }
+    groups.push({ operations, guards });
+  }
+  return groups;
+}
+
+/** Rule 15: the index is absent, and nothing that the count rests on changed since it was made. */
+function takingGuards(
+  keys: ClusterKeys,
+  key: string,
+  rollout: Rollout | undefined,
+  lookup: Lookup,
+  seen: SeenRevisions,
+): EtcdCompare[] {
+  const guards: EtcdCompare[] = [
+    { kind: 'createRevision', key: keys.slot(key), equals: 0n },
+    { kind: 'modRevision', key: keys.budget, equals: lookup(keys.budget)?.modRevision ?? 0n },
+    { kind: 'rangeNotAfter', prefix: keys.slots, revision: seen.slots },
+    { kind: 'rangeNotAfter', prefix: keys.intents, revision: seen.intents },
+  ];
+  if (rollout !== undefined)
+    guards.push({ kind: 'rangeNotAfter', prefix: keys.rolloutIntents(rollout.id), revision: seen.intents });
+  return guards;
+}
+
+function changedSlots(before: World, after: World): string[] {
+  return [...new Set([...before.slots.keys(), ...after.slots.keys()])].filter(
+    (key) => before.slots.get(key) !== after.slots.get(key),
+  );
+}
+
+/** A put that keeps the fields of the stored value which we do not know. */
+export function put(key: string, value: object, lookup: Lookup): EtcdOperation {
+  return { kind: 'put', key, value: encode(value, lookup(key)?.value) };
+}

@@ -1,0 +1,233 @@
+/**
+ * NodeAgentService: the door through which a controller commands this node. Fence check, fence write
+ * and journal intent are one critical section, shared with Adopt (protocol, rule 2): a command that
+ * waits for a disk cannot start after an adoption that was told "nothing here".
+ */
+import { createHash } from 'node:crypto';
+import { PlexiError } from '../../config/errors.js';
+import {
+  type AdoptRequest,
+  AdoptResponse,
+  Command,
+  type CommandEvent,
+  type JournalJob,
+  type RollBackStep,
+  type UpgradeStep,
+} from '../../gen/plexi/v1/node_agent.js';
+import type { Job, Journal } from '../journal/journal.js';
+import type { JobFacts, JobResult, NewRecord } from '../journal/records.js';
+import { type AgentNode, linkedFolder, localRelease } from '../node.js';
+import type { Executor } from '../upgrade/executor.js';
+import { preflight } from '../upgrade/preflight.js';
+import { stage } from '../upgrade/stage.js';
+import type { Fence, FenceToken } from './fence.js';
+import type { NodeStatusSource } from './node-status.js';
+import { toCommandResult } from './results.js';
+
+/** Receives the events of one Execute call, in order. */
+export type EventSink = (event: CommandEvent['event']) => void;
+
+type Admission =
+  | { readonly kind: 'replay'; readonly result: JobResult }
+  | { readonly kind: 'attach'; readonly done: Promise<JobResult> }
+  | { readonly kind: 'job'; readonly done: Promise<JobResult> }
+  | { readonly kind: 'direct' };
+
+export class CommandService {
+  private section: Promise<unknown> = Promise.resolve();
+
+  constructor(
+    private readonly node: AgentNode,
+    private readonly fence: Fence,
+    private readonly journal: Journal,
+    private readonly executor: Executor,
+    private readonly status: NodeStatusSource,
+    /** Why the journal cannot be trusted; then nothing is obeyed (protocol, rule 9). */
+    private readonly unreadable: PlexiError | undefined = undefined,
+  ) {}
+
+  /** Raises the fence to the leader's token, and tells what the journal knows. */
+  adopt(request: AdoptRequest): Promise<AdoptResponse> {
+    return this.exclusively(async () => {
+      const token = requireToken(request.token);
+      const before = this.fence.current;
+      const { lineage } = request;
+      await this.fence.raise(
+        token,
+        `adopt-${token.term}-${token.seq}`,
+        lineage && { term: lineage.term, nonce: lineage.nonce },
+      );
+      this.node.log.info({ token }, 'adopted');
+      return AdoptResponse.fromPartial({
+        status: await this.status.now(),
+        ...(before && { previousToken: before.token }),
+        ...(before?.lineage && { previousLineage: before.lineage }),
+        jobs: this.journal.list().map(toJournalJob),
+      });
+    });
+  }
+
+  /**
+   * Carries out one command, and sends its events to the sink; resolves when the command has ended.
+   * @throws PlexiError when the command is refused: STALE_TOKEN, BUSY, COMMAND_CONFLICT,
+   * FENCE_UNREADABLE. The failure of a step is an event.
+   */
+  async execute(command: Command, sink: EventSink): Promise<void> {
+    const admission = await this.exclusively(() => this.admit(command));
+    sink({ $case: 'accepted', value: { known: admission.kind === 'replay' || admission.kind === 'attach' } });
+    const unwatch = this.executor.watch((commandId, progress) => {
+      if (commandId === command.commandId) sink({ $case: 'progress', value: progress });
+    });
+    try {
+      const result = await this.carryOut(command, admission, sink);
+      sink({ $case: 'finished', value: result });
+    } finally {
+      unwatch();
+    }
+  }
+
+  private async carryOut(command: Command, admission: Admission, sink: EventSink) {
+    if (admission.kind === 'replay') return toCommandResult(admission.result);
+    if (admission.kind !== 'direct') return toCommandResult(await admission.done);
+    const { step } = command;
+    switch (step?.$case) {
+      case 'preflight':
+        return preflight(this.node, step.value);
+      case 'stage':
+        return stage(this.node, step.value, (percent) =>
+          sink({ $case: 'progress', value: { phase: 'staging', percent, message: 'download' } }),
+        );
+      case 'rollBack':
+        return this.rollBack(step.value);
+      default:
+        throw new PlexiError(
+          'COMMAND_CONFLICT',
+          `this agent does not know the order in ${command.commandId}; upgrade the agent`,
+        );
+    }
+  }
+
+  /** Inside the critical section: may this command be obeyed, and is its intent on the disk? */
+  private async admit(command: Command): Promise<Admission> {
+    const token = requireToken(command.token);
+    const trouble = this.unreadable ?? this.executor.broken;
+    if (trouble !== undefined) throw trouble;
+    const payloadHash = hashPayload(command);
+    const known = this.journal.find(command.commandId);
+    if (known !== undefined) return this.admitKnown(known, payloadHash);
+    this.fence.check(token, command.commandId);
+    const running = this.executor.runningCommandId;
+    const rollsBackRunning =
+      command.step?.$case === 'rollBack' && command.step.value.upgradeCommandId === running;
+    if (running !== undefined && !rollsBackRunning) {
+      throw new PlexiError('BUSY', `the node works on ${running}`, { details: { running } });
+    }
+    await this.fence.raise(token, command.commandId);
+    const intent = await this.intentOf(command, token, payloadHash);
+    if (intent === undefined) return { kind: 'direct' };
+    const job = await this.journal.append(intent);
+    return { kind: 'job', done: this.executor.start(job) };
+  }
+
+  private admitKnown(known: Job, payloadHash: string): Admission {
+    if (known.payloadHash !== payloadHash) {
+      throw new PlexiError(
+        'COMMAND_CONFLICT',
+        `the command ${known.commandId} was given before with other contents`,
+      );
+    }
+    if (known.result !== undefined) return { kind: 'replay', result: known.result };
+    const done = this.executor.wait(known.commandId);
+    if (done === undefined)
+      throw new PlexiError(
+        'JOURNAL_UNREADABLE',
+        `the job ${known.commandId} is open, but nothing works on it`,
+      );
+    return { kind: 'attach', done };
+  }
+
+  /** The journal record with which a job begins; undefined for a command that touches nothing. */
+  private async intentOf(
+    command: Command,
+    token: FenceToken,
+    payloadHash: string,
+  ): Promise<NewRecord | undefined> {
+    const { step } = command;
+    if (step?.$case !== 'upgrade' && step?.$case !== 'maintenance') return undefined;
+    const facts = await this.factsBefore(command, step.$case === 'upgrade' ? step.value : undefined);
+    return {
+      kind: 'accepted',
+      commandId: command.commandId,
+      command: Command.toJSON(command) as Record<string, unknown>,
+      payloadHash,
+      token: { epoch: String(token.epoch), term: String(token.term), seq: String(token.seq) },
+      step: step.$case === 'upgrade' ? this.executor.firstStep(step.value, facts) : 'maintenance',
+      facts,
+    };
+  }
+
+  private async factsBefore(command: Command, order: UpgradeStep | undefined): Promise<JobFacts> {
+    const { paths } = this.node;
+    const folderBefore = (await linkedFolder(paths.current)) ?? null;
+    const wasInMaintenance = this.node.maintenance.current !== undefined;
+    if (order === undefined) return { wasInMaintenance, folderBefore, folderAfter: null, backupId: '' };
+    const before = await localRelease(paths, folderBefore);
+    if ((before?.digest ?? '') !== (order.from?.digest ?? '')) {
+      throw new PlexiError(
+        'NODE_CHANGED',
+        `the plan believes that ${this.node.config.node} runs ${order.from?.version}, but it runs ${before?.version ?? 'none'}`,
+      );
+    }
+    return {
+      wasInMaintenance,
+      folderBefore,
+      folderAfter: `${order.to?.version}-${order.to?.digest.slice(0, 12)}`,
+      backupId: order.backup ? command.commandId : '',
+    };
+  }
+
+  /** Takes back an upgrade that has not committed: the running one, or says how the ended one ended. */
+  private async rollBack(step: RollBackStep) {
+    const ended = this.journal.find(step.upgradeCommandId)?.result;
+    const result = ended ?? (await this.executor.cancel(step.upgradeCommandId, step.reason));
+    if (result !== undefined) return toCommandResult(result);
+    const status = await this.status.now();
+    return toCommandResult({
+      outcome: 'rolled_back',
+      failure: { code: 'CANCELLED', message: step.reason },
+      failedStep: '',
+      release: status.release ?? { version: '', digest: '' },
+      timings: [],
+      backupId: '',
+    });
+  }
+
+  /** One at a time, in order of arrival. */
+  private exclusively<T>(work: () => Promise<T>): Promise<T> {
+    const turn = this.section.then(work, work);
+    this.section = turn.catch(() => undefined);
+    return turn;
+  }
+}
+
+function requireToken(token: FenceToken | undefined): FenceToken {
+  if (token === undefined) throw new PlexiError('STALE_TOKEN', 'the command carries no token');
+  return token;
+}
+
+/** Over everything but the token: the same command from the next leader has the same payload. */
+function hashPayload(command: Command): string {
+  return createHash('sha256')
+    .update(Command.encode({ ...command, token: undefined }).finish())
+    .digest('hex');
+}
+
+function toJournalJob(job: Job): JournalJob {
+  return {
+    commandId: job.commandId,
+    rolloutId: typeof job.command.rolloutId === 'string' ? job.command.rolloutId : '',
+    attempt: typeof job.command.attempt === 'number' ? job.command.attempt : 0,
+    step: (job.goingBack?.begun ?? job.begun).at(-1) ?? '',
+    result: job.result === undefined ? undefined : toCommandResult(job.result),
+  };
+}

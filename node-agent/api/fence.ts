@@ -1,0 +1,156 @@
+/**
+ * The fence of a node: the highest token it has seen, on disk before anything obeys it. A command
+ * with a lower token is refused, so a leader that lost its lead without knowing can do no harm here
+ * (guarantee 2; protocol, rules 1, 2 and 6).
+ */
+import { z } from 'zod';
+import { PlexiError } from '../../config/errors.js';
+
+/** Orders commands: epoch first, then term, then seq. */
+export interface FenceToken {
+  readonly epoch: bigint;
+  readonly term: bigint;
+  readonly seq: bigint;
+}
+
+/** One term beyond doubt (protocol, rule 21). */
+export interface FenceLineage {
+  readonly term: bigint;
+  readonly nonce: string;
+}
+
+export interface FenceState {
+  readonly token: FenceToken;
+  /** The command or adoption that raised the fence to this token. */
+  readonly holder: string;
+  readonly lineage: FenceLineage | undefined;
+}
+
+/** Where the fence is kept; `write` is durable when it resolves. */
+export interface FenceDisk {
+  read(): Promise<Uint8Array | undefined>;
+  write(bytes: Uint8Array): Promise<void>;
+}
+
+const digits = z.string().regex(/^\d{1,20}$/);
+const fenceFile = z.object({
+  schema: z.literal(1),
+  token: z.object({ epoch: digits, term: digits, seq: digits }),
+  holder: z.string(),
+  lineage: z.object({ term: digits, nonce: z.string() }).nullable(),
+});
+
+/** The lowest fence: every leader's first token is above it. */
+export const openFence: FenceState = {
+  token: { epoch: 0n, term: 0n, seq: 0n },
+  holder: '',
+  lineage: undefined,
+};
+
+/** Negative: a is lower than b. */
+export function compareTokens(a: FenceToken, b: FenceToken): number {
+  for (const part of ['epoch', 'term', 'seq'] as const) {
+    if (a[part] !== b[part]) return a[part] < b[part] ? -1 : 1;
+  }
+  return 0;
+}
+
+export class Fence {
+  private constructor(
+    private readonly disk: FenceDisk,
+    private state: FenceState | undefined,
+    /** Why the fence cannot be used; undefined when it can. */
+    readonly broken: string | undefined,
+  ) {}
+
+  /** Reads the fence. A missing or unreadable one is not an error here, but lets nobody through. */
+  static async open(disk: FenceDisk): Promise<Fence> {
+    const bytes = await disk.read();
+    if (bytes === undefined) return new Fence(disk, undefined, 'agent/fence.json is missing');
+    const state = decodeFence(bytes);
+    return new Fence(disk, state, state === undefined ? 'agent/fence.json cannot be read' : undefined);
+  }
+
+  /** Writes the first fence of a new node. */
+  static async create(disk: FenceDisk): Promise<Fence> {
+    await disk.write(encodeFence(openFence));
+    return new Fence(disk, openFence, undefined);
+  }
+
+  /** The highest token seen; undefined when the fence is broken. */
+  get current(): FenceState | undefined {
+    return this.state;
+  }
+
+  /**
+   * Refuses a token below the fence, and one that equals it but comes with another command.
+   * @throws PlexiError STALE_TOKEN, FENCE_UNREADABLE
+   */
+  check(token: FenceToken, holder: string): void {
+    if (this.state === undefined) {
+      throw new PlexiError(
+        'FENCE_UNREADABLE',
+        `${this.broken}; the node obeys no command until an operator adopts it anew`,
+      );
+    }
+    const order = compareTokens(token, this.state.token);
+    if (order < 0 || (order === 0 && holder !== this.state.holder)) {
+      throw new PlexiError(
+        'STALE_TOKEN',
+        `the token ${printToken(token)} is below the highest this node has seen, ${printToken(this.state.token)}`,
+      );
+    }
+  }
+
+  /** Checks, then stores the token durably. Nothing may act on the token before this resolves. */
+  async raise(token: FenceToken, holder: string, lineage?: FenceLineage): Promise<void> {
+    this.check(token, holder);
+    const before = this.state;
+    const next: FenceState = { token, holder, lineage: lineage ?? before?.lineage };
+    if (before !== undefined && compareTokens(token, before.token) === 0 && lineage === undefined) return;
+    await this.disk.write(encodeFence(next));
+    this.state = next;
+  }
+
+  /** Whether a token speaks for the leader that this node obeys now. Changes nothing. */
+  isOfCurrentTerm(token: FenceToken): boolean {
+    return (
+      this.state !== undefined &&
+      token.epoch === this.state.token.epoch &&
+      token.term === this.state.token.term
+    );
+  }
+}
+
+/** A token in the form (epoch, term, seq). */
+export function printToken(token: FenceToken): string {
+  return `(${token.epoch}, ${token.term}, ${token.seq})`;
+}
+
+function encodeFence(state: FenceState): Uint8Array {
+  const { token, holder, lineage } = state;
+  const file: z.infer<typeof fenceFile> = {
+    schema: 1,
+    token: { epoch: String(token.epoch), term: String(token.term), seq: String(token.seq) },
+    holder,
+    lineage: lineage === undefined ? null : { term: String(lineage.term), nonce: lineage.nonce },
+  };
+  return Buffer.from(`${JSON.stringify(file)}\n`);
+}
+
+function decodeFence(bytes: Uint8Array): FenceState | undefined {
+  let json: unknown;
+  try {
+    json = JSON.parse(Buffer.from(bytes).toString('utf8'));
+  } catch {
+    return undefined;
+  }
+  const parsed = fenceFile.safeParse(json);
+  if (!parsed.success) return undefined;
+  const { token, holder, lineage } = parsed.data;
+  return {
+    token: { epoch: BigInt(token.epoch), term: BigInt(token.term), seq: BigInt(token.seq) },
+    holder,
+    lineage: lineage === null ? undefined : { term: BigInt(lineage.term), nonce: lineage.nonce },
+  };
+}

@@ -1,0 +1,161 @@
+/**
+ * The agent's one gRPC server: NodeAgentService and grpc.health.v1 behind mutual TLS, with every
+ * method denied that the table in config/authorization.ts does not allow.
+ */
+import {
+  Server,
+  type ServerCredentials,
+  type ServerDuplexStream,
+  type ServerWritableStream,
+} from '@grpc/grpc-js';
+import { HealthImplementation } from 'grpc-health-check';
+import type { Logger } from 'pino';
+import { grpcAuthorization } from '../../config/authorization.js';
+import { PlexiError } from '../../config/errors.js';
+import { toServiceError } from '../../config/grpc-status.js';
+import { limits } from '../../config/limits.js';
+import {
+  type ExecuteRequest,
+  ExecuteResponse,
+  type NodeAgentServiceServer,
+  NodeAgentServiceService,
+  type WatchStatusRequest,
+  type WatchStatusResponse,
+} from '../../gen/plexi/v1/node_agent.js';
+import type { CommandService } from './command-service.js';
+import type { Fence } from './fence.js';
+import type { NodeStatusSource } from './node-status.js';
+
+/** Milliseconds between two statuses when nothing changes. */
+const statusIntervalMs = 10_000;
+
+export interface AgentServerParts {
+  readonly cluster: string;
+  readonly commands: CommandService;
+  readonly status: NodeStatusSource;
+  readonly fence: Fence;
+  readonly log: Logger;
+}
+
+export function createAgentServer(parts: AgentServerParts): Server {
+  const server = new Server({
+    interceptors: [grpcAuthorization(parts.cluster)],
+    'grpc.max_receive_message_length': limits.grpcMessageBytes,
+    'grpc.max_concurrent_streams': 100,
+  });
+  server.addService(NodeAgentServiceService, handlers(parts));
+  new HealthImplementation({ '': 'SERVING', 'plexi.v1.NodeAgentService': 'SERVING' }).addToServer(server);
+  return server;
+}
+
+function handlers({ commands, status, fence, log }: AgentServerParts): NodeAgentServiceServer {
+  return {
+    describe(_call, callback) {
+      status.now().then(
+        (now) => callback(null, { status: now }),
+        (thrown) => callback(toServiceError(thrown)),
+      );
+    },
+    adopt(call, callback) {
+      commands.adopt(call.request).then(
+        (response) => callback(null, response),
+        (thrown) => {
+          log.warn({ err: thrown }, 'adoption refused');
+          callback(toServiceError(thrown));
+        },
+      );
+    },
+    execute(call) {
+      execute(call, commands, log);
+    },
+    watchStatus(call) {
+      watchStatus(call, status, fence);
+    },
+  };
+}
+
+function execute(
+  call: ServerWritableStream<ExecuteRequest, ExecuteResponse>,
+  commands: CommandService,
+  log: Logger,
+): void {
+  const { command } = call.request;
+  if (command === undefined) {
+    call.emit('error', toServiceError(new PlexiError('USAGE', 'Execute needs a command')));
+    return;
+  }
+  commands
+    .execute(command, (event) => {
+      if (!call.cancelled)
+        call.write(ExecuteResponse.fromPartial({ event: { commandId: command.commandId, event } }));
+    })
+    .then(
+      () => call.end(),
+      (thrown) => {
+        log.warn(
+          { commandId: command.commandId, rollout: command.rolloutId, err: thrown },
+          'command refused',
+        );
+        if (!call.cancelled) call.emit('error', toServiceError(thrown));
+      },
+    );
+}
+
+/** Sends the status at once, after every change, for every ping, and every few seconds anyway. */
+function watchStatus(
+  call: ServerDuplexStream<WatchStatusRequest, WatchStatusResponse>,
+  status: NodeStatusSource,
+  fence: Fence,
+): void {
+  let writing = false;
+  let again = false;
+  const send = async (): Promise<void> => {
+    if (writing) {
+      again = true;
+      return;
+    }
+    writing = true;
+    do {
+      again = false;
+      const now = await status.now();
+      if (!call.cancelled && call.writable) call.write({ status: now });
+    } while (again);
+    writing = false;
+  };
+  const sendNow = (): void => {
+    send().catch((thrown) => call.emit('error', toServiceError(thrown)));
+  };
+  const unwatch = status.watch(sendNow);
+  const timer = setInterval(sendNow, statusIntervalMs);
+  const stop = (): void => {
+    clearInterval(timer);
+    unwatch();
+  };
+  call.on('data', (request: WatchStatusRequest) => {
+    if (request.token === undefined || fence.isOfCurrentTerm(request.token)) sendNow();
+  });
+  call.on('end', () => {
+    stop();
+    call.end();
+  });
+  call.on('cancelled', stop);
+  call.on('error', stop);
+  sendNow();
+}
+
+/** Binds the server. @returns the port; @throws PlexiError CONFIG_INVALID when the address cannot be had */
+export function listen(server: Server, address: string, credentials: ServerCredentials): Promise<number> {
+  return new Promise((resolve, reject) => {
+    server.bindAsync(address, credentials, (error, port) => {
+      if (error === null) resolve(port);
+      else
+        reject(
+          new PlexiError(
+            'CONFIG_INVALID',
+            `cannot listen on ${address}: ${error.message}; choose another address`,
+            { cause: error },
+          ),
+        );
+    });
+  });
+}

@@ -1,0 +1,194 @@
+import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
+import {
+  chmodSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, test } from 'node:test';
+import {
+  createDurably,
+  ensureFolder,
+  moveDurably,
+  readBounded,
+  removeDurably,
+  removeLinkDurably,
+  removeTreeDurably,
+  swapLinkDurably,
+  sweepTemporary,
+  writeDurably,
+} from './durable-file.js';
+import { writeStreamDurably } from './durable-stream.js';
+
+let folder = '';
+beforeEach(() => {
+  folder = mkdtempSync(join(tmpdir(), 'plexi-disk-'));
+});
+afterEach(() => {
+  chmodSync(folder, 0o700);
+  rmSync(folder, { recursive: true, force: true });
+});
+const at = (name: string) => join(folder, name);
+
+describe('a durable file', () => {
+  test('is made, replaced and removed, and leaves no other name', async () => {
+    await writeDurably(at('a'), 'one');
+    await writeDurably(at('a'), Buffer.from('two'), { mode: 0o640 });
+    assert.equal(readFileSync(at('a'), 'utf8'), 'two');
+    assert.equal(statSync(at('a')).mode & 0o777, 0o640);
+    assert.deepEqual(readdirSync(folder), ['a']);
+    assert.equal(await removeDurably(at('a')), true);
+    assert.equal(await removeDurably(at('a')), false);
+  });
+
+  test('that cannot get its name leaves the folder as it was', async () => {
+    mkdirSync(at('taken'));
+    await assert.rejects(writeDurably(at('taken'), 'x'), { code: 'EISDIR' });
+    await assert.rejects(createDurably(at('taken'), 'x'), { code: 'EEXIST' });
+    assert.deepEqual(readdirSync(folder), ['taken']);
+  });
+
+  test('is private unless told otherwise', async () => {
+    await writeDurably(at('a'), 'x');
+    await createDurably(at('b'), 'x');
+    assert.equal(statSync(at('a')).mode & 0o777, 0o600);
+    assert.equal(statSync(at('b')).mode & 0o777, 0o600);
+  });
+
+  test('is created once: of many writers one wins, and its content stays', async () => {
+    const tries = Array.from({ length: 20 }, (_, index) => createDurably(at('one'), `writer ${index}`));
+    const outcomes = await Promise.allSettled(tries);
+    const winners = outcomes.flatMap(({ status }, index) => (status === 'fulfilled' ? [index] : []));
+    assert.equal(winners.length, 1);
+    assert.equal(readFileSync(at('one'), 'utf8'), `writer ${winners[0]}`);
+    for (const outcome of outcomes) {
+      if (outcome.status === 'rejected') assert.equal(outcome.reason.code, 'EEXIST');
+    }
+    assert.deepEqual(readdirSync(folder), ['one']);
+  });
+
+  test('is flushed before it gets its name, and the folder after it', (t) => {
+    if (spawnSync('strace', ['-V']).error !== undefined) return t.skip('strace is not installed');
+    const program = `import { writeDurably } from '${new URL('./durable-file.ts', import.meta.url).href}';
+      await writeDurably('${at('state')}', 'content');`;
+    const traced = spawnSync(
+      'strace',
+      [
+        '-f',
+        '-y',
+        '-o',
+        at('trace'),
+        '-e',
+        'trace=fsync,rename',
+        process.execPath,
+        '--import',
+        'tsx',
+        '--input-type=module',
+        '-e',
+        program,
+      ],
+      { encoding: 'utf8' },
+    );
+    assert.equal(traced.status, 0, traced.stderr);
+    const calls = readFileSync(at('trace'), 'utf8')
+      .split('\n')
+      .filter((line) => line.includes(folder) && !line.includes('resumed'))
+      .map((line) =>
+        line.includes('rename(') ? 'rename' : line.includes('.tmp-') ? 'fsync file' : 'fsync folder',
+      );
+    assert.deepEqual(calls, ['fsync file', 'rename', 'fsync folder']);
+  });
+});
+
+describe('reading', () => {
+  test('gives undefined for an absent file, all of one within the bound, and an error above it', async () => {
+    assert.equal(await readBounded(at('none'), 10), undefined);
+    writeFileSync(at('ten'), '0123456789');
+    assert.equal((await readBounded(at('ten'), 10))?.toString(), '0123456789');
+    await assert.rejects(readBounded(at('ten'), 9), {
+      code: 'LIMIT_EXCEEDED',
+      message: /10 bytes.*at most 9/,
+    });
+    writeFileSync(at('empty'), '');
+    assert.equal((await readBounded(at('empty'), 0))?.length, 0);
+  });
+
+  test('bounds a file that tells no size, and refuses a pipe without waiting for its writer', async () => {
+    assert.match(String(await readBounded('/proc/version', 1_000)), /^Linux/);
+    await assert.rejects(readBounded('/proc/version', 5), { code: 'LIMIT_EXCEEDED' });
+    assert.equal(spawnSync('mkfifo', [at('pipe')]).status, 0);
+    await assert.rejects(readBounded(at('pipe'), 10), {
+      code: 'LIMIT_EXCEEDED',
+      message: /not a regular file/,
+    });
+  });
+});
+
+describe('folders and links', () => {
+  test('a new folder gets its mode whatever the umask; an existing one keeps its own', async () => {
+    const umask = process.umask(0o077);
+    try {
+      await ensureFolder(at('a/b/c'), 0o755);
+    } finally {
+      process.umask(umask);
+    }
+    assert.equal(statSync(at('a/b/c')).mode & 0o777, 0o755);
+    await ensureFolder(at('a/b'), 0o700);
+    assert.equal(statSync(at('a/b')).mode & 0o777, 0o755);
+    writeFileSync(at('file'), '');
+    await assert.rejects(ensureFolder(at('file'), 0o700), { code: 'ENOTDIR' });
+  });
+
+  test('a link is made and swapped, and removed without its target', async () => {
+    mkdirSync(at('releases'));
+    await swapLinkDurably(at('current'), 'releases/one');
+    await swapLinkDurably(at('current'), 'releases');
+    assert.equal(readlinkSync(at('current')), 'releases');
+    assert.equal(await removeLinkDurably(at('current')), true);
+    assert.equal(await removeLinkDurably(at('current')), false);
+    assert.deepEqual(readdirSync(folder), ['releases']);
+  });
+
+  test('a tree is moved and removed; an absent one is no error', async () => {
+    mkdirSync(at('from/deep'), { recursive: true });
+    mkdirSync(at('to'));
+    await moveDurably(at('from'), at('to/here'));
+    assert.deepEqual(readdirSync(at('to/here')), ['deep']);
+    await removeTreeDurably(at('to'));
+    await removeTreeDurably(at('to'));
+    assert.deepEqual(readdirSync(folder), []);
+  });
+
+  test('the sweep removes what a crash left, and nothing else', async () => {
+    writeFileSync(at('.tmp-abc'), 'half');
+    symlinkSync('nowhere', at('.tmp-link'));
+    writeFileSync(at('kept'), '');
+    assert.deepEqual((await sweepTemporary(folder)).sort(), ['.tmp-abc', '.tmp-link']);
+    assert.deepEqual(readdirSync(folder), ['kept']);
+  });
+});
+
+describe('a durable stream', () => {
+  test('gets its name only when it is whole', async () => {
+    async function* pieces(fails: boolean) {
+      for (let index = 0; index < 40; index++) yield Buffer.alloc(100_000, index);
+      assert.deepEqual(readdirSync(folder), ['long.part']);
+      if (fails) throw new Error('the source broke');
+    }
+    await assert.rejects(writeStreamDurably(at('long'), pieces(true)), /the source broke/);
+    assert.deepEqual(readdirSync(folder), []);
+    await writeStreamDurably(at('long'), pieces(false));
+    const bytes = readFileSync(at('long'));
+    assert.equal(bytes.length, 4_000_000);
+    for (let index = 0; index < 40; index++) assert.equal(bytes[index * 100_000], index);
+  });
+});

@@ -1,0 +1,241 @@
+/**
+ * The only writer of state on disk. Every function returns after its effect would survive a power
+ * cut: the bytes are flushed, then a rename or a link makes them visible, then the folder is flushed.
+ * A reader therefore meets the old content or the new, never a part, and never a zero-filled file
+ * (design.md, decision 9). A crash leaves at most a `.tmp-…` name, which `sweepTemporary` removes.
+ *
+ * Only the flushing waits in the thread pool. Opening, writing a few KiB and renaming touch memory
+ * alone, and a round trip through the pool for each of them doubled the time of one record.
+ */
+import { randomBytes } from 'node:crypto';
+import {
+  closeSync,
+  constants,
+  fsync,
+  linkSync,
+  openSync,
+  renameSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
+import { chmod, mkdir, open, readdir, rename, rm, stat, unlink } from 'node:fs/promises';
+import { basename, dirname, join } from 'node:path';
+import { promisify } from 'node:util';
+import { PlexiError } from '../../config/errors.js';
+
+/** How the name of everything begins that is not finished yet. */
+export const TEMPORARY_PREFIX = '.tmp-';
+
+/** Permission bits of a state file when the caller does not say: its owner's alone. */
+const PRIVATE_FILE_MODE = 0o600;
+
+const flush = promisify(fsync);
+
+/**
+ * Replaces the content of a file, or makes it, durably.
+ * Errors: those of the system, unchanged (ENOSPC, EIO, …); the old content is then still there.
+ */
+export async function writeDurably(
+  path: string,
+  bytes: Uint8Array | string,
+  options: { mode?: number } = {},
+): Promise<void> {
+  const temporary = await writeTemporary(path, bytes, options.mode ?? PRIVATE_FILE_MODE);
+  try {
+    renameSync(temporary, path);
+  } catch (error) {
+    await discard(temporary);
+    throw error;
+  }
+  await syncFolder(dirname(path));
+}
+
+/**
+ * Makes a file durably, and only when its name is free: of two writers one wins.
+ * Errors: EEXIST when the name is taken, which leaves the existing file alone.
+ */
+export async function createDurably(
+  path: string,
+  bytes: Uint8Array | string,
+  options: { mode?: number } = {},
+): Promise<void> {
+  const temporary = await writeTemporary(path, bytes, options.mode ?? PRIVATE_FILE_MODE);
+  try {
+    // A link fails where a rename would overwrite: it is the test and the act in one call.
+    linkSync(temporary, path);
+  } finally {
+    await discard(temporary);
+  }
+  await syncFolder(dirname(path));
+}
+
+/** Removes a file or a link durably. False when there was none, which is no error. */
+export async function removeDurably(path: string): Promise<boolean> {
+  try {
+    await unlink(path);
+  } catch (error) {
+    if (isSystemError(error, 'ENOENT')) return false;
+    throw error;
+  }
+  await syncFolder(dirname(path));
+  return true;
+}
+
+/** Removes a folder (or a file) with all that is in it, durably. An absent one is no error. */
+export async function removeTreeDurably(path: string): Promise<void> {
+  await rm(path, { recursive: true, force: true, maxRetries: 3 });
+  await syncFolder(dirname(path));
+}
+
+/**
+ * Renames a file or a folder durably; both folders are flushed. On one filesystem only.
+ * Errors: those of the system, unchanged (ENOENT, EXDEV, EBUSY, ENOTEMPTY, …).
+ */
+export async function moveDurably(from: string, to: string): Promise<void> {
+  await rename(from, to);
+  await syncFolder(dirname(to));
+  if (dirname(from) !== dirname(to)) await syncFolder(dirname(from));
+}
+
+/**
+ * Makes a folder and those above it durably. A new folder gets exactly `mode`, whatever the umask;
+ * a folder that exists is left as it is. Errors: ENOTDIR when something else has the name.
+ */
+export async function ensureFolder(path: string, mode: number): Promise<void> {
+  try {
+    await mkdir(path, { mode });
+  } catch (error) {
+    if (isSystemError(error, 'EEXIST')) return refuseUnlessFolder(path);
+    if (!isSystemError(error, 'ENOENT')) throw error;
+    await ensureFolder(dirname(path), mode);
+    return ensureFolder(path, mode);
+  }
+  await chmod(path, mode);
+  await syncFolder(dirname(path));
+}
+
+/** Flushes a folder's list of names. */
+export async function syncFolder(path: string): Promise<void> {
+  const folder = openSync(path, constants.O_RDONLY | constants.O_DIRECTORY);
+  try {
+    await flush(folder);
+  } finally {
+    closeSync(folder);
+  }
+}
+
+/** Points a symbolic link at `target`, making it when it is absent. A reader never meets a gap. */
+export async function swapLinkDurably(linkPath: string, target: string): Promise<void> {
+  const temporary = temporaryBeside(linkPath);
+  symlinkSync(target, temporary);
+  try {
+    renameSync(temporary, linkPath);
+  } catch (error) {
+    await discard(temporary);
+    throw error;
+  }
+  await syncFolder(dirname(linkPath));
+}
+
+/** Removes a symbolic link durably, never what it points at. False when there was none. */
+export async function removeLinkDurably(linkPath: string): Promise<boolean> {
+  return removeDurably(linkPath);
+}
+
+/**
+ * The content of a regular file; undefined when it does not exist.
+ * Errors: LIMIT_EXCEEDED when it has more than `maxBytes`, or is no regular file; else the system's.
+ */
+export async function readBounded(path: string, maxBytes: number): Promise<Buffer | undefined> {
+  const file = await openToRead(path);
+  if (file === undefined) return undefined;
+  try {
+    const { size } = await regularFile(file, path);
+    if (size > maxBytes) throw tooLong(path, size, maxBytes);
+    const pieces: Buffer[] = [];
+    let length = 0;
+    // One byte more than there should be, so that the end is met at once, or the growth is noticed.
+    for (let wanted = size + 1; length <= maxBytes; wanted = Math.min(length, maxBytes - length) + 1) {
+      const { bytesRead, buffer } = await file.read(Buffer.allocUnsafe(wanted), 0, wanted);
+      if (bytesRead === 0) return Buffer.concat(pieces, length);
+      pieces.push(buffer.subarray(0, bytesRead));
+      length += bytesRead;
+    }
+    throw tooLong(path, length, maxBytes);
+  } finally {
+    await file.close();
+  }
+}
+
+/**
+ * Removes what a crash left unfinished in a folder, and returns the names. Only for a moment when
+ * nothing writes there (the agent's start): it cannot tell a left-over from work under way.
+ */
+export async function sweepTemporary(folder: string): Promise<string[]> {
+  const names = await readdir(folder);
+  const leftOver = names.filter((name) => name.startsWith(TEMPORARY_PREFIX));
+  for (const name of leftOver) await rm(join(folder, name), { recursive: true, force: true });
+  if (leftOver.length > 0) await syncFolder(folder);
+  return leftOver;
+}
+
+/** Whether something thrown is a system error with this code (ENOENT, EEXIST, …). */
+export function isSystemError(thrown: unknown, code: string): boolean {
+  return thrown instanceof Error && 'code' in thrown && thrown.code === code;
+}
+
+/** A free name in the same folder: a rename is atomic only inside one filesystem. */
+export function temporaryBeside(path: string): string {
+  return join(dirname(path), `${TEMPORARY_PREFIX}${randomBytes(9).toString('base64url')}`);
+}
+
+/** Writes and flushes the bytes under a temporary name, and returns that name. */
+async function writeTemporary(path: string, bytes: Uint8Array | string, mode: number): Promise<string> {
+  const temporary = temporaryBeside(path);
+  const file = openSync(temporary, 'wx', mode);
+  try {
+    writeFileSync(file, bytes);
+    await flush(file);
+  } catch (error) {
+    await discard(temporary);
+    throw error;
+  } finally {
+    closeSync(file);
+  }
+  return temporary;
+}
+
+/** Best effort: the error that led here is the one worth telling, and the sweep finds the rest. */
+async function discard(temporary: string): Promise<void> {
+  await unlink(temporary).catch(() => undefined);
+}
+
+async function openToRead(path: string) {
+  try {
+    // Without O_NONBLOCK the opening of a pipe would wait for its writer.
+    return await open(path, constants.O_RDONLY | constants.O_NONBLOCK);
+  } catch (error) {
+    if (isSystemError(error, 'ENOENT')) return undefined;
+    throw error;
+  }
+}
+
+async function regularFile(file: Awaited<ReturnType<typeof open>>, path: string) {
+  const facts = await file.stat();
+  if (facts.isFile()) return facts;
+  throw new PlexiError('LIMIT_EXCEEDED', `${path} is not a regular file; move it away and try again`);
+}
+
+async function refuseUnlessFolder(path: string): Promise<void> {
+  if ((await stat(path)).isDirectory()) return;
+  const error = new Error(`${path} is not a folder; move ${basename(path)} away and try again`);
+  throw Object.assign(error, { code: 'ENOTDIR' });
+}
+
+function tooLong(path: string, sizeBytes: number, maxBytes: number): PlexiError {
+  return new PlexiError(
+    'LIMIT_EXCEEDED',
+    `${path} has ${sizeBytes} bytes or more, and at most ${maxBytes} are read; check what wrote it`,
+    { details: { path, sizeBytes, maxBytes } },
+  );
+}

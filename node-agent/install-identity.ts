@@ -1,0 +1,48 @@
+/**
+ * Who this installation of the agent is: a random id, made once with the agent's folder, and a count
+ * of its starts. A second installation under the same node name is thereby told from the first.
+ */
+import { join } from 'node:path';
+import { z } from 'zod';
+import { PlexiError } from '../config/errors.js';
+import { limits } from '../config/limits.js';
+import { readBounded, writeDurably } from './disk/durable-file.js';
+
+export interface InstallIdentity {
+  readonly installId: string;
+  /** Counts the starts of the agent, from 1. */
+  readonly starts: number;
+  /** This is the first start in this root. */
+  readonly isNew: boolean;
+}
+
+const installFile = z.object({
+  schema: z.literal(1),
+  installId: z.string().min(1),
+  starts: z.number().int().min(1),
+});
+
+/** Reads the identity and counts this start, durably. @throws PlexiError CONFIG_INVALID when it cannot be read */
+export async function openInstallIdentity(
+  identityDir: string,
+  newId: () => string,
+): Promise<InstallIdentity> {
+  const file = join(identityDir, 'install.json');
+  const bytes = await readBounded(file, limits.journalRecordBytes);
+  const before = bytes === undefined ? undefined : parseInstall(file, bytes);
+  const identity = { installId: before?.installId ?? newId(), starts: (before?.starts ?? 0) + 1 };
+  await writeDurably(file, Buffer.from(`${JSON.stringify({ schema: 1, ...identity })}\n`), { mode: 0o600 });
+  return { ...identity, isNew: before === undefined };
+}
+
+function parseInstall(file: string, bytes: Uint8Array): z.infer<typeof installFile> {
+  try {
+    return installFile.parse(JSON.parse(Buffer.from(bytes).toString('utf8')));
+  } catch (cause) {
+    throw new PlexiError(
+      'CONFIG_INVALID',
+      `${file} cannot be read; restore it, or remove it to install this node anew`,
+      { cause },
+    );
+  }
+}

@@ -1,0 +1,203 @@
+/**
+ * The journal of a node: what it was told to do, how far it came, how it ended. Every record is on
+ * the disk before the act that it announces, and every result before it is told to anybody.
+ *
+ * Opening folds the records into jobs. A missing, torn or unknown record makes the journal
+ * unreadable, and then the node obeys nobody but an operator (protocol, rules 8 and 9).
+ */
+import { PlexiError } from '../../config/errors.js';
+import { limits } from '../../config/limits.js';
+import {
+  type JobFacts,
+  type JobFailure,
+  type JobResult,
+  type JournalRecord,
+  journalRecord,
+  type NewRecord,
+} from './records.js';
+
+/** Where records live. Names sort as they were written; `create` is durable when it resolves. */
+export interface JournalDisk {
+  list(): Promise<string[]>;
+  read(name: string): Promise<Uint8Array | undefined>;
+  create(name: string, bytes: Uint8Array): Promise<void>;
+  remove(name: string): Promise<void>;
+}
+
+/** One command that touches the node, as the journal knows it. */
+export interface Job {
+  readonly commandId: string;
+  /** The command as JSON (the proto's own mapping). */
+  readonly command: Record<string, unknown>;
+  readonly payloadHash: string;
+  /** Steps that were begun, in order; the last one may be unfinished. */
+  readonly begun: readonly string[];
+  readonly facts: JobFacts;
+  /** The commit record is on the disk: from here on the node never goes back by itself. */
+  readonly committed: boolean;
+  /** Set once the job goes back. */
+  readonly goingBack:
+    | { readonly failure: JobFailure; readonly failedStep: string; readonly begun: readonly string[] }
+    | undefined;
+  /** How often the agent was restarted in the middle of this job's current step. */
+  readonly resumed: number;
+  readonly result: JobResult | undefined;
+  /** Names of the records, for pruning. */
+  readonly records: readonly string[];
+}
+
+export class Journal {
+  private readonly jobs = new Map<string, Job>();
+  private nextSequence = 1;
+  /** Records whose job a pruning had half removed when the agent died. */
+  private remnants: string[] = [];
+
+  private constructor(
+    private readonly disk: JournalDisk,
+    private readonly wallClock: () => Date,
+  ) {}
+
+  /**
+   * Reads the journal. @throws PlexiError JOURNAL_UNREADABLE, naming the record; nothing is removed.
+   */
+  static async open(disk: JournalDisk, wallClock: () => Date): Promise<Journal> {
+    const journal = new Journal(disk, wallClock);
+    let first: number | undefined;
+    for (const name of (await disk.list()).filter((entry) => entry.endsWith('.json')).sort()) {
+      const record = parseRecord(name, await disk.read(name));
+      first ??= record.sequence;
+      if (recordName(record.sequence) !== name) throw unreadable(name, 'its number and its name differ');
+      if (first !== record.sequence && record.sequence !== journal.nextSequence) {
+        throw unreadable(name, `record ${journal.nextSequence} before it is missing`);
+      }
+      journal.nextSequence = record.sequence + 1;
+      if (journal.jobs.size === 0 && record.kind !== 'accepted') journal.remnants.push(name);
+      else journal.apply(record);
+    }
+    return journal;
+  }
+
+  /** The job of a command, open or finished. */
+  find(commandId: string): Job | undefined {
+    return this.jobs.get(commandId);
+  }
+
+  /** All jobs that are kept, oldest first. */
+  list(): Job[] {
+    return [...this.jobs.values()];
+  }
+
+  /** The one job without a result, if there is one. */
+  open(): Job | undefined {
+    return this.list().find((job) => job.result === undefined);
+  }
+
+  /** Appends one record, durably, and returns the job as it is now. */
+  async append(record: NewRecord): Promise<Job> {
+    const whole = {
+      schema: 1,
+      sequence: this.nextSequence,
+      at: this.wallClock().toISOString(),
+      ...record,
+    } as JournalRecord;
+    const bytes = Buffer.from(`${JSON.stringify(whole)}\n`);
+    if (bytes.length > limits.journalRecordBytes) {
+      throw new PlexiError(
+        'LIMIT_EXCEEDED',
+        `a journal record of ${bytes.length} bytes is over ${limits.journalRecordBytes}`,
+      );
+    }
+    await this.disk.create(recordName(whole.sequence), bytes);
+    this.nextSequence = whole.sequence + 1;
+    return this.apply(whole);
+  }
+
+  /** Removes the oldest finished jobs beyond what is kept, oldest record first: a crash in between leaves remnants, never a job that looks open. */
+  async prune(): Promise<void> {
+    const finished = this.list().filter((job) => job.result !== undefined);
+    const excess = finished.slice(0, Math.max(0, finished.length - limits.journalJobsKept));
+    for (const name of [...this.remnants, ...excess.flatMap((job) => job.records)])
+      await this.disk.remove(name);
+    this.remnants = [];
+    for (const job of excess) this.jobs.delete(job.commandId);
+  }
+
+  private apply(record: JournalRecord): Job {
+    const after = foldRecord(this.jobs.get(record.commandId), record, recordName(record.sequence));
+    this.jobs.set(record.commandId, after);
+    return after;
+  }
+}
+
+/** Pure: one job and one more record give the job as it is then. */
+export function foldRecord(before: Job | undefined, record: JournalRecord, name: string): Job {
+  if (record.kind === 'accepted') {
+    if (before !== undefined) throw unreadable(name, `the job ${record.commandId} begins twice`);
+    return {
+      commandId: record.commandId,
+      command: record.command,
+      payloadHash: record.payloadHash,
+      begun: [record.step],
+      facts: record.facts,
+      committed: false,
+      goingBack: undefined,
+      resumed: 0,
+      result: undefined,
+      records: [name],
+    };
+  }
+  if (before === undefined) throw unreadable(name, `the job ${record.commandId} has no beginning`);
+  if (before.result !== undefined)
+    throw unreadable(name, `the job ${record.commandId} goes on after its end`);
+  const records = [...before.records, name];
+  switch (record.kind) {
+    case 'step':
+      return {
+        ...takeStep(before, record.step),
+        committed: before.committed || record.committed,
+        resumed: 0,
+        records,
+      };
+    case 'going_back':
+      return {
+        ...before,
+        goingBack: { failure: record.failure, failedStep: record.failedStep, begun: [record.step] },
+        resumed: 0,
+        records,
+      };
+    case 'resumed':
+      return { ...before, resumed: before.resumed + 1, records };
+    case 'finished':
+      return { ...before, result: record.result, records };
+  }
+}
+
+function takeStep(job: Job, step: string): Job {
+  if (job.goingBack === undefined) return { ...job, begun: [...job.begun, step] };
+  return { ...job, goingBack: { ...job.goingBack, begun: [...job.goingBack.begun, step] } };
+}
+
+function recordName(sequence: number): string {
+  return `${String(sequence).padStart(10, '0')}.json`;
+}
+
+function parseRecord(name: string, bytes: Uint8Array | undefined): JournalRecord {
+  if (bytes === undefined) throw unreadable(name, 'it disappeared while it was read');
+  let json: unknown;
+  try {
+    json = JSON.parse(Buffer.from(bytes).toString('utf8'));
+  } catch (error) {
+    throw unreadable(name, 'it is torn or not JSON', error);
+  }
+  const parsed = journalRecord.safeParse(json);
+  if (!parsed.success) throw unreadable(name, 'it is of an unknown kind or shape', parsed.error);
+  return parsed.data;
+}
+
+function unreadable(name: string, why: string, cause?: unknown): PlexiError {
+  return new PlexiError(
+    'JOURNAL_UNREADABLE',
+    `journal record ${name} cannot be trusted: ${why}; the node holds until an operator looks at agent/journal`,
+    { cause },
+  );
+}

@@ -1,0 +1,80 @@
+/**
+ * The records of a node's journal: what is written, and how it is read back. One small file a
+ * record; a record carries the result of one step and the intent of the next (protocol, rule 8).
+ * A record that does not fit this shape is never guessed at: the node holds and asks (rule 9).
+ */
+import { z } from 'zod';
+
+const failure = z.object({ code: z.string(), message: z.string() });
+
+const release = z.object({ version: z.string(), digest: z.string() });
+
+/**
+ * How the node was before a job touched it. Stored with the intent, before anything is set, so that
+ * a crash cannot make the job mistake its own doing for the prior state.
+ */
+export const jobFacts = z.object({
+  /** The node was in maintenance before this job. */
+  wasInMaintenance: z.boolean(),
+  /** The folder under releases/ that `current` pointed at; null: nothing was installed. */
+  folderBefore: z.string().nullable(),
+  /** The folder under releases/ that this job goes to; null for a job without a release. */
+  folderAfter: z.string().nullable(),
+  /** The id that this job's backup will have; empty when it makes none. */
+  backupId: z.string(),
+});
+export type JobFacts = z.infer<typeof jobFacts>;
+
+export const jobResult = z.object({
+  outcome: z.enum(['done', 'failed', 'rolled_back', 'rollback_failed']),
+  failure: failure.nullable(),
+  failedStep: z.string(),
+  release,
+  timings: z.array(z.object({ step: z.string(), durationMs: z.number() })),
+  backupId: z.string(),
+});
+export type JobResult = z.infer<typeof jobResult>;
+export type JobFailure = z.infer<typeof failure>;
+
+const base = {
+  schema: z.literal(1),
+  sequence: z.number().int().min(1),
+  commandId: z.string().min(1),
+  at: z.string(),
+};
+
+export const journalRecord = z.discriminatedUnion('kind', [
+  z.object({
+    ...base,
+    kind: z.literal('accepted'),
+    command: z.record(z.string(), z.unknown()),
+    payloadHash: z.string(),
+    token: z.object({ epoch: z.string(), term: z.string(), seq: z.string() }),
+    step: z.string(),
+    facts: jobFacts,
+  }),
+  z.object({
+    ...base,
+    kind: z.literal('step'),
+    done: z.string(),
+    step: z.string(),
+    committed: z.boolean(),
+  }),
+  z.object({
+    ...base,
+    kind: z.literal('going_back'),
+    failure,
+    failedStep: z.string(),
+    step: z.string(),
+  }),
+  z.object({ ...base, kind: z.literal('resumed'), step: z.string() }),
+  z.object({ ...base, kind: z.literal('finished'), result: jobResult }),
+]);
+export type JournalRecord = z.infer<typeof journalRecord>;
+
+/** A record without what the journal itself adds. */
+export type NewRecord = JournalRecord extends infer R
+  ? R extends JournalRecord
+    ? Omit<R, 'schema' | 'sequence' | 'at'>
+    : never
+  : never;

@@ -1,0 +1,82 @@
+/**
+ * The node agent's program: `plexi-node-agent --config FILE`, and `plexi-node-agent install`. Here,
+ * and only here, real clocks and randomness are made.
+ */
+
+import { Command } from 'commander';
+import { nanoid } from 'nanoid';
+import pino, { type Logger } from 'pino';
+import { PlexiError } from '../config/errors.js';
+import { loadNodeAgentConfig } from '../config/load.js';
+import type { NodeAgentConfig } from '../config/schema/node-agent.js';
+import { readOwnIdentity } from '../config/tls.js';
+import { openNode, startAgent } from './agent.js';
+import { agentVersion } from './api/node-status.js';
+import { installRelease } from './install.js';
+
+const clock = { nowMs: () => performance.now(), wall: () => new Date() };
+
+const program = new Command('plexi-node-agent')
+  .description(
+    'Runs on each node: upgrades its service when the leading controller says so, and takes it back when that fails.',
+  )
+  .version(agentVersion)
+  .enablePositionalOptions()
+  .option('--config <file>', 'the configuration, node-agent.yml')
+  .action(({ config }: { config?: string }) => serve(config));
+
+program
+  .command('install')
+  .description('place the first release on this node, without a controller')
+  .requiredOption('--config <file>', 'the configuration, node-agent.yml')
+  .requiredOption('--version <version>', 'the version to install')
+  .action((options: { config: string; version: string }) => install(options));
+
+await program.parseAsync().catch((thrown: unknown) => {
+  const error = thrown instanceof PlexiError ? thrown : undefined;
+  process.stderr.write(`plexi-node-agent: ${thrown instanceof Error ? thrown.message : String(thrown)}\n`);
+  process.exitCode = error?.exitCode ?? 1;
+});
+
+async function serve(file: string | undefined): Promise<void> {
+  if (file === undefined)
+    throw new PlexiError('USAGE', 'say which configuration: plexi-node-agent --config FILE');
+  const config = await loadConfig(file);
+  const log = logger(config);
+  const agent = await startAgent(config, { clock, random: Math.random, newId: () => nanoid(), log });
+  const stop = (signal: NodeJS.Signals): void => {
+    log.info({ signal }, 'the node agent stops; its service runs on');
+    agent.stop().then(
+      () => process.exit(0),
+      (thrown) => {
+        log.error({ err: thrown }, 'the node agent could not stop in order');
+        process.exit(1);
+      },
+    );
+  };
+  process.once('SIGTERM', stop);
+  process.once('SIGINT', stop);
+}
+
+async function install(options: { config: string; version: string }): Promise<void> {
+  const config = await loadConfig(options.config);
+  const node = await openNode(config, { clock, log: logger(config) });
+  const folder = await installRelease(node, options.version);
+  process.stdout.write(`${config.node}: releases/${folder} is current; start plexi-node-agent to run it\n`);
+}
+
+async function loadConfig(file: string): Promise<NodeAgentConfig> {
+  const config = await loadNodeAgentConfig(file);
+  const identity = readOwnIdentity(config.tls);
+  if (identity.role !== 'agent' || identity.name !== config.node || identity.cluster !== config.cluster) {
+    throw new PlexiError(
+      'CERTIFICATE_REFUSED',
+      `the certificate ${config.tls.cert} names ${identity.role} ${identity.name} of cluster ${identity.cluster}, not agent ${config.node} of ${config.cluster}; issue one with plexictl certs issue`,
+    );
+  }
+  return config;
+}
+
+function logger(config: NodeAgentConfig): Logger {
+  return pino({ level: config.log.level }, pino.destination({ fd: 2, sync: true }));
+}

@@ -1,0 +1,181 @@
+/**
+ * Runs one program of a release or an operator to its end: a hook, a migration, a test. Words only,
+ * never a shell; the environment is exactly the given one; no input. The program has a process group
+ * of its own, and when its time is over or it is cancelled the whole group ends, first politely.
+ * Whatever happens is a result with a sentence; nothing is thrown.
+ */
+import { type ChildProcess, spawn } from 'node:child_process';
+import { limits } from '../../config/limits.js';
+import { monotonicClock } from './clock.js';
+import { groupExists, signalTo } from './process-table.js';
+import { whyNotStarted } from './start-failure.js';
+
+/** What to run. */
+export interface CommandRun {
+  readonly argv: readonly string[];
+  /** The folder it starts in, absolute. */
+  readonly cwd: string;
+  readonly env: Readonly<Record<string, string>>;
+  readonly timeoutMs: number;
+  /** Cancels it, in the same way as the end of its time. */
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** How it went. It succeeded when `exitCode` is 0. */
+export interface CommandResult {
+  /** Null when it was never started, or was ended by a signal. */
+  readonly exitCode: number | null;
+  readonly signal: NodeJS.Signals | null;
+  /** The last part of what it printed, both streams in the order of arrival (limits.hookOutputBytes). */
+  readonly output: string;
+  readonly durationMs: number;
+  readonly timedOut: boolean;
+  readonly cancelled: boolean;
+  /** True when not even SIGKILL ended it within some seconds: it may still act. */
+  readonly leftRunning: boolean;
+  /** What happened, for people: "migrate.mjs ended with exit code 3 after 12 ms". */
+  readonly sentence: string;
+}
+
+/** Milliseconds after the program's end in which its last output may arrive. */
+const LAST_OUTPUT_MS = 200;
+/** Milliseconds that the system gets to end a group after SIGKILL. */
+const KILL_WAIT_MS = 5_000;
+/** Milliseconds between two looks at a group that shall end. */
+const POLL_MS = 10;
+
+/** Runs a program and waits for its end. Never rejects. */
+export async function runCommand(run: CommandRun): Promise<CommandResult> {
+  const begunAt = monotonicClock.now();
+  const [program, ...words] = run.argv;
+  const state: RunState = { run, begunAt, output: '', timedOut: false, cancelled: false };
+  if (program === undefined) return neverRan(state, 'no program is named');
+  if (run.signal?.aborted === true) {
+    return neverRan({ ...state, cancelled: true }, 'it was cancelled before its start');
+  }
+  let child: ChildProcess;
+  try {
+    child = spawn(program, words, {
+      cwd: run.cwd,
+      env: { ...run.env },
+      detached: true,
+      stdio: ['ignore', 'pipe', 'pipe'],
+    });
+  } catch (error) {
+    // Words with a NUL, or too many of them, are refused before there is a process.
+    return neverRan(state, whyNotStarted(run.cwd, error));
+  }
+  const tail = keepTail(child, limits.hookOutputBytes);
+  const failure = await finish(child, state);
+  state.output = tail();
+  if (failure instanceof Error) return neverRan(state, whyNotStarted(run.cwd, failure));
+  return ended(state, child, failure === 'left running');
+}
+
+interface RunState {
+  readonly run: CommandRun;
+  readonly begunAt: number;
+  output: string;
+  timedOut: boolean;
+  cancelled: boolean;
+}
+
+/** Waits for the end, and brings it about when the time is over. An Error when it could not start. */
+async function finish(child: ChildProcess, state: RunState): Promise<Error | 'left running' | undefined> {
+  const { signal, timeoutMs } = state.run;
+  const over = new AbortController();
+  let failure: Error | undefined;
+  child.once('error', (error) => {
+    failure = error;
+    over.abort();
+  });
+  child.once('exit', () => over.abort());
+  const closed = new Promise<void>((resolve) => child.once('close', () => resolve()));
+  const wake = signal === undefined ? over.signal : AbortSignal.any([over.signal, signal]);
+  await monotonicClock.sleep(timeoutMs, wake);
+  if (failure !== undefined) return failure;
+  if (!over.signal.aborted) {
+    state.cancelled = signal?.aborted === true;
+    state.timedOut = !state.cancelled;
+    if (!(await endGroup(child))) {
+      child.unref();
+      closePipes(child);
+      return 'left running';
+    }
+  }
+  // Something it left behind may hold its output open for ever: then what has come is all.
+  await Promise.race([closed, monotonicClock.sleep(LAST_OUTPUT_MS)]);
+  closePipes(child);
+  return undefined;
+}
+
+/** SIGTERM to the whole group, SIGKILL to what is left of it later. False when that did not help. */
+async function endGroup(child: ChildProcess): Promise<boolean> {
+  const group = child.pid;
+  if (group === undefined) return true;
+  signalTo(-group, 'SIGTERM');
+  if (await becomesTrue(() => !groupExists(group), limits.commandKillGraceMs)) return true;
+  signalTo(-group, 'SIGKILL');
+  return becomesTrue(() => child.exitCode !== null || child.signalCode !== null, KILL_WAIT_MS);
+}
+
+async function becomesTrue(condition: () => boolean, withinMs: number): Promise<boolean> {
+  const deadline = monotonicClock.now() + withinMs;
+  while (!condition()) {
+    if (monotonicClock.now() >= deadline) return false;
+    await monotonicClock.sleep(POLL_MS);
+  }
+  return true;
+}
+
+/** Collects both streams, and keeps no more than the last `maxBytes` of them. */
+function keepTail(child: ChildProcess, maxBytes: number): () => string {
+  let pieces: Buffer[] = [];
+  let length = 0;
+  const keep = (piece: Buffer) => {
+    pieces.push(piece);
+    length += piece.length;
+    if (length <= 4 * maxBytes) return;
+    pieces = [Buffer.concat(pieces).subarray(-maxBytes)];
+    length = maxBytes;
+  };
+  child.stdout?.on('data', keep);
+  child.stderr?.on('data', keep);
+  return () => Buffer.concat(pieces).subarray(-maxBytes).toString('utf8');
+}
+
+function closePipes(child: ChildProcess): void {
+  child.stdout?.destroy();
+  child.stderr?.destroy();
+}
+
+function neverRan(state: RunState, why: string): CommandResult {
+  const program = state.run.argv[0] ?? 'the command';
+  return {
+    ...facts(state),
+    exitCode: null,
+    signal: null,
+    leftRunning: false,
+    sentence: `${program} was not run: ${why}`,
+  };
+}
+
+function ended(state: RunState, child: ChildProcess, leftRunning: boolean): CommandResult {
+  const result = { ...facts(state), exitCode: child.exitCode, signal: child.signalCode, leftRunning };
+  return { ...result, sentence: sentenceOf(state, result) };
+}
+
+function facts(state: RunState) {
+  const { output, timedOut, cancelled } = state;
+  return { output, timedOut, cancelled, durationMs: monotonicClock.now() - state.begunAt };
+}
+
+function sentenceOf(state: RunState, result: Omit<CommandResult, 'sentence'>): string {
+  const program = state.run.argv[0] ?? 'the command';
+  const after = `after ${Math.round(result.durationMs)} ms`;
+  if (result.leftRunning) return `${program} did not end, not even by SIGKILL, ${after}; it may still act`;
+  if (result.timedOut) return `${program} did not end within ${state.run.timeoutMs} ms and was stopped`;
+  if (result.cancelled) return `${program} was cancelled ${after}`;
+  if (result.exitCode === null) return `${program} was ended by ${result.signal} ${after}`;
+  return `${program} ended with exit code ${result.exitCode} ${after}`;
+}

@@ -1,0 +1,55 @@
+/**
+ * Keeps the service running while nothing else is going on. Only the agent starts it (protocol, rule
+ * 10): at the agent's own start, and again when it died, with a growing pause in between.
+ */
+import { setTimeout as sleep } from 'node:timers/promises';
+import { type AgentNode, linkedFolder, localRelease } from '../node.js';
+import { startService } from '../upgrade/apply.js';
+
+/** Milliseconds until the next start after a start that did not last: at first, and at the most. */
+const pauseFirstMs = 1_000;
+const pauseMaxMs = 60_000;
+/** A service that ran for this long starts with the first pause again, in milliseconds. */
+const lastedMs = 60_000;
+/** Milliseconds between two looks. */
+const lookMs = 500;
+
+/** Runs until the signal is aborted. `isIdle` says that neither a job nor an operator has the node. */
+export async function keepRunning(
+  node: AgentNode,
+  isIdle: () => boolean,
+  signal: AbortSignal,
+): Promise<void> {
+  let pauseMs = pauseFirstMs;
+  let startedMs = Number.NEGATIVE_INFINITY;
+  node.monitor.expect((await localRelease(node.paths, await linkedFolder(node.paths.current)))?.version);
+  node.monitor.start();
+  while (!signal.aborted) {
+    const nowMs = node.clock.nowMs();
+    if (nowMs - startedMs > lastedMs) pauseMs = pauseFirstMs;
+    if (isIdle() && nowMs - startedMs >= pauseMs && (await shouldRunButDoesNot(node)) && isIdle()) {
+      if (startedMs !== Number.NEGATIVE_INFINITY) pauseMs = Math.min(pauseMs * 2, pauseMaxMs);
+      startedMs = nowMs;
+      await startCurrent(node);
+    }
+    await sleep(lookMs, undefined, { signal, ref: false }).catch(() => undefined);
+  }
+}
+
+async function shouldRunButDoesNot(node: AgentNode): Promise<boolean> {
+  return (await linkedFolder(node.paths.current)) !== undefined && !(await node.service.isRunning());
+}
+
+async function startCurrent(node: AgentNode): Promise<void> {
+  const release = await localRelease(node.paths, await linkedFolder(node.paths.current));
+  if (release === undefined) {
+    node.log.error('`current` does not lead to a complete release; the service is not started');
+    return;
+  }
+  try {
+    await startService(node, release);
+    node.log.info({ version: release.version }, 'the service was started');
+  } catch (thrown) {
+    node.log.error({ err: thrown }, 'the service could not be started');
+  }
+}

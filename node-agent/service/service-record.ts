@@ -1,0 +1,54 @@
+/**
+ * The record of the running service, `<root>/run/service.json`: by it a new agent finds the service
+ * that an earlier one started. It is written before the start with a token that the service carries
+ * in its environment, and again after it with the process's identity; so there is no moment at which
+ * a service runs that nothing on the disk tells of (protocol.md, rule 14).
+ */
+import { z } from 'zod';
+import { PlexiError } from '../../config/errors.js';
+import { limits } from '../../config/limits.js';
+import { readBounded, removeDurably, writeDurably } from '../disk/durable-file.js';
+
+const recordSchema = z.object({
+  schema: z.literal(1),
+  /** What the service carries in its environment. */
+  token: z.string().min(1),
+  /** The boot in which it was started: after another boot it cannot run any more. */
+  bootId: z.string(),
+  /** When, RFC 3339. */
+  startedAt: z.string(),
+  /** The signal that asks it to end. */
+  stopSignal: z.string(),
+  /** What was started, for people. */
+  argv: z.array(z.string()),
+  /** The process; absent between the two writes. */
+  process: z.object({ pid: z.number().int().positive(), startTicks: z.number().nonnegative() }).optional(),
+});
+
+/** What is on the disk about the service. */
+export type ServiceRecord = z.infer<typeof recordSchema>;
+
+/** Reads the record; undefined when there is none. Errors: STOP_FAILED when it cannot be understood. */
+export async function readServiceRecord(file: string): Promise<ServiceRecord | undefined> {
+  const bytes = await readBounded(file, limits.serviceRecordBytes);
+  if (bytes === undefined) return undefined;
+  try {
+    return recordSchema.parse(JSON.parse(bytes.toString('utf8')));
+  } catch (error) {
+    throw new PlexiError(
+      'STOP_FAILED',
+      `${file} cannot be understood, so it is unknown whether the service runs; stop the service by hand, then remove this file`,
+      { cause: error },
+    );
+  }
+}
+
+/** Writes the record durably. */
+export async function writeServiceRecord(file: string, record: ServiceRecord): Promise<void> {
+  await writeDurably(file, `${JSON.stringify(record)}\n`);
+}
+
+/** Removes the record: nothing is known to run. */
+export async function removeServiceRecord(file: string): Promise<void> {
+  await removeDurably(file);
+}

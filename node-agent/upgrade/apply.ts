@@ -1,0 +1,44 @@
+/**
+ * The switch: `previous` names what ran, `trial` and `current` name what shall run, and the service
+ * starts. `trial` stays until the commit, so that a look at the disk tells how far the node came.
+ */
+import { PlexiError } from '../../config/errors.js';
+import { removeLinkDurably, swapLinkDurably } from '../disk/durable-file.js';
+import { type AgentNode, type LocalRelease, serviceSpec } from '../node.js';
+import type { Phase } from './phase.js';
+
+export const applyStep: Phase = {
+  step: 'apply',
+  phase: 'applying',
+  onRestart: 'redo',
+  cancellable: false,
+  timeoutMs: (order) => Number(order.timeouts?.applyMs ?? 0n),
+  applies: () => true,
+  async run({ node, before, after, order, timeoutMs }) {
+    if (after === undefined)
+      throw new PlexiError('APPLY_FAILED', `release ${order.to?.version} is not complete on this node`);
+    if (await node.service.isRunning()) await node.service.stop(timeoutMs);
+    if (before !== undefined) await swapLinkDurably(node.paths.previous, linkTarget(before.folder));
+    await swapLinkDurably(node.paths.trial, linkTarget(after.folder));
+    await swapLinkDurably(node.paths.current, linkTarget(after.folder));
+    await startService(node, after);
+  },
+};
+
+/** Starts a release's service and lets the monitor expect its version. */
+export async function startService(node: AgentNode, release: LocalRelease): Promise<void> {
+  node.monitor.expect(release.version);
+  await node.service.start(serviceSpec(node, release));
+}
+
+/** Back to what ran before: `current` is the old release again, or gone when there was none. */
+export async function switchBack(node: AgentNode, before: LocalRelease | undefined): Promise<void> {
+  if (before === undefined) await removeLinkDurably(node.paths.current);
+  else await swapLinkDurably(node.paths.current, linkTarget(before.folder));
+  await removeLinkDurably(node.paths.trial);
+}
+
+/** Links are relative, so that a node's root can be looked at from elsewhere. */
+export function linkTarget(folder: string): string {
+  return `releases/${folder}`;
+}

@@ -1,0 +1,66 @@
+/**
+ * Out of service, and back in. A node that was in maintenance before the job stays there after it.
+ */
+import type { UpgradeStep } from '../../gen/plexi/v1/node_agent.js';
+import type { Job } from '../journal/journal.js';
+import { type AgentNode, type LocalRelease, programEnvironment } from '../node.js';
+import type { Phase, PhaseContext } from './phase.js';
+
+export const enterMaintenanceStep: Phase = {
+  step: 'enter_maintenance',
+  phase: 'entering_maintenance',
+  onRestart: 'redo',
+  cancellable: true,
+  timeoutMs: (order) => Number(order.timeouts?.maintenanceMs ?? 0n),
+  applies: (_order, job) => !job.facts.wasInMaintenance,
+  async run(context) {
+    await context.node.maintenance.enter({
+      ...hookRun(context.node, context.before, context),
+      reason: `${context.order.from?.version ?? ''} to ${context.order.to?.version ?? ''}, ${context.job.commandId}`,
+      since: context.node.clock.wall().toISOString(),
+      withHooks: context.order.maintenanceHooks,
+    });
+  },
+};
+
+export const leaveMaintenanceStep: Phase = {
+  step: 'leave_maintenance',
+  phase: 'leaving_maintenance',
+  onRestart: 'redo',
+  cancellable: false,
+  timeoutMs: (order) => Number(order.timeouts?.maintenanceMs ?? 0n),
+  applies: leaves,
+  run: (context) => leave(context, context.after),
+};
+
+export const leaveMaintenanceAfterRollbackStep: Phase = {
+  ...leaveMaintenanceStep,
+  step: 'leave_maintenance_back',
+  phase: 'rolling_back',
+  run: (context) => leave(context, context.before),
+};
+
+function leaves(order: UpgradeStep, job: Pick<Job, 'facts'>): boolean {
+  return !job.facts.wasInMaintenance && !order.stayInMaintenance;
+}
+
+async function leave(context: PhaseContext, release: LocalRelease | undefined): Promise<void> {
+  await context.node.maintenance.leave({
+    ...hookRun(context.node, release, context),
+    withHooks: context.order.maintenanceHooks,
+  });
+}
+
+/** What a maintenance hook needs to run on this node. */
+export function hookRun(
+  node: AgentNode,
+  release: LocalRelease | undefined,
+  bounds: { readonly timeoutMs: number; readonly signal: AbortSignal },
+) {
+  return {
+    env: programEnvironment(node, release),
+    cwd: node.paths.root,
+    timeoutMs: bounds.timeoutMs,
+    signal: bounds.signal,
+  };
+}

@@ -1,0 +1,53 @@
+/**
+ * The node-local migrations that the plan pinned, one by one, in its order. `up` comes from the
+ * release that shall run, `down` from the newer one that ran (helm #5825 shows why). A migration is
+ * never begun again by itself: it may have done half of its work, so an interruption goes back to
+ * the backup.
+ */
+import { join } from 'node:path';
+import { PlexiError } from '../../config/errors.js';
+import type { MigrationStep } from '../../gen/plexi/v1/node_agent.js';
+import { programEnvironment } from '../node.js';
+import { runCommand } from '../service/command-run.js';
+import type { Phase, PhaseContext } from './phase.js';
+
+export const migrateStep: Phase = {
+  step: 'migrate',
+  phase: 'migrating',
+  onRestart: 'roll_back',
+  cancellable: false,
+  timeoutMs: (order) => Number(order.timeouts?.migrateMs ?? 0n),
+  applies: (order) => order.migrations.length > 0,
+  async run(context) {
+    const { migrations } = context.order;
+    for (const [index, migration] of migrations.entries()) {
+      context.progress(Math.floor((100 * index) / migrations.length), migration.id);
+      await runMigration(context, migration);
+    }
+  },
+};
+
+async function runMigration(context: PhaseContext, step: MigrationStep): Promise<void> {
+  const release = step.direction === 'down' ? context.before : context.after;
+  const migration = release?.manifest.migrations.find((candidate) => candidate.id === step.id);
+  if (release === undefined || migration === undefined || migration.checksum !== step.checksum) {
+    throw new PlexiError(
+      'MIGRATION_FAILED',
+      `migration ${step.id} of the plan is not in the release on this node, or differs from it`,
+    );
+  }
+  const argv = step.direction === 'down' ? migration.down : migration.up;
+  const result = await runCommand({
+    argv,
+    cwd: join(context.node.paths.releases, release.folder),
+    env: programEnvironment(context.node, release),
+    timeoutMs: Math.min(migration.timeoutMs, context.timeoutMs),
+    signal: context.signal,
+  });
+  if (result.exitCode === 0) return;
+  const how = result.timedOut ? 'did not end in time' : `ended with ${result.exitCode ?? result.signal}`;
+  throw new PlexiError(
+    'MIGRATION_FAILED',
+    `migration ${step.id} (${step.direction}) ${how}: ${result.output.trim().split('\n').at(-1) ?? ''}`,
+  );
+}

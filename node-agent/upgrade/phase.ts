@@ -1,0 +1,40 @@
+/**
+ * What one step of a job looks like to the executor. A step changes one thing, may be interrupted at
+ * any point, and says what a restart in its middle means.
+ */
+import type { UpgradeStep } from '../../gen/plexi/v1/node_agent.js';
+import type { Job } from '../journal/journal.js';
+import type { OnRestart } from '../journal/recover.js';
+import type { AgentNode, LocalRelease } from '../node.js';
+
+/** What a step gets to work with. */
+export interface PhaseContext {
+  readonly node: AgentNode;
+  readonly job: Job;
+  readonly order: UpgradeStep;
+  /** What ran before; undefined: nothing was installed. */
+  readonly before: LocalRelease | undefined;
+  /** What shall run; undefined: nothing. */
+  readonly after: LocalRelease | undefined;
+  /** Aborted when the step's time is over, or when the job is cancelled in a step that allows it. */
+  readonly signal: AbortSignal;
+  /** What is left of the step's time, in milliseconds. */
+  readonly timeoutMs: number;
+  /** Tells how far the step is, 0 to 100. */
+  progress(percent: number, message: string): void;
+}
+
+export interface Phase {
+  /** The step's name in journal, log and result. */
+  readonly step: string;
+  /** The node phase of the contract that others see meanwhile. */
+  readonly phase: string;
+  /** A restart in the middle: begin again, or go back? Steps of the way back are always begun again. */
+  readonly onRestart: OnRestart;
+  /** A roll_back command may interrupt it, instead of waiting for its end. */
+  readonly cancellable: boolean;
+  timeoutMs(order: UpgradeStep): number;
+  /** Whether this job needs the step at all. */
+  applies(order: UpgradeStep, job: Pick<Job, 'facts' | 'begun'>): boolean;
+  run(context: PhaseContext): Promise<void>;
+}

@@ -1,0 +1,44 @@
+/**
+ * Health: every probe good, several times in a row, and the service itself must say the version that
+ * was applied. A process that runs proves nothing.
+ */
+import { PlexiError } from '../../config/errors.js';
+import type { LocalRelease } from '../node.js';
+import { probeUntilGood } from '../service/probe.js';
+import type { Phase, PhaseContext } from './phase.js';
+
+export const probeStep: Phase = {
+  step: 'probe',
+  phase: 'probing',
+  onRestart: 'redo',
+  cancellable: true,
+  timeoutMs: (order) => Number(order.timeouts?.probeMs ?? 0n),
+  applies: () => true,
+  run: (context) => probeRelease(context, context.after),
+};
+
+/** Waits until a release is healthy. @throws PlexiError PROBE_FAILED with the last reason */
+export async function probeRelease(context: PhaseContext, release: LocalRelease | undefined): Promise<void> {
+  const { node, order, signal, timeoutMs } = context;
+  const policy = order.probe;
+  const result = await probeUntilGood({
+    probes: node.config.probes,
+    expectedVersion: release?.version,
+    policy: {
+      goodInARow: policy?.goodInARow ?? 1,
+      spacingMs: Number(policy?.spacingMs ?? 0n),
+      intervalMaxMs: Number(policy?.intervalMaxMs ?? 1_000n),
+      tryMs: Number(policy?.tryMs ?? 5_000n),
+    },
+    timeoutMs,
+    signal,
+    isRunning: () => node.service.isRunning(),
+    onSample: (good, needed) => context.progress(Math.floor((100 * good) / needed), 'probe'),
+  });
+  if (!result.good) {
+    throw new PlexiError(
+      'PROBE_FAILED',
+      `${release?.version ?? 'the service'} did not get healthy on ${node.config.node}: ${result.reason}`,
+    );
+  }
+}

@@ -1,0 +1,71 @@
+/**
+ * Staging: the release is downloaded, verified and unpacked beside the one that runs, and the one to
+ * go back to is verified too. The service runs on, untouched; a failed download costs nothing.
+ */
+import { join } from 'node:path';
+import { asPlexiError, PlexiError } from '../../config/errors.js';
+import { CommandResult, type StageStep } from '../../gen/plexi/v1/node_agent.js';
+import { stageRelease } from '../../release/repository/stage.js';
+import { treeDifferences } from '../../release/tree.js';
+import { NONE } from '../../release/version.js';
+import { type AgentNode, currentRelease, linkedFolder, localRelease } from '../node.js';
+
+/** Stages what the order names. The result tells the failure; nothing that runs is touched. */
+export async function stage(
+  node: AgentNode,
+  order: StageStep,
+  onProgress: (percent: number) => void,
+): Promise<CommandResult> {
+  const release = await currentRelease(node.paths);
+  try {
+    await verifyWayBack(node, order);
+    const staged = await stageRelease({
+      repository: node.repository,
+      version: order.release?.version ?? '',
+      manifestSha256: order.manifestSha256,
+      artifactSha256: order.artifactSha256,
+      releasesDir: node.paths.releases,
+      os: process.platform,
+      arch: process.arch,
+      signal: AbortSignal.timeout(Number(order.timeoutMs)),
+      onProgress,
+    });
+    if (staged.treeDigest !== order.release?.digest) {
+      throw new PlexiError(
+        'RELEASE_DIGEST_MISMATCH',
+        `release ${order.release?.version} has another digest here than in the plan; plan again`,
+      );
+    }
+    return CommandResult.fromPartial({ outcome: 'done', release });
+  } catch (thrown) {
+    const error = asPlexiError(thrown, 'STAGE_FAILED', `staging on ${node.config.node}`);
+    node.log.warn({ err: thrown }, error.message);
+    return CommandResult.fromPartial({
+      outcome: 'failed',
+      failure: { code: error.code, message: error.message },
+      failedStep: 'stage',
+      release,
+    });
+  }
+}
+
+/** What a rollback would start must be whole, before anything is stopped (semantics S11). */
+async function verifyWayBack(node: AgentNode, order: StageStep): Promise<void> {
+  if (order.back === undefined || order.back.version === NONE) return;
+  const folder = await linkedFolder(node.paths.current);
+  const back = await localRelease(node.paths, folder);
+  if (back === undefined || back.digest !== order.back.digest) {
+    throw new PlexiError(
+      'NODE_CHANGED',
+      `${node.config.node} does not run ${order.back.version} any more; plan again`,
+    );
+  }
+  const artifact = back.manifest.artifacts.find((candidate) => candidate.treeDigest === back.digest);
+  const differences = await treeDifferences(join(node.paths.releases, back.folder), artifact?.files ?? []);
+  if (differences.length > 0) {
+    throw new PlexiError(
+      'NODE_CHANGED',
+      `release ${back.version} on ${node.config.node} was changed by hand (${differences[0]}); going back to it would not be safe`,
+    );
+  }
+}

@@ -1,0 +1,15 @@
+/** The service stops, and is seen to have stopped, before anything of its own is touched. */
+import type { Phase } from './phase.js';
+
+export const stopStep: Phase = {
+  step: 'stop',
+  phase: 'stopping',
+  onRestart: 'redo',
+  cancellable: false,
+  timeoutMs: (order) => Number(order.timeouts?.stopMs ?? 0n),
+  applies: () => true,
+  async run({ node, timeoutMs }) {
+    node.monitor.pause();
+    if (await node.service.isRunning()) await node.service.stop(timeoutMs);
+  },
+};

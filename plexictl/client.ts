@@ -1,0 +1,189 @@
+/**
+ * The cluster in the words of plexictl: one function for each thing that can be asked of it. What is
+ * safe to send twice is written here, beside the word, and nowhere else.
+ */
+import { existsSync } from 'node:fs';
+import { homedir } from 'node:os';
+import { join } from 'node:path';
+import { PlexiError } from '../config/errors.js';
+import { loadClientConfig } from '../config/load.js';
+import { splitHostPort } from '../config/schema/fields.js';
+import { type Identity, readOwnIdentity, type TlsFiles } from '../config/tls.js';
+import { type AddRequest, type Node, NodesServiceService as nodes } from '../gen/plexi/v1/nodes.js';
+import {
+  ClusterStatus,
+  type Plan,
+  type Rollout,
+  type RolloutRequest,
+  RolloutsServiceService as rollouts,
+  type StartResponse,
+} from '../gen/plexi/v1/rollouts.js';
+import type { CliContext, ConnectionOptions } from './context.js';
+import { isFinal } from './render/phases.js';
+import { Replicas, read, wish, wishOnce } from './replicas.js';
+
+/** Runs `work` with a client for the cluster that the options name, and closes it whatever happens. */
+export async function withCluster<Result>(
+  context: CliContext,
+  options: ConnectionOptions,
+  work: (client: ClusterClient) => Promise<Result>,
+): Promise<Result> {
+  const client = openCluster(options, context.environment);
+  try {
+    return await work(client);
+  } finally {
+    client.close();
+  }
+}
+
+/** Reads the client file and the operator's certificate; connects to nothing yet. Errors: CONFIG_INVALID, CERTIFICATE_REFUSED, USAGE. */
+export function openCluster(
+  options: ConnectionOptions,
+  environment: CliContext['environment'],
+): ClusterClient {
+  const file = options.config ?? (environment.PLEXI_CONFIG || defaultClientFile(environment));
+  if (!existsSync(file)) {
+    throw new PlexiError(
+      'CONFIG_INVALID',
+      `there is no client file at ${file}; name one with --config FILE or PLEXI_CONFIG`,
+      { details: { file } },
+    );
+  }
+  const config = loadClientConfig(file);
+  const controllers =
+    options.controller === undefined ? config.controllers : controllerList(options.controller);
+  return new ClusterClient(controllers, config.tls, readOwnIdentity(config.tls));
+}
+
+function defaultClientFile(environment: CliContext['environment']): string {
+  return join(environment.HOME || homedir(), '.config', 'plexi', 'client.yml');
+}
+
+function controllerList(text: string): string[] {
+  const controllers = text.split(',').map((part) => part.trim());
+  const wrong = controllers.find((controller) => splitHostPort(controller) === undefined);
+  if (wrong === undefined) return controllers;
+  throw new PlexiError(
+    'USAGE',
+    `--controller: "${wrong}" is not HOST:PORT; write for example 10.0.0.1:7443,10.0.0.2:7443`,
+  );
+}
+
+/** All calls of plexictl to the controllers. Each throws a PlexiError that can be shown as it is. */
+export class ClusterClient {
+  /** Who the operator is, and of which cluster. */
+  readonly identity: Identity;
+  readonly #replicas: Replicas;
+
+  /** `controllers` are tried in this order, each HOST:PORT. */
+  constructor(controllers: readonly string[], files: TlsFiles, identity: Identity) {
+    this.identity = identity;
+    this.#replicas = new Replicas(controllers, files, identity.cluster);
+  }
+
+  /** The plan for a request; changes nothing. */
+  async plan(request: RolloutRequest): Promise<Plan> {
+    const { plan } = await this.#replicas.call(rollouts.plan, { request }, wish);
+    if (plan === undefined)
+      throw new PlexiError('INTERNAL', 'the controller answered without a plan; look at its log');
+    return plan;
+  }
+
+  /** Starts the rollout whose plan the operator saw; the same request id sent twice starts one. */
+  start(request: RolloutRequest, planDigest: string, requestId: string): Promise<StartResponse> {
+    return this.#replicas.call(rollouts.start, { request, planDigest, requestId }, wish);
+  }
+
+  /** Leader and rollout: the named one, with '' the active one, else the last. */
+  async status(id: string): Promise<ClusterStatus> {
+    const { status } = await this.#replicas.call(rollouts.get, { id }, read);
+    return status ?? ClusterStatus.fromPartial({});
+  }
+
+  /** Rollouts, newest first, without their nodes. */
+  async history(limit: number): Promise<Rollout[]> {
+    return (await this.#replicas.call(rollouts.list, { limit }, read)).rollouts;
+  }
+
+  /** Starts no further node; returns the rollout's id. */
+  async pause(id: string, reason: string): Promise<string> {
+    return (await this.#replicas.call(rollouts.pause, { id, reason }, wish)).id;
+  }
+
+  /** Goes on with a paused rollout; returns its id. */
+  async resume(id: string, reason: string): Promise<string> {
+    return (await this.#replicas.call(rollouts.resume, { id, reason }, wish)).id;
+  }
+
+  /** Ends the rollout midway, or takes it back; returns its id. */
+  async abort(id: string, rollback: boolean, reason: string): Promise<string> {
+    return (await this.#replicas.call(rollouts.abort, { id, rollback, reason }, wish)).id;
+  }
+
+  /** Takes a finished rollout back ('' the last); returns the id of the rollback. */
+  async rollback(id: string, reason: string, requestId: string): Promise<string> {
+    return (await this.#replicas.call(rollouts.rollback, { id, reason, requestId }, wish)).id;
+  }
+
+  /** All nodes. */
+  async nodes(): Promise<Node[]> {
+    return (await this.#replicas.call(nodes.list, {}, read)).nodes;
+  }
+
+  /** Names a node. */
+  async addNode(request: AddRequest): Promise<void> {
+    await this.#replicas.call(nodes.add, request, wishOnce);
+  }
+
+  /** Takes a node off the list. */
+  async removeNode(nodeId: string, reason: string): Promise<void> {
+    await this.#replicas.call(nodes.remove, { nodeId, reason }, wishOnce);
+  }
+
+  /** Takes a node out of service, or puts it back. */
+  async setMaintenance(nodeId: string, on: boolean, reason: string): Promise<void> {
+    await this.#replicas.call(nodes.setMaintenance, { nodeId, on, reason }, wish);
+  }
+
+  /** Which controllers can be connected to, in the order of the client file. */
+  reachability(): Promise<{ address: string; reachable: boolean }[]> {
+    return this.#replicas.reachability();
+  }
+
+  /**
+   * How a rollout stands, at once and after every change, until it is final or the signal is aborted;
+   * '' is the active one, else the last, and the same one is meant to the end. A replica that is lost
+   * is replaced by the next; `onTrouble` hears of it. Throws NO_CONTROLLER after
+   * `limits.followLostMs` without any, and whatever error a controller answers with.
+   */
+  async *watchRollout(
+    id: string,
+    signal: AbortSignal,
+    onTrouble: (sentence: string) => void,
+  ): AsyncGenerator<ClusterStatus, void> {
+    let last: ClusterStatus | undefined;
+    const request = () => ({ id: last?.rollout?.id ?? id });
+    const isOver = () => last !== undefined && (last.rollout === undefined || isFinal(last.rollout));
+    for await (const { status } of this.#replicas.follow(
+      rollouts.watch,
+      request,
+      isOver,
+      signal,
+      onTrouble,
+    )) {
+      if (status === undefined || (last !== undefined && isSame(last, status))) continue;
+      last = status;
+      yield status;
+    }
+  }
+
+  /** Closes all connections. */
+  close(): void {
+    this.#replicas.close();
+  }
+}
+
+/** A replica that takes over says first what its predecessor said last. */
+function isSame(one: ClusterStatus, other: ClusterStatus): boolean {
+  return Buffer.compare(ClusterStatus.encode(one).finish(), ClusterStatus.encode(other).finish()) === 0;
+}

@@ -1,0 +1,108 @@
+/**
+ * Following a rollout to its end, for every command that does: progress on stderr, one document at the
+ * end (or one a change with `-o jsonl`) on stdout, and the exit code that the rollout itself names.
+ * Ctrl-C detaches and touches nothing: the rollout belongs to the controllers.
+ */
+import { type ErrorCode, isErrorCode } from '../../config/errors.js';
+import type { ClusterStatus, Rollout } from '../../gen/plexi/v1/rollouts.js';
+import type { ClusterClient } from '../client.js';
+import { type CliContext, type Interruptible, mayColour } from '../context.js';
+import { statusDocument } from '../render/documents.js';
+import { progressView } from '../render/live.js';
+import { palette } from '../render/palette.js';
+import { isFinal, isStoppedByFailure } from '../render/phases.js';
+import { endSentence, firstFailure, summaryText } from '../render/summary.js';
+
+/** The exit code of a command that let go of a rollout which goes on. */
+export const detachedExitCode = 130;
+
+/** A rollout that was followed ended with an exit code of its own. */
+export class RolloutEnded extends Error {
+  readonly code: ErrorCode;
+  readonly exitCode: number;
+  readonly details: Readonly<Record<string, unknown>>;
+
+  constructor(rollout: Rollout) {
+    super(endSentence(rollout));
+    const failed = firstFailure(rollout);
+    const code = failed?.error?.code ?? '';
+    this.code = isErrorCode(code) ? code : codeOfExit(rollout.exitCode);
+    this.exitCode = rollout.exitCode;
+    this.details = { rollout: rollout.id, phase: rollout.phase, ...(failed && { node: failed.id }) };
+  }
+}
+
+function codeOfExit(exitCode: number): ErrorCode {
+  if (exitCode === 3) return 'PREFLIGHT_FAILED';
+  return exitCode === 4 ? 'ROLLBACK_FAILED' : 'CANCELLED';
+}
+
+/**
+ * Follows the named rollout, with '' the active one, else the last. Returns when it ended well or was
+ * detached from; throws RolloutEnded when it did not end well, and PlexiError when it can no longer be
+ * followed.
+ */
+export async function followRollout(context: CliContext, client: ClusterClient, id: string): Promise<void> {
+  const interruptible = context.interruptible();
+  try {
+    await followUntil(context, client, id, interruptible);
+  } finally {
+    interruptible.release();
+  }
+}
+
+async function followUntil(
+  context: CliContext,
+  client: ClusterClient,
+  id: string,
+  { signal }: Interruptible,
+): Promise<void> {
+  const last = await watch(context, client, id, signal);
+  const everyChange = context.output() === 'jsonl';
+  if (signal.aborted) {
+    if (!everyChange && last !== undefined) context.show(statusDocument(last), () => '');
+    context.stderr(detachedText(last?.rollout?.id ?? id));
+    context.exitWith(detachedExitCode);
+    return;
+  }
+  const rollout = last?.rollout;
+  if (!everyChange && last !== undefined) {
+    const paint = palette(mayColour(context.stdoutIsTerminal, context.environment));
+    context.show(statusDocument(last), () =>
+      rollout === undefined ? noRolloutText : summaryText(rollout, paint),
+    );
+  }
+  if (rollout !== undefined && rollout.exitCode !== 0) throw new RolloutEnded(rollout);
+}
+
+const noRolloutText = 'No rollout yet. Start one with `plexictl rollout --to VERSION`.';
+
+function detachedText(id: string): string {
+  return `detached; the rollout goes on. Attach again with: plexictl watch${id === '' ? '' : ` ${id}`}\n`;
+}
+
+/** Shows each status until nothing more will change without an operator; returns the last one. */
+async function watch(
+  context: CliContext,
+  client: ClusterClient,
+  id: string,
+  signal: AbortSignal,
+): Promise<ClusterStatus | undefined> {
+  const view = progressView(context);
+  let last: ClusterStatus | undefined;
+  let isOver = false;
+  try {
+    for await (const status of client.watchRollout(id, signal, view.note)) {
+      last = status;
+      view.show(status);
+      if (context.output() === 'jsonl') context.show(statusDocument(status), () => '');
+      if (status.rollout === undefined || isFinal(status.rollout) || isStoppedByFailure(status.rollout))
+        break;
+    }
+    isOver = !signal.aborted;
+  } finally {
+    // The summary on the same terminal says all that the last picture does.
+    view.close(!(isOver && context.stdoutIsTerminal));
+  }
+  return last;
+}

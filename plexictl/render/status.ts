@@ -1,0 +1,85 @@
+/**
+ * `plexictl status` for people: who leads, how the rollout stands, and each node with whatever keeps
+ * it from going on. The last column holds whole sentences, so that nobody has to ask twice.
+ */
+import type { ClusterStatus, Leader, Rollout, RolloutNode } from '../../gen/plexi/v1/rollouts.js';
+import { formatElapsed } from '../duration.js';
+import { printable } from './cells.js';
+import { noteOf } from './progress.js';
+import { table } from './table.js';
+
+/** The status as text. `wide` adds step, try and since when. */
+export function statusText(status: ClusterStatus, nowMs: number, wide: boolean): string {
+  const facts = [`Leader   ${leaderText(status.leader)}`];
+  if (status.rollout === undefined) return `${[...facts, 'Rollout  none yet'].join('\n')}\n`;
+  const { rollout } = status;
+  facts.push(`Rollout  ${rollout.id}`, `Change   ${rollout.from} → ${rollout.to}${startedText(rollout)}`);
+  facts.push(`Phase    ${rollout.phase}${rollout.reason === '' ? '' : `: ${rollout.reason}`}`);
+  facts.push(`Nodes    ${countsText(rollout.counts)}`);
+  const nodes = rollout.nodes.length === 0 ? '' : `\n${nodesTable(rollout.nodes, nowMs, wide)}`;
+  return `${facts.map(printable).join('\n')}\n${nodes}`;
+}
+
+function leaderText(leader: Leader | undefined): string {
+  return leader === undefined ? 'none now' : `${leader.id} (term ${leader.term}, epoch ${leader.epoch})`;
+}
+
+function startedText(rollout: Rollout): string {
+  if (rollout.startedAt === undefined) return '';
+  const by = rollout.startedBy === '' ? '' : ` by ${rollout.startedBy}`;
+  const lasted =
+    rollout.finishedAt && formatElapsed(rollout.finishedAt.getTime() - rollout.startedAt.getTime());
+  return `, started ${minuteOf(rollout.startedAt)}${by}${lasted === undefined ? '' : `, took ${lasted}`}`;
+}
+
+/** How many nodes are in each phase, most first: `3 done, 1 probing`. */
+export function countsText(counts: Readonly<Record<string, number>>): string {
+  const present = Object.entries(counts).filter(([, amount]) => amount > 0);
+  present.sort(([, one], [, other]) => other - one);
+  return present.length === 0 ? 'none' : present.map(([phase, amount]) => `${amount} ${phase}`).join(', ');
+}
+
+function nodesTable(nodes: readonly RolloutNode[], nowMs: number, wide: boolean): string {
+  const rows = nodes.map((node) => [
+    node.id,
+    node.unknown ? `${node.phase} (unknown)` : node.phase,
+    node.version,
+    wide ? node.step : '',
+    wide && node.attempt > 0 ? String(node.attempt) : '',
+    wide && node.since !== undefined ? secondOf(node.since) : '',
+    outText(node, nowMs),
+    statusNote(node),
+  ]);
+  const columns = [
+    { heading: 'NODE' },
+    { heading: 'PHASE' },
+    { heading: 'VERSION' },
+    { heading: 'STEP' },
+    { heading: 'TRY', align: 'right' },
+    { heading: 'SINCE' },
+    { heading: 'OUT FOR', align: 'right' },
+    { heading: 'NOTE' },
+  ] as const;
+  return table(columns, rows);
+}
+
+function statusNote(node: RolloutNode): string {
+  const waiting = node.error === undefined ? node.waitingOn[0] : undefined;
+  return waiting === undefined || waiting.unblock === ''
+    ? noteOf(node)
+    : `${waiting.reason}; ${waiting.unblock}`;
+}
+
+function outText(node: RolloutNode, nowMs: number): string {
+  if (node.outSince === undefined) return '';
+  return formatElapsed((node.backAt?.getTime() ?? nowMs) - node.outSince.getTime());
+}
+
+/** A time as `2024-12-19 12:00Z`. */
+export function minuteOf(time: Date): string {
+  return `${time.toISOString().slice(0, 16).replace('T', ' ')}Z`;
+}
+
+function secondOf(time: Date): string {
+  return `${time.toISOString().slice(0, 19).replace('T', ' ')}Z`;
+}

@@ -1,0 +1,130 @@
+/**
+ * Releases on a node's disk: a folder named after version and tree digest, its manifest beside it,
+ * and a mark inside, written last. Invariant: without the mark there is no release, whatever else is
+ * there; with it, tree and manifest were whole and synced before.
+ */
+import { readdir } from 'node:fs/promises';
+import { join } from 'node:path';
+import { z } from 'zod';
+import { asPlexiError, PlexiError } from '../../config/errors.js';
+import { limits } from '../../config/limits.js';
+import { isErrno, writeDurably } from '../durable-files.js';
+import type { ReleaseManifest } from '../manifest-shape.js';
+import { completeMark } from '../plain-path.js';
+import { readBounded } from '../small-file.js';
+import { verifyManifest } from './verify.js';
+
+/** Hexadecimal digits of the tree digest in a folder's name. */
+const digestDigits = 12;
+
+/** What the mark of a complete release says. */
+export interface CompleteMark {
+  version: string;
+  treeDigest: string;
+  manifestSha256: string;
+}
+
+/** A release that is complete on this disk. */
+export interface InstalledRelease extends CompleteMark {
+  /** Name of its folder in the folder of releases. */
+  folder: string;
+  manifest: ReleaseManifest;
+}
+
+const sha256 = z.string().regex(/^[0-9a-f]{64}$/);
+const markSchema = z.object({ version: z.string().min(1), treeDigest: sha256, manifestSha256: sha256 });
+
+/** The name of a release's folder. */
+export function releaseFolderName(version: string, treeDigest: string): string {
+  return `${version}-${treeDigest.slice(0, digestDigits)}`;
+}
+
+/**
+ * The release in a folder of the folder of releases; undefined when it is not complete.
+ * RELEASE_INVALID when it is marked complete and its mark or manifest is damaged.
+ */
+export async function installedRelease(
+  releasesDir: string,
+  folder: string,
+): Promise<InstalledRelease | undefined> {
+  const markFile = join(releasesDir, folder, completeMark);
+  const bytes = await readBounded(markFile, limits.completeMarkBytes);
+  if (bytes === undefined) return undefined;
+  const mark = markOf(bytes, markFile);
+  const file = manifestFile(releasesDir, folder);
+  const manifestBytes = await readBounded(file, limits.manifestBytes);
+  if (manifestBytes === undefined) throw damaged(file, 'is missing');
+  try {
+    return { ...mark, folder, manifest: verifyManifest(manifestBytes, mark.manifestSha256) };
+  } catch (thrown) {
+    throw damaged(file, 'is not the manifest that the release was installed with', thrown);
+  }
+}
+
+/**
+ * The complete release that was installed from this manifest, found without the repository. Damaged
+ * ones are passed over: staging finds and repairs them, or says what is wrong with them.
+ */
+export async function findInstalled(
+  releasesDir: string,
+  version: string,
+  manifestSha256: string,
+): Promise<InstalledRelease | undefined> {
+  for (const folder of await foldersIn(releasesDir)) {
+    if (!folder.startsWith(`${version}-`)) continue;
+    const release = await intactOrNone(releasesDir, folder);
+    if (release?.version === version && release.manifestSha256 === manifestSha256) return release;
+  }
+  return undefined;
+}
+
+/** Saves the manifest beside the release and marks it complete, the mark last. */
+export async function markComplete(
+  releasesDir: string,
+  folder: string,
+  manifestBytes: Uint8Array,
+  mark: CompleteMark,
+): Promise<void> {
+  await writeDurably(manifestFile(releasesDir, folder), manifestBytes);
+  // Its temporary file stays outside the folder, so that the tree holds nothing but the release.
+  await writeDurably(join(releasesDir, folder, completeMark), `${JSON.stringify(mark)}\n`, releasesDir);
+}
+
+function manifestFile(releasesDir: string, folder: string): string {
+  return join(releasesDir, `${folder}.manifest.json`);
+}
+
+async function intactOrNone(releasesDir: string, folder: string): Promise<InstalledRelease | undefined> {
+  try {
+    return await installedRelease(releasesDir, folder);
+  } catch (thrown) {
+    if (asPlexiError(thrown, 'STAGE_FAILED', folder).code === 'RELEASE_INVALID') return undefined;
+    throw thrown;
+  }
+}
+
+async function foldersIn(releasesDir: string): Promise<string[]> {
+  try {
+    const entries = await readdir(releasesDir, { withFileTypes: true });
+    return entries.filter((entry) => entry.isDirectory()).map(({ name }) => name);
+  } catch (thrown) {
+    if (isErrno(thrown, 'ENOENT')) return [];
+    throw thrown;
+  }
+}
+
+function markOf(bytes: Buffer, file: string): CompleteMark {
+  try {
+    return markSchema.parse(JSON.parse(bytes.toString('utf8')));
+  } catch (thrown) {
+    throw damaged(file, 'is not readable', thrown);
+  }
+}
+
+function damaged(file: string, why: string, cause?: unknown): PlexiError {
+  return new PlexiError(
+    'RELEASE_INVALID',
+    `${file} ${why}, so the installed release beside it cannot be trusted; stage that version again.`,
+    { cause },
+  );
+}

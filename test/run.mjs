@@ -1,0 +1,135 @@
+/**
+ * `npm test`: set-up, lint, build (which is the type check), then every test with node:test. At the end
+ * stands `N passed, N failed`, alone on its line; the exit code is 0 only when nothing failed.
+ *
+ *   node test/run.mjs                     everything
+ *   node test/run.mjs release fence       only test files whose path contains one of the words; no lint
+ *   node test/run.mjs --deep --minutes 5  and test/deep/, with 5 minutes to spend
+ */
+import { spawnSync } from 'node:child_process';
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { delimiter, dirname, join, sep } from 'node:path';
+import { argv, env, execPath, exit } from 'node:process';
+import { parseArgs } from 'node:util';
+import { checkout } from '../deploy/setup/checkout.mjs';
+import { build } from '../deploy/setup/compile.mjs';
+import { ensureEtcd } from '../deploy/setup/etcd.mjs';
+import { installPackages } from '../deploy/setup/packages.mjs';
+import { rooms } from './rooms.mjs';
+
+const { values, positionals: filters } = parseArgs({
+  args: argv.slice(2),
+  allowPositionals: true,
+  options: { deep: { type: 'boolean', default: false }, minutes: { type: 'string', default: '10' } },
+});
+const say = (text) => process.stdout.write(`${text}\n`);
+const total = { passed: 0, failed: 0, skipped: 0, failures: [] };
+
+if (await stage('set-up', setUp)) {
+  // The tests tell more beside a finding of the linter; without a build there is nothing to test.
+  if (filters.length === 0) await stage('lint', lint);
+  if (await stage('build and type check', build)) runTests();
+}
+exit(summary());
+
+/** Runs one stage before the tests; a failure counts as one failed check. Returns whether it succeeded. */
+async function stage(name, work) {
+  const startedAt = performance.now();
+  try {
+    await work();
+    say(`${name}: ${((performance.now() - startedAt) / 1_000).toFixed(1)} s`);
+    return true;
+  } catch (error) {
+    total.failures.push(`FAILED ${name}: ${error.message}`);
+    total.failed += 1;
+    return false;
+  }
+}
+
+/** etcd fetched into the cache is put on PATH, so that tests and what they start find it by name. */
+async function setUp() {
+  await installPackages(say);
+  const folder = dirname(ensureEtcd(say).etcd);
+  if (!env.PATH.split(delimiter).includes(folder)) env.PATH += delimiter + folder;
+}
+
+function lint() {
+  const result = spawnSync(execPath, [join('test', 'lint.mjs')], { cwd: checkout, stdio: 'inherit' });
+  if (result.status !== 0) throw new Error('see above');
+}
+
+function runTests() {
+  const files = rooms.flatMap(testFiles).filter((file) => isWanted(file));
+  const isEndToEnd = (file) => file.startsWith(join('test', 'e2e') + sep);
+  const isDeep = (file) => file.startsWith(join('test', 'deep') + sep);
+  runFiles(
+    'unit and integration tests',
+    files.filter((file) => !isEndToEnd(file) && !isDeep(file)),
+    2,
+  );
+  // Whole clusters: several at once would only make each other slow.
+  runFiles('end-to-end tests', files.filter(isEndToEnd), 1);
+  if (values.deep) runFiles('deep tests', files.filter(isDeep), 1);
+}
+
+function isWanted(file) {
+  return filters.length === 0 || filters.some((filter) => file.includes(filter));
+}
+
+function testFiles(room) {
+  if (!existsSync(join(checkout, room))) return [];
+  return readdirSync(join(checkout, room), { recursive: true })
+    .filter((name) => name.endsWith('.test.ts'))
+    .map((name) => join(room, name))
+    .sort();
+}
+
+function runFiles(name, files, concurrency) {
+  if (files.length === 0) return;
+  const startedAt = performance.now();
+  const folder = mkdtempSync(join(tmpdir(), 'plexi-test-'));
+  const counts = join(folder, 'counts.json');
+  const words = [
+    '--import',
+    'tsx',
+    '--test',
+    `--test-concurrency=${concurrency}`,
+    '--test-reporter=./test/reporter.mjs',
+  ];
+  const result = spawnSync(execPath, [...words, '--test-reporter-destination=stdout', ...files], {
+    cwd: checkout,
+    stdio: 'inherit',
+    env: { ...env, PLEXI_TEST_COUNTS: counts, PLEXI_DEEP_MINUTES: values.minutes },
+  });
+  add(name, result, counts);
+  rmSync(folder, { recursive: true, force: true });
+  say(`${name}: ${files.length} files, ${((performance.now() - startedAt) / 1_000).toFixed(1)} s`);
+}
+
+/** A runner that ends badly without a counted failure has failed all the same. */
+function add(name, result, countsFile) {
+  const counts = existsSync(countsFile)
+    ? JSON.parse(readFileSync(countsFile, 'utf8'))
+    : { passed: 0, failed: 0, skipped: 0, failures: [] };
+  if (result.status !== 0 && counts.failed === 0) {
+    counts.failed = 1;
+    counts.failures.push(`FAILED ${name}: the test runner ended with ${result.signal ?? result.status}`);
+  }
+  for (const key of ['passed', 'failed', 'skipped']) total[key] += counts[key];
+  total.failures.push(...counts.failures);
+}
+
+/** Prints what failed and the counts; returns the exit code. */
+function summary() {
+  if (total.passed + total.failed === 0) {
+    total.failed = 1;
+    total.failures.push(`FAILED no test matches ${filters.join(', ')}`);
+  }
+  if (total.failures.length > 0) say(`\n${total.failures.join('\n')}\n`);
+  const skipped = total.skipped === 0 ? '' : `, ${total.skipped} skipped`;
+  say(`${total.passed} passed, ${total.failed} failed${skipped}`);
+  if (values.deep)
+    say(`deep: tried ${total.passed + total.failed} tests with ${values.minutes} minutes to spend`);
+  return total.failed === 0 ? 0 : 1;
+}
