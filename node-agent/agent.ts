@@ -93,7 +93,7 @@ export async function startAgent(
     port,
     async stop() {
       stopping.abort();
-      node.monitor.stop();
+      await node.monitor.stop();
       await stopServer(server);
       await Promise.all(background);
     },

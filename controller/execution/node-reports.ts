@@ -3,7 +3,7 @@
  * whatever else is written. Heartbeats never reach etcd (performance: transitions only).
  */
 import type { NodeStatus } from '../../gen/plexi/v1/node_agent.js';
-import type { World } from '../rollout/rollout.js';
+import { isFinal, type World } from '../rollout/rollout.js';
 import type { ClusterKeys } from '../state/keys.js';
 import { decode, type NodeStatusValue, nodeStatusRecord } from '../state/records.js';
 import { type Lookup, put, type WriteGroup } from '../state/world-store.js';
@@ -59,14 +59,18 @@ export class NodeReports {
 
 function changedNodes(before: World, after: World): string[] {
   if (before.rollout === after.rollout) return [];
+  const ended = after.rollout !== undefined && isFinal(after.rollout.phase);
   return [...(after.rollout?.nodes ?? [])]
-    .filter(([id, node]) => before.rollout?.nodes.get(id)?.state.phase !== node.state.phase)
+    .filter(([id, node]) => ended || before.rollout?.nodes.get(id)?.state.phase !== node.state.phase)
     .map(([id]) => id);
 }
 
 function phaseOf(node: string, world: World, before: NodeStatusValue | undefined): string {
-  const inRollout = world.rollout?.nodes.get(node)?.state.phase;
-  if (inRollout !== undefined) return inRollout;
+  const { rollout } = world;
+  const inRollout = rollout?.nodes.get(node)?.state.phase;
+  if (rollout !== undefined && inRollout !== undefined) {
+    return isFinal(rollout.phase) && !lastingPhases.includes(inRollout) ? 'idle' : inRollout;
+  }
   return before !== undefined && lastingPhases.includes(before.phase) ? before.phase : 'idle';
 }
 

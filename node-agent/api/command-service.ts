@@ -169,8 +169,10 @@ export class CommandService {
   private async factsBefore(command: Command, order: UpgradeStep | undefined): Promise<JobFacts> {
     const { paths } = this.node;
     const folderBefore = (await linkedFolder(paths.current)) ?? null;
+    const previousBefore = (await linkedFolder(paths.previous)) ?? null;
     const wasInMaintenance = this.node.maintenance.current !== undefined;
-    if (order === undefined) return { wasInMaintenance, folderBefore, folderAfter: null, backupId: '' };
+    if (order === undefined)
+      return { wasInMaintenance, folderBefore, previousBefore, folderAfter: null, backupId: '' };
     const before = await localRelease(paths, folderBefore);
     if ((before?.digest ?? '') !== (order.from?.digest ?? '')) {
       throw new PlexiError(
@@ -181,6 +183,7 @@ export class CommandService {
     return {
       wasInMaintenance,
       folderBefore,
+      previousBefore,
       folderAfter: `${order.to?.version}-${order.to?.digest.slice(0, 12)}`,
       backupId: order.backup ? command.commandId : '',
     };

@@ -18,6 +18,8 @@ export const jobFacts = z.object({
   wasInMaintenance: z.boolean(),
   /** The folder under releases/ that `current` pointed at; null: nothing was installed. */
   folderBefore: z.string().nullable(),
+  /** The folder under releases/ that `previous` pointed at; null: there was no such link. */
+  previousBefore: z.string().nullable(),
   /** The folder under releases/ that this job goes to; null for a job without a release. */
   folderAfter: z.string().nullable(),
   /** The id that this job's backup will have; empty when it makes none. */

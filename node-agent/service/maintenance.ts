@@ -73,14 +73,7 @@ async function runHook(name: string, argv: readonly string[] | undefined, run: H
     signal: run.signal,
   });
   if (result.exitCode === 0) return;
-  const how = result.timedOut
-    ? `did not end within ${run.timeoutMs} ms`
-    : `ended with ${result.exitCode ?? result.signal}`;
-  throw new PlexiError('HOOK_FAILED', `the ${name} hook (${argv[0]}) ${how}: ${lastLine(result.output)}`);
-}
-
-function lastLine(output: string): string {
-  return output.trim().split('\n').at(-1) ?? '';
+  throw new PlexiError('HOOK_FAILED', `the ${name} hook failed: ${result.sentence}`);
 }
 
 function parseMaintenance(bytes: Uint8Array): MaintenanceRecord {

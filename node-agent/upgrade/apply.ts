@@ -4,6 +4,7 @@
  */
 import { PlexiError } from '../../config/errors.js';
 import { removeLinkDurably, swapLinkDurably } from '../disk/durable-file.js';
+import type { JobFacts } from '../journal/records.js';
 import { type AgentNode, type LocalRelease, serviceSpec } from '../node.js';
 import type { Phase } from './phase.js';
 
@@ -31,11 +32,16 @@ export async function startService(node: AgentNode, release: LocalRelease): Prom
   await node.service.start(serviceSpec(node, release));
 }
 
-/** Back to what ran before: `current` is the old release again, or gone when there was none. */
-export async function switchBack(node: AgentNode, before: LocalRelease | undefined): Promise<void> {
-  if (before === undefined) await removeLinkDurably(node.paths.current);
-  else await swapLinkDurably(node.paths.current, linkTarget(before.folder));
+/** Back to what ran before: all three links are as the job found them. */
+export async function switchBack(node: AgentNode, facts: JobFacts): Promise<void> {
+  await pointAt(node.paths.current, facts.folderBefore);
+  await pointAt(node.paths.previous, facts.previousBefore);
   await removeLinkDurably(node.paths.trial);
+}
+
+async function pointAt(link: string, folder: string | null): Promise<void> {
+  if (folder === null) await removeLinkDurably(link);
+  else await swapLinkDurably(link, linkTarget(folder));
 }
 
 /** Links are relative, so that a node's root can be looked at from elsewhere. */

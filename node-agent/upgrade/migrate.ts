@@ -45,9 +45,5 @@ async function runMigration(context: PhaseContext, step: MigrationStep): Promise
     signal: context.signal,
   });
   if (result.exitCode === 0) return;
-  const how = result.timedOut ? 'did not end in time' : `ended with ${result.exitCode ?? result.signal}`;
-  throw new PlexiError(
-    'MIGRATION_FAILED',
-    `migration ${step.id} (${step.direction}) ${how}: ${result.output.trim().split('\n').at(-1) ?? ''}`,
-  );
+  throw new PlexiError('MIGRATION_FAILED', `migration ${step.id} (${step.direction}): ${result.sentence}`);
 }

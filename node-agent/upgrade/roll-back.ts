@@ -49,7 +49,7 @@ export const switchBackStep: Phase = {
   ...back,
   step: 'switch_back',
   applies: (_order, job) => begun(job, 'apply'),
-  run: ({ node, before }) => switchBack(node, before),
+  run: ({ node, job }) => switchBack(node, job.facts),
 };
 
 export const startOldStep: Phase = {

@@ -66,13 +66,31 @@ async function runUp(options: UpOptions, context: CliContext): Promise<void> {
   try {
     await bringUp({ layout, interrupt, say }, shape);
     context.show(upDocument(layout), () => upText(layout, shape, options.detach === true));
-    if (options.detach !== true && !interrupt.aborted) await once(interrupt, 'abort');
+    if (options.detach !== true) await watchUntil(interrupt, layout, shape, say);
   } catch (thrown) {
     if (!interrupt.aborted) throw thrown;
     context.exitWith(130);
   } finally {
     if (options.detach !== true) await stop(layout, say);
   }
+}
+
+/** Says it when a process ends by itself, until somebody wants all of them to. */
+async function watchUntil(interrupt: AbortSignal, layout: Layout, shape: Shape, say: (text: string) => void) {
+  let running = runningNames(layout, shape);
+  const timer = setInterval(() => {
+    const now = runningNames(layout, shape);
+    for (const name of running.filter((name) => !now.includes(name))) {
+      say(`${name} has ended; start it again with \`plexictl dev up --dir ${layout.folder} --detach\``);
+    }
+    running = now;
+  }, 500);
+  if (!interrupt.aborted) await once(interrupt, 'abort');
+  clearInterval(timer);
+}
+
+function runningNames(layout: Layout, shape: Shape): string[] {
+  return processStatuses(layout, shape).flatMap(({ name, running }) => (running ? [name] : []));
 }
 
 /** Aborted by the first signal that asks this process to end; from then on a second one ends it at once. */
