@@ -159,4 +159,8 @@ export const limits = {
   devControllers: 7,
   /** The longest wait, in milliseconds, between two tries of a download. */
   downloadRetryMaxMs: 10_000,
+  /** Bytes of one answer of etcd, such as a whole rollout of many nodes; gRPC's own bound is 4 MiB. */
+  etcdAnswerBytes: 512 * 1024 * 1024,
+  /** Characters of a failure's sentence in a node's journal: two of them fit one record, however they are written. */
+  failureChars: 4_096,
 } as const;

@@ -1,6 +1,6 @@
 /** The engine's commands in the words of the protocol: what stands in the plan, and nothing else. Pure. */
 import { Command } from '../../gen/plexi/v1/node_agent.js';
-import type { MigrationRef, OpenCommand, PlanPart, Rollout } from '../rollout/rollout.js';
+import type { MigrationRef, OpenCommand, PlanPart, Rollout, Slot } from '../rollout/rollout.js';
 
 export interface TokenParts {
   readonly epoch: bigint;
@@ -12,7 +12,7 @@ export interface TokenParts {
 export function buildCommand(
   rollout: Rollout,
   part: PlanPart,
-  open: OpenCommand,
+  open: PlannedCommand,
   token: TokenParts,
   now: Date,
 ): Command {
@@ -26,10 +26,36 @@ export function buildCommand(
   });
 }
 
+/** Builds the command for an operator's own maintenance, which belongs to no rollout. */
+export function buildMaintenance(
+  slot: Slot,
+  open: OpenCommand,
+  token: TokenParts,
+  timeoutMs: number,
+): Command {
+  const { maintenance } = slot;
+  return Command.fromPartial({
+    commandId: open.id,
+    token,
+    attempt: open.attempt,
+    step: {
+      $case: 'maintenance',
+      value: {
+        on: maintenance?.wanted === 'in',
+        reason: maintenance?.reason ?? '',
+        timeoutMs: BigInt(timeoutMs),
+      },
+    },
+  });
+}
+
+/** A command that carries a part of a plan. */
+type PlannedCommand = OpenCommand & { readonly kind: Exclude<OpenCommand['kind'], 'maintenance'> };
+
 function stepOf(
   rollout: Rollout,
   part: PlanPart,
-  open: OpenCommand,
+  open: PlannedCommand,
   now: Date,
 ): NonNullable<Command['step']> {
   const { policy } = rollout.plan.header;

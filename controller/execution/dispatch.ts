@@ -6,18 +6,20 @@ import type { Logger } from 'pino';
 import { PlexiError } from '../../config/errors.js';
 import { fromServiceError } from '../../config/grpc-status.js';
 import type { TlsFiles } from '../../config/tls-files.js';
-import type { CommandEvent, CommandResult, NodeStatus } from '../../gen/plexi/v1/node_agent.js';
+import type { Command, CommandEvent, CommandResult, NodeStatus } from '../../gen/plexi/v1/node_agent.js';
 import type { Lead } from '../leadership/campaign.js';
 import type { CommandOutcome, Effect, EngineEvent, Observation } from '../rollout/events.js';
 import type { OpenCommand, World } from '../rollout/rollout.js';
 import { AgentLink } from './agent-link.js';
-import { buildCommand, type TokenParts } from './commands.js';
+import { buildCommand, buildMaintenance, type TokenParts } from './commands.js';
 
 export interface DispatchParts {
   readonly cluster: string;
   readonly tls: TlsFiles;
   readonly lead: Lead;
   readonly wall: () => Date;
+  /** Milliseconds for a maintenance hook, when an operator asks for it. */
+  readonly maintenanceMs: number;
   readonly emit: (event: EngineEvent) => void;
   /** Every status of a node, for the records. */
   readonly seen: (node: string, status: NodeStatus | undefined) => void;
@@ -134,13 +136,24 @@ export class Dispatch {
     );
   }
 
+  /** Undefined when the engine's world holds nothing to make it from; then it will not ask again. */
+  private command(node: string, open: OpenCommand, world: World): Command | undefined {
+    const { kind } = open;
+    if (kind === 'maintenance') {
+      const slot = [...world.slots.values()].find((candidate) => candidate.node === node);
+      return slot && buildMaintenance(slot, open, this.nextToken(node), this.parts.maintenanceMs);
+    }
+    const part = world.rollout?.plan.parts.find((candidate) => candidate.node === node);
+    if (world.rollout === undefined || part === undefined) return undefined;
+    return buildCommand(world.rollout, part, { ...open, kind }, this.nextToken(node), this.parts.wall());
+  }
+
   private send(link: AgentLink, open: OpenCommand, world: World): void {
     const { node } = link.target;
     const { emit, log } = this.parts;
-    const part = world.rollout?.plan.parts.find((candidate) => candidate.node === node);
-    if (world.rollout === undefined || part === undefined) return;
-    const command = buildCommand(world.rollout, part, open, this.nextToken(node), this.parts.wall());
-    log.info({ rollout: world.rollout.id, node, step: open.kind, commandId: open.id }, 'command');
+    const command = this.command(node, open, world);
+    if (command === undefined) return;
+    log.info({ rollout: command.rolloutId, node, step: open.kind, commandId: open.id }, 'command');
     let told = false;
     link
       .execute(command, (event) => {
@@ -201,6 +214,7 @@ function observationOf(status: NodeStatus): Observation {
     healthReason: status.healthReason,
     goodForMs: Number(status.goodForMs),
     release: status.release ?? null,
+    inMaintenance: status.inMaintenance,
   };
 }
 

@@ -83,6 +83,7 @@ export async function leadTerm(parts: LeaderParts): Promise<string> {
     tls: config.tls,
     lead,
     wall: parts.wall,
+    maintenanceMs: config.rollout.timeouts.maintenanceMs,
     emit: (event) => loop.emit(event),
     seen: (node, status) => reports.seen(node, status),
     restored: giveUp,

@@ -14,7 +14,7 @@ import { advance } from '../rollout/advance.js';
 import type { Effect, EngineEvent } from '../rollout/events.js';
 import { isFinal, type World } from '../rollout/rollout.js';
 import type { ClusterKeys } from '../state/keys.js';
-import { changedGroups, type Lookup, type WriteGroup } from '../state/world-store.js';
+import { changedGroups, type Lookup, transactionsOf, type WriteGroup } from '../state/world-store.js';
 
 export interface RunLoopParts {
   readonly keys: ClusterKeys;
@@ -37,8 +37,6 @@ export interface RunLoopParts {
 /** Something for the queue: an event, or a piece of work that must not run beside a batch. */
 type Item = { readonly event: EngineEvent } | { readonly work: () => Promise<void> };
 
-/** Operations in one transaction; the guards take the rest of what etcd allows. */
-const operationsMax = 100;
 /** Reloads of one batch before the leader gives the lead up. */
 const reloadsMax = 20;
 
@@ -165,7 +163,7 @@ export class RunLoop {
       ...this.parts.sideWrites(before, after, this.lookup),
       ...changedGroups(this.parts.keys, before, after, this.lookup, seen),
     ];
-    for (const { operations, guards } of batches(groups, extra)) {
+    for (const { operations, guards } of transactionsOf(groups, extra)) {
       const revision = await this.write(operations, guards);
       if (revision === undefined) return false;
       this.slotsRevision = revision;
@@ -201,24 +199,4 @@ export class RunLoop {
 
 function isOver(world: World): boolean {
   return world.rollout !== undefined && isFinal(world.rollout.phase);
-}
-
-/** Groups into transactions. The caller's own writes go with the last one, where the state is. */
-function batches(groups: readonly WriteGroup[], extra: WriteGroup): WriteGroup[] {
-  const all = extra.operations.length + extra.guards.length === 0 ? groups : [...groups, extra];
-  const result: { operations: EtcdOperation[]; guards: EtcdCompare[] }[] = [];
-  for (const group of all) {
-    const last = result.at(-1);
-    const fits =
-      last !== undefined &&
-      last.operations.length + group.operations.length <= operationsMax &&
-      last.guards.length + group.guards.length <= operationsMax;
-    if (fits) {
-      last.operations.push(...group.operations);
-      last.guards.push(...group.guards);
-    } else {
-      result.push({ operations: [...group.operations], guards: [...group.guards] });
-    }
-  }
-  return result;
 }

@@ -6,6 +6,8 @@ import type { Etcd3 } from 'etcd3';
 import { PlexiError } from '../../config/errors.js';
 import { type EtcdEntry, type EtcdOperation, readPrefix } from '../leadership/etcd.js';
 import type { FencedStore } from '../leadership/fenced-store.js';
+import { freeIndex, slotOf } from '../rollout/budget.js';
+import { isManual } from '../rollout/manual.js';
 import { type PlannedRollout, partText } from '../rollout/plan.js';
 import { isFinal, type World } from '../rollout/rollout.js';
 import { decode, type Intent, nodeSpecRecord } from '../state/records.js';
@@ -40,10 +42,7 @@ export class Wishes {
       case 'remove':
         return this.remove(intent.node);
       case 'maintenance':
-        throw new PlexiError(
-          'CONFLICT',
-          'manual maintenance is not part of this version; drain the node at its load balancer',
-        );
+        return this.maintain(intent);
     }
   }
 
@@ -136,13 +135,46 @@ export class Wishes {
     );
   }
 
+  /** Takes a slot for an operator, or gives it back; the engine sends the command (protocol, rule 19). */
+  private async maintain({
+    node,
+    on,
+    reason,
+  }: Extract<Fulfilled, { kind: 'maintenance' }>): Promise<TakenIntent> {
+    const { keys, lookup, world } = this.parts;
+    if (lookup(keys.nodeSpec(node)) === undefined) throw unknownNode(node);
+    const { slots, rollout, budget } = world();
+    const key = slotOf(slots, node);
+    const slot = key === undefined ? undefined : slots.get(key);
+    if (slot !== undefined && !isManual(slot)) {
+      throw new PlexiError(
+        'NODE_BUSY',
+        `${node} is out of service because of ${slot.rollout}; wait for its end, or abort it`,
+      );
+    }
+    const phase = rollout?.nodes.get(node)?.state.phase;
+    if (!on && slot === undefined) {
+      throw new PlexiError(
+        'CONFLICT',
+        `${node} is not in maintenance by an operator${phase === undefined ? '' : ` (${phase})`}; plexictl nodes shows it`,
+      );
+    }
+    if (on && slot === undefined && freeIndex(world()) === undefined) {
+      const held = [...slots.values()].map((candidate) => candidate.node).join(', ');
+      throw new PlexiError(
+        'BUDGET_SPENT',
+        `${budget.max} of ${budget.max} nodes that may be out of service are (${held}); put one back first`,
+      );
+    }
+    return taken([{ kind: 'maintenance', node, on, reason }], [], {});
+  }
+
   /** A removed node leaves a tombstone, and its slot with it (protocol, rule 20). */
   private async remove(node: string): Promise<TakenIntent> {
     const { keys, lookup, world } = this.parts;
     const key = keys.nodeSpec(node);
     const entry = lookup(key);
-    if (entry === undefined)
-      throw new PlexiError('NOT_FOUND', `there is no node ${node}; plexictl nodes lists them`);
+    if (entry === undefined) throw unknownNode(node);
     const record = world().rollout?.nodes.get(node);
     const settled = ['done', 'skipped', 'rolled_back', 'rollback_failed'];
     if (record !== undefined && !settled.includes(record.state.phase)) {
@@ -188,4 +220,8 @@ function taken(
 /** A version as it may stand in a key. */
 function idPart(version: string): string {
   return version.replace(/[^A-Za-z0-9.+-]/g, '-');
+}
+
+function unknownNode(node: string): PlexiError {
+  return new PlexiError('NOT_FOUND', `there is no node ${node}; plexictl nodes lists them`);
 }

@@ -46,6 +46,7 @@ export function connectEtcd({ endpoints, tls }: EtcdConnection): Etcd3 {
     faultHandling: { global: noop, host: () => noop },
     defaultCallOptions: (context) => (context.isStream ? {} : { deadline: Date.now() + limits.etcdCallMs }),
     grpcOptions: {
+      'grpc.max_receive_message_length': limits.etcdAnswerBytes,
       'grpc.keepalive_time_ms': 5_500,
       'grpc.keepalive_timeout_ms': 1_500,
       'grpc.keepalive_permit_without_calls': 1,
@@ -84,13 +85,10 @@ export async function transact(
   compares: readonly EtcdCompare[],
   operations: readonly EtcdOperation[],
 ): Promise<bigint | undefined> {
-  if (
-    operations.length + compares.length > limits.etcdTransactionOperations * 2 ||
-    operations.length > limits.etcdTransactionOperations
-  ) {
+  if (Math.max(operations.length, compares.length) > limits.etcdTransactionOperations) {
     throw new PlexiError(
       'LIMIT_EXCEEDED',
-      `a transaction of ${operations.length} operations is too large for etcd`,
+      `a transaction of ${operations.length} operations and ${compares.length} compares is too large for etcd`,
     );
   }
   for (const operation of operations) {

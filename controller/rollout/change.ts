@@ -23,6 +23,7 @@ const unseen: NodeView = {
   healthReason: '',
   goodForMs: 0,
   release: null,
+  inMaintenance: null,
   seenAtMs: 0,
 };
 
@@ -75,7 +76,15 @@ export function takeSlot(
   nowMs: number,
 ): World {
   if (world.rollout === undefined) return world;
-  const slot = { node: node.id, reason, rollout: world.rollout.id, term: world.term, sinceMs: nowMs };
+  const maintenance = world.slots.get(index)?.maintenance ?? null;
+  const slot = {
+    node: node.id,
+    reason,
+    rollout: world.rollout.id,
+    term: world.term,
+    sinceMs: nowMs,
+    maintenance,
+  };
   return withNode(
     { ...world, slots: withSlot(world.slots, index, slot) },
     node.id,
@@ -84,14 +93,18 @@ export function takeSlot(
   );
 }
 
-/** A node is back in service: its slot is freed with the state that says so. */
+/**
+ * A node is back as it was: its slot is freed with the state that says so. An operator's own slot is
+ * given back to him instead.
+ */
 export function settle(world: World, id: string, change: Partial<RolloutNode>, nowMs: number): World {
-  return withNode(
-    { ...world, slots: withoutSlotOf(world.slots, id) },
-    id,
-    { backAtMs: nowMs, ...change },
-    nowMs,
-  );
+  const key = slotOf(world.slots, id);
+  const slot = key === undefined ? undefined : world.slots.get(key);
+  const slots =
+    key !== undefined && slot !== undefined && slot.maintenance !== null
+      ? withSlot(world.slots, key, { ...slot, rollout: '', reason: slot.maintenance.reason })
+      : withoutSlotOf(world.slots, id);
+  return withNode({ ...world, slots }, id, { backAtMs: nowMs, ...change }, nowMs);
 }
 
 /** A node needs an operator: its slot is kept apart, under its name. */

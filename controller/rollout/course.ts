@@ -3,9 +3,10 @@
  * paused, aborting, back) and then at the phase; each leaf makes one step and returns the world
  * unchanged when there is none to make.
  */
-import { freeIndex, stuckCount } from './budget.js';
+import { freeIndex, slotOf, stuckCount } from './budget.js';
 import { nodesInOrder, takeSlot, viewOf, withCommand, withNode, withRollout } from './change.js';
 import { end, endIfSettled } from './ends.js';
+import { settleManual } from './manual.js';
 import { stepAborting, stepBack } from './rollback.js';
 import {
   isFinal,
@@ -19,6 +20,8 @@ import { settleLost, settleSoaking } from './soak.js';
 
 /** One decision; the same world when there is nothing to decide. */
 export function decide(world: World, nowMs: number): World {
+  const manual = settleManual(world);
+  if (manual !== world) return manual;
   const { rollout } = world;
   if (rollout === undefined || isFinal(rollout.phase)) return world;
   const settled = settleLost(settleSoaking(world, rollout, nowMs), rollout, nowMs);
@@ -127,12 +130,11 @@ function stepRolling(world: World, rollout: Rollout, nowMs: number): World {
   const { policy } = rollout.plan.header;
   if (first !== undefined && failed.length > policy.failureBudget) return turnBack(world, rollout, first);
   const next = nextReady(world, rollout);
-  const index = freeIndex(world);
-  if (next !== undefined && index !== undefined && stuckCount(world.slots) <= policy.failureBudget) {
-    const taken = takeSlot(world, next, index, `upgrade to ${rollout.plan.header.to}`, nowMs);
+  if (next !== undefined && stuckCount(world.slots) <= policy.failureBudget) {
+    const taken = takeSlot(world, next.node, next.index, `upgrade to ${rollout.plan.header.to}`, nowMs);
     return withCommand(
       taken,
-      next,
+      next.node,
       'upgrade',
       (command) => ({ phase: 'entering_maintenance', command }),
       nowMs,
@@ -140,6 +142,11 @@ function stepRolling(world: World, rollout: Rollout, nowMs: number): World {
   }
   const open = [...rollout.nodes.values()].some((node) => !isSettled(node));
   return open ? world : enter(world, rollout, 'soaking', '');
+}
+
+/** The index a node may take: the one that an operator took for it already, or a free one. */
+function indexFor(world: World, node: string): string | undefined {
+  return slotOf(world.slots, node) ?? freeIndex(world);
 }
 
 function isSettled(node: RolloutNode): boolean {
@@ -157,8 +164,8 @@ function turnBack(world: World, rollout: Rollout, node: RolloutNode): World {
     : withRollout(world, { course: { kind: 'paused', by: 'failure', reason } });
 }
 
-/** The next node in order whose wave is open and that can be reached. */
-function nextReady(world: World, rollout: Rollout): RolloutNode | undefined {
+/** The next node in order whose wave is open, that can be reached, and for which there is a slot. */
+function nextReady(world: World, rollout: Rollout): { node: RolloutNode; index: string } | undefined {
   const openWave = Math.min(
     ...rollout.plan.parts
       .filter((part) => {
@@ -169,8 +176,10 @@ function nextReady(world: World, rollout: Rollout): RolloutNode | undefined {
   );
   for (const part of rollout.plan.parts) {
     const node = rollout.nodes.get(part.node);
-    if (part.wave === openWave && node?.state.phase === 'ready' && viewOf(world, node.id).reachable)
-      return node;
+    if (part.wave !== openWave || node?.state.phase !== 'ready' || !viewOf(world, node.id).reachable)
+      continue;
+    const index = indexFor(world, node.id);
+    if (index !== undefined) return { node, index };
   }
   return undefined;
 }

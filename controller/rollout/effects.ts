@@ -5,6 +5,7 @@
  */
 import { holdsSlot, viewOf, withView } from './change.js';
 import type { Advance, Effect } from './events.js';
+import { manualEffect } from './manual.js';
 import { isFinal, openCommand, type RolloutNode, type World } from './rollout.js';
 
 /** Least and greatest milliseconds before a soaking node is looked at again. */
@@ -13,9 +14,15 @@ const lookMaxMs = 5_000;
 
 export function dueEffects(world: World, nowMs: number): Advance {
   const { rollout } = world;
-  if (rollout === undefined || isFinal(rollout.phase)) return { world, effects: [] };
   const effects: Effect[] = [];
   let next = world;
+  for (const slot of world.slots.values()) {
+    const effect = manualEffect(next, slot, nowMs);
+    if (effect === undefined) continue;
+    effects.push(effect);
+    next = markHandedOut(next, effect, nowMs);
+  }
+  if (rollout === undefined || isFinal(rollout.phase)) return { world: next, effects };
   for (const node of rollout.nodes.values()) {
     const effect = effectFor(next, node, rollout.plan.header.policy.soakMs, nowMs);
     if (effect === undefined) continue;

@@ -17,6 +17,7 @@ export interface Observation {
   readonly healthReason: string;
   readonly goodForMs: number;
   readonly release: ReleaseRef | null;
+  readonly inMaintenance: boolean;
 }
 
 /** A wish of an operator for the active rollout. */
@@ -35,6 +36,8 @@ export type EngineEvent =
       readonly requestId: string;
     }
   | { readonly kind: 'wish'; readonly wish: Wish }
+  /** An operator takes a node out of service, or puts it back. */
+  | { readonly kind: 'maintenance'; readonly node: string; readonly on: boolean; readonly reason: string }
   /** An operator took the node off the list: its slot is free. */
   | { readonly kind: 'removed'; readonly node: string }
   | { readonly kind: 'observed'; readonly node: string; readonly observation: Observation }

@@ -141,7 +141,7 @@ export interface WaitReason {
   readonly unblock: string;
 }
 
-export type CommandKind = 'preflight' | 'stage' | 'upgrade' | 'roll_back' | 'revert';
+export type CommandKind = 'preflight' | 'stage' | 'upgrade' | 'roll_back' | 'revert' | 'maintenance';
 
 /** A command that is persisted, and then sent until its result is known. */
 export interface OpenCommand {
@@ -219,13 +219,26 @@ export interface Rollout {
   readonly nodes: ReadonlyMap<string, RolloutNode>;
 }
 
+/** An operator's own maintenance of a node. */
+export interface ManualMaintenance {
+  readonly wanted: 'in' | 'out';
+  /** Counts the wishes, so that each has a command id of its own. */
+  readonly attempt: number;
+  readonly reason: string;
+  /** The last command did not work. */
+  readonly failed: boolean;
+}
+
 /** A key under slots/: one node out of service because of us. */
 export interface Slot {
   readonly node: string;
   readonly reason: string;
+  /** Empty for an operator's own. */
   readonly rollout: string;
   readonly term: string;
   readonly sinceMs: Milliseconds;
+  /** Null: the node is out because of a rollout alone. */
+  readonly maintenance: ManualMaintenance | null;
 }
 
 export interface Budget {
@@ -249,6 +262,8 @@ export interface NodeView {
   readonly healthReason: string;
   readonly goodForMs: number;
   readonly release: ReleaseRef | null;
+  /** Null: it has not said so yet. */
+  readonly inMaintenance: boolean | null;
   readonly seenAtMs: Milliseconds;
 }
 

@@ -5,6 +5,7 @@
 import { withoutSlotOf } from './budget.js';
 import { settle, strand, viewOf, withNode, withRollout, withView } from './change.js';
 import type { CommandOutcome, EngineEvent, Wish } from './events.js';
+import { failMaintenance, wishMaintenance } from './manual.js';
 import {
   isFinal,
   isUpgrading,
@@ -29,6 +30,8 @@ export function takeEvent(world: World, event: EngineEvent, nowMs: number): Worl
       return world.rollout === undefined ? begin(world, event, nowMs) : world;
     case 'wish':
       return takeWish(world, event.wish);
+    case 'maintenance':
+      return wishMaintenance(world, event.node, event.on, event.reason, nowMs);
     case 'removed':
       return { ...world, slots: withoutSlotOf(world.slots, event.node) };
     case 'observed':
@@ -181,6 +184,10 @@ function takeResult(
   nowMs: number,
 ): World {
   const freed = viewOf(world, id).inFlight === commandId ? withView(world, id, { inFlight: null }) : world;
+  if (outcome.outcome !== 'done') {
+    const failed = failMaintenance(freed, id, commandId, faultOf(outcome).message);
+    if (failed !== freed) return failed;
+  }
   const node = freed.rollout?.nodes.get(id);
   const command = node === undefined ? undefined : openCommand(node.state);
   if (node === undefined || command?.id !== commandId) return freed;
@@ -191,6 +198,8 @@ function takeResult(
     case 'upgrade':
     case 'roll_back':
       return takeUpgradeEnd(freed, node, command, outcome, nowMs);
+    case 'maintenance':
+      return freed;
     case 'revert':
       return takeRevertEnd(freed, node, outcome, nowMs);
   }

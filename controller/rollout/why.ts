@@ -3,6 +3,7 @@
  * numbers that move, so that a waiting node costs no writes (semantics S26).
  */
 import { withNode } from './change.js';
+import { isManual } from './manual.js';
 import { isFinal, type Rollout, type RolloutNode, type WaitReason, type World } from './rollout.js';
 
 type Reason = Omit<WaitReason, 'sinceMs'>;
@@ -13,7 +14,7 @@ export function explainWaiting(world: World, nowMs: number): World {
   if (rollout === undefined) return world;
   let next = world;
   for (const node of rollout.nodes.values()) {
-    const reasons = isFinal(rollout.phase) ? [] : reasonsOf(rollout, node);
+    const reasons = isFinal(rollout.phase) ? [] : reasonsOf(world, rollout, node);
     if (sameReasons(node.waitingOn, reasons)) continue;
     const waitingOn = reasons.map((reason) => ({
       ...reason,
@@ -24,7 +25,7 @@ export function explainWaiting(world: World, nowMs: number): World {
   return next;
 }
 
-function reasonsOf(rollout: Rollout, node: RolloutNode): Reason[] {
+function reasonsOf(world: World, rollout: Rollout, node: RolloutNode): Reason[] {
   const { policy } = rollout.plan.header;
   const reasons: Reason[] = [];
   if (node.unknownSinceMs !== null && node.state.phase !== 'done') {
@@ -43,11 +44,11 @@ function reasonsOf(rollout: Rollout, node: RolloutNode): Reason[] {
     reasons.push({ reason: 'it needs an operator', unblock: `plexi-node-agent status on ${node.id}` });
   }
   if (node.state.phase === 'ready' || node.state.phase === 'pending')
-    reasons.push(...beforeStart(rollout, node));
+    reasons.push(...beforeStart(world, rollout, node));
   return reasons;
 }
 
-function beforeStart(rollout: Rollout, node: RolloutNode): Reason[] {
+function beforeStart(world: World, rollout: Rollout, node: RolloutNode): Reason[] {
   switch (rollout.course.kind) {
     case 'paused':
       return [{ reason: `the rollout is paused: ${rollout.course.reason}`, unblock: 'plexictl resume' }];
@@ -65,6 +66,16 @@ function beforeStart(rollout: Rollout, node: RolloutNode): Reason[] {
   }
   if (rollout.phase === 'staging') {
     return [{ reason: 'staging is not over on all nodes', unblock: 'the downloads of the other nodes' }];
+  }
+  const byHand = [...world.slots.values()].filter((slot) => isManual(slot) && slot.node !== node.id);
+  if (byHand.length > 0) {
+    const names = byHand.map((slot) => slot.node).join(', ');
+    return [
+      {
+        reason: `the budget is spent on ${names}, in maintenance by an operator`,
+        unblock: `plexictl node maintenance off ${byHand[0]?.node}`,
+      },
+    ];
   }
   const max = rollout.plan.header.policy.maxConcurrent;
   return [

@@ -31,6 +31,7 @@ export function slotValue(slot: Slot): object {
     rollout: slot.rollout,
     term: slot.term,
     since: timeText(slot.sinceMs),
+    ...(slot.maintenance !== null && { maintenance: slot.maintenance }),
   };
 }
 

@@ -28,6 +28,15 @@ export const slotRecord = z.object({
   rollout: z.string(),
   term: revision,
   since: time,
+  maintenance: z
+    .object({
+      wanted: z.enum(['in', 'out']),
+      attempt: z.number().int(),
+      reason: z.string(),
+      failed: z.boolean(),
+    })
+    .nullable()
+    .default(null),
 });
 
 export const nodeSpecRecord = z.object({

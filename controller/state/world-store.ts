@@ -12,6 +12,7 @@ import {
   type Plan,
   type Rollout,
   type RolloutNode,
+  type Slot,
   type World,
 } from '../rollout/rollout.js';
 import {
@@ -155,7 +156,10 @@ export function changedGroups(
   return rest.length === 0 ? groups : [...groups, { operations: rest, guards: [] }];
 }
 
-/** One group for each node whose record or slot changed. */
+/**
+ * One group for each node whose record or slot changed. A slot that goes from one node to another is
+ * deleted with the first and created with the second, after it: it is only ever created when absent.
+ */
 function nodeGroups(
   keys: ClusterKeys,
   before: World,
@@ -163,7 +167,8 @@ function nodeGroups(
   lookup: Lookup,
   seen: SeenRevisions,
 ): WriteGroup[] {
-  const groups: WriteGroup[] = [];
+  const freeing: WriteGroup[] = [];
+  const taking: WriteGroup[] = [];
   const touched = new Set([
     ...[...(after.rollout?.nodes ?? [])]
       .filter(([id, node]) => before.rollout?.nodes.get(id) !== node)
@@ -182,28 +187,41 @@ function nodeGroups(
     for (const key of changedSlots(before, after)) {
       const was = before.slots.get(key);
       const is = after.slots.get(key);
-      if (was?.node !== id && is?.node !== id) continue;
-      if (is === undefined) operations.push({ kind: 'delete', key: keys.slot(key) });
-      else {
-        operations.push(put(keys.slot(key), slotValue(is), () => undefined));
-        guards.push(...takingGuards(keys, key, after.rollout, lookup, seen));
+      if (is?.node === id) {
+        const stored = was?.node === id ? lookup(keys.slot(key)) : undefined;
+        operations.push(put(keys.slot(key), slotValue(is), () => stored));
+        if (isTaken(was, is)) guards.push(...takingGuards(keys, key, stored, after.rollout, lookup, seen));
+      } else if (was?.node === id) {
+        operations.push({ kind: 'delete', key: keys.slot(key) });
       }
     }
-    groups.push({ operations, guards });
+    const frees = operations.some(({ kind }) => kind === 'delete');
+    (frees ? freeing : taking).push({ operations, guards });
   }
-  return groups;
+  return [...freeing, ...taking];
 }
 
-/** Rule 15: the index is absent, and nothing that the count rests on changed since it was made. */
+/** Whether a slot begins to stand for something: for another node, or for a rollout. */
+function isTaken(was: Slot | undefined, is: Slot): boolean {
+  return was?.node !== is.node || (is.rollout !== '' && was.rollout !== is.rollout);
+}
+
+/**
+ * Rule 15: the index is absent, or the node's own already, and nothing that the count rests on changed
+ * since it was made.
+ */
 function takingGuards(
   keys: ClusterKeys,
   key: string,
+  own: EtcdEntry | undefined,
   rollout: Rollout | undefined,
   lookup: Lookup,
   seen: SeenRevisions,
 ): EtcdCompare[] {
   const guards: EtcdCompare[] = [
-    { kind: 'createRevision', key: keys.slot(key), equals: 0n },
+    own === undefined
+      ? { kind: 'createRevision', key: keys.slot(key), equals: 0n }
+      : { kind: 'modRevision', key: keys.slot(key), equals: own.modRevision },
     { kind: 'modRevision', key: keys.budget, equals: lookup(keys.budget)?.modRevision ?? 0n },
     { kind: 'rangeNotAfter', prefix: keys.slots, revision: seen.slots },
     { kind: 'rangeNotAfter', prefix: keys.intents, revision: seen.intents },
@@ -222,4 +240,41 @@ function changedSlots(before: World, after: World): string[] {
 /** A put that keeps the fields of the stored value which we do not know. */
 export function put(key: string, value: object, lookup: Lookup): EtcdOperation {
   return { kind: 'put', key, value: encode(value, lookup(key)?.value) };
+}
+
+/** Operations in one transaction; the guards take the rest of what etcd allows. */
+const operationsMax = 100;
+
+/**
+ * Groups into transactions, in their order. etcd refuses a key twice in one transaction, so what frees
+ * a slot and what takes it are two. The caller's own writes go with the last group, where the state is.
+ */
+export function transactionsOf(
+  groups: readonly WriteGroup[],
+  extra: WriteGroup,
+  sizeMax = operationsMax,
+): WriteGroup[] {
+  const result: WriteGroup[] = [];
+  for (const group of [...groups.slice(0, -1), joined(groups.at(-1), extra)]) {
+    const last = result.at(-1);
+    if (last === undefined || !fits(last, group, sizeMax)) result.push(group);
+    else result[result.length - 1] = joined(last, group);
+  }
+  return result.filter(({ operations, guards }) => operations.length + guards.length > 0);
+}
+
+function fits(last: WriteGroup, group: WriteGroup, sizeMax: number): boolean {
+  const named = new Set(last.operations.map(({ key }) => key));
+  return (
+    last.operations.length + group.operations.length <= sizeMax &&
+    last.guards.length + group.guards.length <= sizeMax &&
+    !group.operations.some(({ key }) => named.has(key))
+  );
+}
+
+function joined(first: WriteGroup = { operations: [], guards: [] }, second: WriteGroup): WriteGroup {
+  return {
+    operations: [...first.operations, ...second.operations],
+    guards: [...first.guards, ...second.guards],
+  };
 }

@@ -24,6 +24,7 @@ export class NodeStatusSource {
     executor.watch((_commandId, progress) => {
       if (progress.percent === 0) this.changed();
     });
+    executor.onIdle(() => this.changed());
     node.monitor.on('change', () => this.changed());
   }
 

@@ -63,17 +63,26 @@ export class Journal {
   static async open(disk: JournalDisk, wallClock: () => Date): Promise<Journal> {
     const journal = new Journal(disk, wallClock);
     let first: number | undefined;
+    let remnant: JournalRecord | undefined;
     for (const name of (await disk.list()).filter((entry) => entry.endsWith('.json')).sort()) {
-      const record = parseRecord(name, await disk.read(name));
+      const record = parseRecord(name, await readRecord(disk, name));
       first ??= record.sequence;
       if (recordName(record.sequence) !== name) throw unreadable(name, 'its number and its name differ');
       if (first !== record.sequence && record.sequence !== journal.nextSequence) {
         throw unreadable(name, `record ${journal.nextSequence} before it is missing`);
       }
       journal.nextSequence = record.sequence + 1;
-      if (journal.jobs.size === 0 && record.kind !== 'accepted') journal.remnants.push(name);
-      else journal.apply(record);
+      if (journal.jobs.size === 0 && record.kind !== 'accepted') {
+        journal.remnants.push(name);
+        remnant = record;
+      } else journal.apply(record);
     }
+    // Only finished jobs are pruned; without its end this is an open job that lost its beginning.
+    if (remnant !== undefined && remnant.kind !== 'finished')
+      throw unreadable(
+        recordName(remnant.sequence),
+        `the job ${remnant.commandId} has neither a beginning nor an end`,
+      );
     return journal;
   }
 
@@ -179,6 +188,14 @@ function takeStep(job: Job, step: string): Job {
 
 function recordName(sequence: number): string {
   return `${String(sequence).padStart(10, '0')}.json`;
+}
+
+async function readRecord(disk: JournalDisk, name: string): Promise<Uint8Array | undefined> {
+  try {
+    return await disk.read(name);
+  } catch (error) {
+    throw unreadable(name, 'it cannot be read', error);
+  }
 }
 
 function parseRecord(name: string, bytes: Uint8Array | undefined): JournalRecord {

@@ -73,7 +73,15 @@ async function runHook(name: string, argv: readonly string[] | undefined, run: H
     signal: run.signal,
   });
   if (result.exitCode === 0) return;
-  throw new PlexiError('HOOK_FAILED', `the ${name} hook failed: ${result.sentence}`);
+  throw new PlexiError(
+    'HOOK_FAILED',
+    `the ${name} hook failed: ${result.sentence}${lastLine(result.output)}`,
+  );
+}
+
+function lastLine(output: string): string {
+  const line = output.trim().split('\n').at(-1) ?? '';
+  return line === '' ? '' : ` (${line})`;
 }
 
 function parseMaintenance(bytes: Uint8Array): MaintenanceRecord {

@@ -6,6 +6,7 @@
  * and asks for an operator); `failed` (committed, but could not leave maintenance).
  */
 import { asPlexiError, PlexiError } from '../../config/errors.js';
+import { limits } from '../../config/limits.js';
 import { Command, type MaintenanceStep, type UpgradeStep } from '../../gen/plexi/v1/node_agent.js';
 import type { Job, Journal } from '../journal/journal.js';
 import type { JobFacts, JobFailure, JobResult } from '../journal/records.js';
@@ -38,6 +39,7 @@ interface Stopped {
 export class Executor {
   private current: Running | undefined;
   private readonly watchers = new Set<(commandId: string, progress: JobProgress) => void>();
+  private readonly idleCallbacks = new Set<() => void>();
   private readonly timings = new Map<string, { step: string; durationMs: number }[]>();
   private brokenBy: PlexiError | undefined;
 
@@ -89,6 +91,12 @@ export class Executor {
     return () => this.watchers.delete(callback);
   }
 
+  /** Calls back when a job has ended and the node is idle, until the returned function is called. */
+  onIdle(callback: () => void): () => void {
+    this.idleCallbacks.add(callback);
+    return () => this.idleCallbacks.delete(callback);
+  }
+
   /** Asks the running job to go back at its next safe point; it may have committed by then. */
   cancel(commandId: string, reason: string): Promise<JobResult> | undefined {
     const running = this.current;
@@ -107,7 +115,7 @@ export class Executor {
     if (open !== undefined && Command.fromJSON(open.command).step?.$case === 'maintenance') {
       return { ended: this.start(open) };
     }
-    const recovery = recoveryOf(open, (step) => this.phaseOf(step).onRestart);
+    const recovery = this.recoveryOfKnownSteps(open);
     if (open === undefined || recovery.kind === 'nothing') return undefined;
     this.node.log.warn(
       { commandId: open.commandId, recovery },
@@ -116,6 +124,18 @@ export class Executor {
     const step = recovery.kind === 'roll_back' ? recovery.interrupted : recovery.from;
     const job = await this.journal.append({ kind: 'resumed', commandId: open.commandId, step });
     return { ended: this.launch(job, (running) => this.resume(running, recovery)) };
+  }
+
+  /** A journal with a step that this agent does not know is left alone, and an operator asked for. */
+  private recoveryOfKnownSteps(open: Job | undefined): Recovery {
+    try {
+      for (const step of [...(open?.begun ?? []), ...(open?.goingBack?.begun ?? [])]) this.phaseOf(step);
+      return recoveryOf(open, (step) => this.phaseOf(step).onRestart);
+    } catch (thrown) {
+      this.brokenBy = asPlexiError(thrown, 'JOURNAL_UNREADABLE', 'the open job cannot be taken up');
+      this.node.log.fatal({ commandId: open?.commandId, err: thrown }, this.brokenBy.message);
+      return { kind: 'nothing' };
+    }
   }
 
   private launch(job: Job, work: (running: Running) => Promise<JobResult>): Promise<JobResult> {
@@ -128,10 +148,12 @@ export class Executor {
       cancelReason: undefined,
       cancel: new AbortController(),
       done: new Promise<JobResult>((resolve, reject) => {
-        queueMicrotask(() => work(running).then(resolve, reject));
+        // Once `current` is set; what is thrown before the first await rejects, too.
+        queueMicrotask(() => Promise.resolve(running).then(work).then(resolve, reject));
       }).finally(() => {
         this.current = undefined;
         this.timings.delete(job.commandId);
+        for (const callback of this.idleCallbacks) callback();
       }),
     };
     this.current = running;
@@ -186,7 +208,7 @@ export class Executor {
       const { code, message } = asPlexiError(thrown, 'HOOK_FAILED', 'maintenance');
       return this.finish(running, {
         outcome: 'failed',
-        failure: { code, message },
+        failure: { code, message: message.slice(0, limits.failureChars) },
         failedStep: 'maintenance',
       });
     }
@@ -289,7 +311,7 @@ export class Executor {
         ? new PlexiError('TIMED_OUT', `${phase.step} did not end within ${timeoutMs} ms`, { cause: thrown })
         : asPlexiError(thrown, 'INTERNAL', phase.step);
       this.node.log.error({ commandId: running.job.commandId, step: phase.step, err: thrown }, error.message);
-      return { code: error.code, message: error.message };
+      return { code: error.code, message: error.message.slice(0, limits.failureChars) };
     } finally {
       const durationMs = Math.round(this.node.clock.nowMs() - startedMs);
       this.timings.get(running.job.commandId)?.push({ step: phase.step, durationMs });

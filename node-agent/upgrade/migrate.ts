@@ -45,5 +45,9 @@ async function runMigration(context: PhaseContext, step: MigrationStep): Promise
     signal: context.signal,
   });
   if (result.exitCode === 0) return;
-  throw new PlexiError('MIGRATION_FAILED', `migration ${step.id} (${step.direction}): ${result.sentence}`);
+  const said = result.output.trim().split('\n').at(-1) ?? '';
+  throw new PlexiError(
+    'MIGRATION_FAILED',
+    `migration ${step.id} (${step.direction}): ${result.sentence}${said === '' ? '' : ` (${said})`}`,
+  );
 }

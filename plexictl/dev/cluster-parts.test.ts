@@ -75,7 +75,7 @@ async function etcdctl(layout: Layout, words: string): Promise<string> {
 describe('etcd of a dev cluster', () => {
   test('serves etcdctl with etcd.env, refuses who has no certificate, and comes back with its data', async (t) => {
     const { layout, shape } = await preparedCluster('one-member', { etcd: 1 });
-    t.after(() => stopAll(Object.values(readProcesses(layout))));
+    t.after(() => stopAll(Object.values(readProcesses(layout)), 500));
     assert.deepEqual(await startMembers(layout, shape), ['etcd-0']);
     assert.equal((await etcdctl(layout, 'put greeting hello')).trim(), 'OK');
 
@@ -103,7 +103,7 @@ describe('etcd of a dev cluster', () => {
 
   test('three members are one cluster, which goes on without one of them', async (t) => {
     const { layout, shape } = await preparedCluster('three-members', { etcd: 3 });
-    t.after(() => stopAll(Object.values(readProcesses(layout))));
+    t.after(() => stopAll(Object.values(readProcesses(layout)), 500));
     await startMembers(layout, shape);
     assert.equal((await etcdctl(layout, 'member list')).trim().split('\n').length, 3);
     const lost = readProcesses(layout)['etcd-1'];

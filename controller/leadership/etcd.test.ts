@@ -1,0 +1,145 @@
+/**
+ * The way to etcd, against a real one: what a transaction compares, what is refused before it is sent,
+ * and that no call outlives its deadline.
+ */
+import assert from 'node:assert/strict';
+import { after, afterEach, before, describe, test } from 'node:test';
+import type { Etcd3 } from 'etcd3';
+import { PlexiError } from '../../config/errors.js';
+import { limits } from '../../config/limits.js';
+import { freePorts } from '../../plexictl/dev/ports.js';
+import { RealEtcd } from '../../test/cluster/real-etcd.test.part.js';
+import { type EtcdOperation, readKey, readPrefix, transact } from './etcd.js';
+
+let etcd: RealEtcd;
+let client: Etcd3;
+before(async () => {
+  etcd = await RealEtcd.start();
+  client = etcd.client();
+});
+after(() => etcd.remove());
+afterEach(() => etcd.thaw());
+
+function puts(prefix: string, count: number, value = 'x'): EtcdOperation[] {
+  return Array.from({ length: count }, (_, index) => ({ kind: 'put', key: `${prefix}${index}`, value }));
+}
+
+async function revisionNow(): Promise<bigint> {
+  return (await readKey(client, 'nothing')).revision;
+}
+
+function hasCode(code: string) {
+  return (thrown: unknown): boolean => thrown instanceof PlexiError && thrown.code === code;
+}
+
+describe('a compare over a range', () => {
+  test('passes on an empty range', async () => {
+    const done = await transact(
+      client,
+      [{ kind: 'rangeNotAfter', prefix: '/empty/', revision: await revisionNow() }],
+      puts('/a/', 1),
+    );
+    assert.equal(typeof done, 'bigint');
+  });
+
+  test('passes on keys written up to the revision, and fails on one written after it', async () => {
+    const written = await transact(client, [], puts('/slots/', 3));
+    assert.ok(written !== undefined);
+    const notAfter = (revision: bigint) =>
+      transact(client, [{ kind: 'rangeNotAfter', prefix: '/slots/', revision }], puts('/b/', 1));
+    assert.notEqual(await notAfter(written), undefined);
+    assert.equal(await notAfter(written - 1n), undefined, 'the range was written after that revision');
+    await transact(client, [], [{ kind: 'put', key: '/slots/1', value: 'again' }]);
+    assert.equal(await notAfter(written), undefined, 'one of the keys was written again');
+  });
+
+  test('is not bothered by neighbours of the prefix, nor by what was deleted', async () => {
+    const start = await revisionNow();
+    await transact(client, [], [...puts('/near', 1), ...puts('/near0', 1), ...puts('/near/', 1)]);
+    await transact(client, [], [{ kind: 'delete', key: '/near/0' }]);
+    const done = await transact(
+      client,
+      [{ kind: 'rangeNotAfter', prefix: '/near/', revision: start }],
+      puts('/c/', 1),
+    );
+    assert.notEqual(done, undefined);
+  });
+});
+
+test('an absent key compares as created, and as changed, at revision 0', async () => {
+  const absent = [
+    { kind: 'createRevision', key: '/once', equals: 0n },
+    { kind: 'modRevision', key: '/once', equals: 0n },
+  ] as const;
+  const first = await transact(client, absent, [{ kind: 'put', key: '/once', value: '1' }]);
+  assert.ok(first !== undefined);
+  assert.equal(await transact(client, absent, [{ kind: 'put', key: '/once', value: '2' }]), undefined);
+  const { entry } = await readKey(client, '/once');
+  assert.deepEqual([entry?.value, entry?.createRevision, entry?.modRevision], ['1', first, first]);
+});
+
+test('a prefix is read as it stood at one revision, however much it is', async () => {
+  const value = 'v'.repeat(limits.etcdValueBytes);
+  for (let part = 0; part < 10; part++) await transact(client, [], puts(`/much/${part}/`, 10, value));
+  await transact(client, [], puts('/much0', 1));
+  const { entries, revision } = await readPrefix(client, '/much/');
+  assert.equal(entries.length, 100);
+  assert.ok(entries.every((entry) => entry.value.length === value.length && entry.modRevision < revision));
+  assert.equal(revision, await revisionNow());
+});
+
+describe('what etcd would refuse is refused before it is sent', () => {
+  test('128 operations go, 129 do not', async () => {
+    assert.notEqual(await transact(client, [], puts('/many/', 128)), undefined);
+    const before = await revisionNow();
+    await assert.rejects(transact(client, [], puts('/more/', 129)), hasCode('LIMIT_EXCEEDED'));
+    assert.equal(await revisionNow(), before);
+  });
+
+  test('128 compares go, 129 do not', async () => {
+    const compares = (count: number) =>
+      Array.from(
+        { length: count },
+        (_, index) => ({ kind: 'createRevision', key: `/no/${index}`, equals: 0n }) as const,
+      );
+    assert.notEqual(await transact(client, compares(128), puts('/d/', 1)), undefined);
+    await assert.rejects(transact(client, compares(129), puts('/d/', 1)), hasCode('LIMIT_EXCEEDED'));
+  });
+
+  test('a value of 64 KiB goes, one byte more does not; bytes count, not characters', async () => {
+    const put = (value: string) => transact(client, [], [{ kind: 'put', key: '/big', value }]);
+    assert.notEqual(await put('x'.repeat(limits.etcdValueBytes)), undefined);
+    await assert.rejects(put('x'.repeat(limits.etcdValueBytes + 1)), hasCode('LIMIT_EXCEEDED'));
+    await assert.rejects(put('é'.repeat(limits.etcdValueBytes / 2 + 1)), hasCode('LIMIT_EXCEEDED'));
+    assert.equal((await readKey(client, '/big')).entry?.value.length, limits.etcdValueBytes);
+  });
+});
+
+describe('no answer', () => {
+  test('a frozen etcd is unavailable within the bound, for reads and for writes', async () => {
+    etcd.freeze();
+    const beganMs = performance.now();
+    const calls = [
+      transact(client, [], puts('/e/', 1)),
+      readPrefix(client, '/e/'),
+      readKey(etcd.client(), '/e/0'),
+    ];
+    for (const outcome of await Promise.allSettled(calls)) {
+      assert.equal(outcome.status, 'rejected');
+      assert.ok(hasCode('STORE_UNAVAILABLE')(outcome.reason), String(outcome.reason));
+    }
+    assert.ok(performance.now() - beganMs < limits.etcdCallMs + 500);
+    etcd.thaw();
+    assert.ok((await readKey(client, '/e/0')).revision > 0n, 'the same client goes on afterwards');
+  });
+
+  test('where nobody listens the sentence says so', async () => {
+    const [port = 0] = await freePorts(1);
+    await assert.rejects(readKey(etcd.client(port), '/e/0'), (thrown) => {
+      assert.ok(thrown instanceof PlexiError);
+      assert.equal(thrown.code, 'STORE_UNAVAILABLE');
+      assert.match(thrown.message, /^etcd did not answer: /);
+      return true;
+    });
+  });
+});

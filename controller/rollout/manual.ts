@@ -1,0 +1,84 @@
+/**
+ * Maintenance by an operator's hand. It takes a slot like an upgrade does, so the budget is one for
+ * both (semantics S18); a rollout takes such a slot over, and gives it back when the node is done
+ * (protocol, rule 19).
+ */
+import { freeIndex, slotOf, withoutSlotOf, withSlot } from './budget.js';
+import { viewOf } from './change.js';
+import type { Effect } from './events.js';
+import type { ManualMaintenance, Slot, World } from './rollout.js';
+
+/** Enters an operator's wish. The caller has seen that there is a slot to take, or one to give back. */
+export function wishMaintenance(
+  world: World,
+  node: string,
+  on: boolean,
+  reason: string,
+  nowMs: number,
+): World {
+  const key = slotOf(world.slots, node);
+  const held = key === undefined ? undefined : world.slots.get(key);
+  if (key !== undefined && held?.maintenance !== null && held !== undefined) {
+    const maintenance: ManualMaintenance = {
+      wanted: on ? 'in' : 'out',
+      attempt: held.maintenance.attempt + 1,
+      reason: on ? reason : held.maintenance.reason,
+      failed: false,
+    };
+    return {
+      ...world,
+      slots: withSlot(world.slots, key, { ...held, reason: maintenance.reason, maintenance }),
+    };
+  }
+  const index = freeIndex(world);
+  if (!on || held !== undefined || index === undefined) return world;
+  const maintenance: ManualMaintenance = { wanted: 'in', attempt: 1, reason, failed: false };
+  const slot: Slot = { node, reason, rollout: '', term: world.term, sinceMs: nowMs, maintenance };
+  return { ...world, slots: withSlot(world.slots, index, slot) };
+}
+
+/** Frees the slots of nodes that are back. */
+export function settleManual(world: World): World {
+  for (const slot of world.slots.values()) {
+    if (!isManual(slot) || slot.maintenance.wanted !== 'out') continue;
+    const view = viewOf(world, slot.node);
+    if (view.reachable && view.inMaintenance === false)
+      return { ...world, slots: withoutSlotOf(world.slots, slot.node) };
+  }
+  return world;
+}
+
+/** The command that brings a node to what the operator wants; undefined when it is there, or must wait. */
+export function manualEffect(world: World, slot: Slot, nowMs: number): Effect | undefined {
+  if (!isManual(slot) || slot.maintenance.failed) return undefined;
+  const view = viewOf(world, slot.node);
+  if (!view.reachable || view.adopting || view.retryAtMs > nowMs || view.inMaintenance === null)
+    return undefined;
+  if (view.inMaintenance === (slot.maintenance.wanted === 'in')) return undefined;
+  if (!view.adopted) return { kind: 'adopt', node: slot.node };
+  const id = manualCommandId(slot);
+  if (view.inFlight === id) return undefined;
+  const { attempt } = slot.maintenance;
+  return { kind: 'send', node: slot.node, command: { kind: 'maintenance', id, attempt } };
+}
+
+/** A command that did not work is not repeated by itself; the operator sees why, and says it again. */
+export function failMaintenance(world: World, node: string, commandId: string, message: string): World {
+  const key = slotOf(world.slots, node);
+  const slot = key === undefined ? undefined : world.slots.get(key);
+  if (key === undefined || slot === undefined || !isManual(slot) || manualCommandId(slot) !== commandId)
+    return world;
+  const maintenance = { ...slot.maintenance, failed: true };
+  return { ...world, slots: withSlot(world.slots, key, { ...slot, reason: message, maintenance }) };
+}
+
+type ManualSlot = Slot & { readonly maintenance: ManualMaintenance };
+
+/** Whether the slot is an operator's, and no rollout has it now. */
+export function isManual(slot: Slot): slot is ManualSlot {
+  return slot.maintenance !== null && slot.rollout === '';
+}
+
+function manualCommandId(slot: ManualSlot): string {
+  return `maintenance.${slot.node}.${slot.sinceMs}.${slot.maintenance.attempt}`;
+}

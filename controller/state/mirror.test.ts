@@ -1,0 +1,280 @@
+/**
+ * The mirror against a real etcd, through a proxy that breaks the connection where it hurts. After
+ * whatever happened it equals etcd, and at no moment does it claim a revision that it has not seen.
+ */
+import assert from 'node:assert/strict';
+import { after, afterEach, before, beforeEach, describe, test } from 'node:test';
+import type { Etcd3 } from 'etcd3';
+import pino from 'pino';
+import { Proxy } from '../../test/cluster/proxy.test.part.js';
+import { RealEtcd } from '../../test/cluster/real-etcd.test.part.js';
+import { type EtcdEntry, readPrefix, transact } from '../leadership/etcd.js';
+import { Mirror } from './mirror.js';
+
+const log = pino({ level: 'silent' });
+
+let etcd: RealEtcd;
+let client: Etcd3;
+let proxy: Proxy;
+let mirror: Mirror;
+let prefix = '';
+let count = 0;
+before(async () => {
+  etcd = await RealEtcd.start();
+  client = etcd.client();
+});
+beforeEach(async () => {
+  prefix = `/mirror/${++count}/`;
+  proxy = await Proxy.start(etcd.port);
+  mirror = new Mirror(etcd.connection(proxy.port), prefix, () => true, log);
+});
+afterEach(async () => {
+  etcd.thaw();
+  proxy.set('up', 'pass');
+  proxy.set('down', 'pass');
+  await mirror.stop();
+  await proxy.stop();
+});
+after(() => etcd.remove());
+
+async function put(key: string, value: string): Promise<bigint> {
+  const revision = await transact(client, [], [{ kind: 'put', key: prefix + key, value }]);
+  assert.ok(revision !== undefined);
+  return revision;
+}
+
+/** Many changes, each with a revision of its own. */
+async function putMany(changes: number, keys: number): Promise<void> {
+  const numbers = Array.from({ length: changes }, (_, index) => index);
+  const worker = async (): Promise<void> => {
+    for (let number = numbers.shift(); number !== undefined; number = numbers.shift())
+      await put(`key-${String(number % keys).padStart(4, '0')}`, `${number} ${'.'.repeat(40)}`);
+  };
+  await Promise.all(Array.from({ length: 64 }, worker));
+}
+
+function comparable(entries: readonly EtcdEntry[]): string[] {
+  return entries.map(({ key, value, modRevision }) => `${key}=${value}@${modRevision}`).sort();
+}
+
+/** Waits until the mirror has caught up with etcd, and compares. */
+async function assertEqualsEtcd(): Promise<void> {
+  const { entries } = await readPrefix(client, prefix);
+  const wanted = comparable(entries);
+  const isEqual = (): boolean => comparable(mirror.under(prefix)).join('\n') === wanted.join('\n');
+  await mirror.waitFor(isEqual, 10_000);
+  assert.deepEqual(comparable(mirror.under(prefix)), wanted);
+}
+
+/** What a listener was told, and whether the mirror ever claimed what it had not seen. */
+function record(of: Mirror) {
+  const told: { key: string; revision: bigint | undefined }[] = [];
+  const revisions: bigint[] = [];
+  of.listen(({ keys }) => {
+    revisions.push(of.revision);
+    for (const key of keys) told.push({ key, revision: of.get(key)?.modRevision });
+  });
+  return { told, revisions };
+}
+
+describe('while nothing breaks', () => {
+  test('it starts with what there is, and hears every change in order', async () => {
+    await put('before', '1');
+    await mirror.start();
+    assert.equal(mirror.get(`${prefix}before`)?.value, '1');
+    const { told } = record(mirror);
+    const written: bigint[] = [];
+    for (let number = 0; number < 50; number++) written.push(await put('counter', String(number)));
+    await mirror.waitFor(() => mirror.revision >= (written.at(-1) ?? 0n), 5_000);
+    assert.deepEqual(
+      told.map(({ revision }) => revision),
+      written,
+    );
+    await assertEqualsEtcd();
+  });
+
+  test('a deleted key is gone, and its listener is told', async () => {
+    await put('gone', '1');
+    await put('kept', '1');
+    await mirror.start();
+    const { told } = record(mirror);
+    await transact(client, [], [{ kind: 'delete', key: `${prefix}gone` }]);
+    assert.ok(await mirror.waitFor(() => mirror.get(`${prefix}gone`) === undefined, 5_000));
+    assert.deepEqual(told, [{ key: `${prefix}gone`, revision: undefined }]);
+    assert.deepEqual(
+      mirror.under(prefix).map(({ key }) => key),
+      [`${prefix}kept`],
+    );
+  });
+
+  test('changes of one transaction are told together', async () => {
+    await mirror.start();
+    const changes: (readonly string[])[] = [];
+    mirror.listen(({ keys }) => changes.push(keys));
+    const keys = ['a', 'b', 'c'].map((name) => prefix + name);
+    await transact(
+      client,
+      [],
+      keys.map((key) => ({ kind: 'put', key, value: '1' })),
+    );
+    await mirror.waitFor(() => changes.length > 0, 5_000);
+    assert.deepEqual(changes, [keys]);
+  });
+
+  test('what is outside of the prefix, or not kept, is not there', async () => {
+    const picky = new Mirror(etcd.connection(), prefix, (key) => !key.endsWith('/not'), log);
+    await put('x/not', '1');
+    await picky.start();
+    await transact(client, [], [{ kind: 'put', key: '/mirrorx', value: '1' }]);
+    await put('y/not', '1');
+    const last = await put('z', '1');
+    await picky.waitFor(() => picky.revision >= last, 5_000);
+    assert.deepEqual(
+      picky.under('').map(({ key }) => key),
+      [`${prefix}z`],
+    );
+    await picky.stop();
+  });
+});
+
+describe('waitFor', () => {
+  test('answers at once, at the change, or after the time', async () => {
+    await mirror.start();
+    assert.equal(await mirror.waitFor(() => true, 0), true);
+    assert.equal(await mirror.waitFor(() => false, 30), false);
+    const waiting = mirror.waitFor(() => mirror.get(`${prefix}it`) !== undefined, 5_000);
+    await put('other', '1');
+    await put('it', '1');
+    assert.equal(await waiting, true);
+  });
+});
+
+describe('while connections break', () => {
+  test('a replay of 3,000 changes is cut in the middle, and nothing is missed', async () => {
+    // A list of 40 kB, so that the proxy knows by its length when it is over and the watch begins.
+    for (let number = 0; number < 40; number++) await put(`listed-${number}`, '.'.repeat(1_000));
+    proxy.watchDown((bytes) => {
+      if (bytes > 40_000) proxy.set('up', 'hold');
+    });
+    await mirror.start();
+    const { told, revisions } = record(mirror);
+    const seenAtTell: boolean[] = [];
+    mirror.listen(() =>
+      // Whatever it claims to have seen it has seen: no later event may be older than its revision.
+      seenAtTell.push(told.every(({ revision }) => revision === undefined || revision <= mirror.revision)),
+    );
+    await putMany(3_000, 700);
+    let cutAt = 0;
+    const begun = Number.MAX_SAFE_INTEGER;
+    let first = begun;
+    proxy.watchDown((bytes) => {
+      if (first === begun) first = bytes;
+      if (cutAt !== 0 || bytes - first < 150_000) return;
+      cutAt = told.length;
+      proxy.watchDown(undefined);
+      proxy.cut();
+    });
+    proxy.set('up', 'pass');
+    await assertEqualsEtcd();
+    assert.ok(cutAt > 0 && cutAt < 3_000, `the cut came after ${cutAt} changes, so it proved nothing`);
+    assert.ok(proxy.accepted >= 2, 'the mirror had to connect again');
+    assert.ok(seenAtTell.every(Boolean));
+    assert.deepEqual(revisions, [...revisions].sort((a, b) => (a < b ? -1 : Number(a > b))));
+  });
+
+  test('in a long replay it never claims a revision whose changes it has not told', async () => {
+    for (let number = 0; number < 40; number++) await put(`listed-${number}`, '.'.repeat(1_000));
+    proxy.watchDown((bytes) => {
+      if (bytes > 40_000) proxy.set('up', 'hold');
+    });
+    await mirror.start();
+    proxy.watchDown(undefined);
+    let claimed = mirror.revision;
+    const late: bigint[] = [];
+    mirror.listen(({ keys }) => {
+      for (const key of keys) {
+        const revision = mirror.get(key)?.modRevision ?? 0n;
+        if (revision <= claimed) late.push(revision);
+      }
+      claimed = mirror.revision;
+    });
+    await putMany(2_500, 2_500);
+    proxy.set('up', 'pass');
+    await assertEqualsEtcd();
+    assert.equal(proxy.accepted, 1, 'it was one replay over one connection');
+    assert.equal(late.length, 0, `${late.length} changes came after their revision was claimed`);
+  });
+
+  test('a compaction under a broken watch leads to a new list', async () => {
+    await put('old', '1');
+    await put('kept', '1');
+    await mirror.start();
+    proxy.refuse(true);
+    await put('new', '1');
+    const revision = await transact(client, [], [{ kind: 'delete', key: `${prefix}old` }]);
+    assert.ok(revision !== undefined);
+    await put('new', '2');
+    await client.kv.compact({ revision: String(revision), physical: true });
+    proxy.refuse(false);
+    await assertEqualsEtcd();
+    const last = await put('after', '1');
+    assert.ok(await mirror.waitFor(() => mirror.revision >= last, 5_000), 'and it watches again');
+  });
+
+  test('connections that are cut again and again', async () => {
+    await mirror.start();
+    const writing = putMany(1_000, 50);
+    for (let cuts = 0; cuts < 5; cuts++) {
+      const before = mirror.revision;
+      await mirror.waitFor(() => mirror.revision > before, 5_000);
+      proxy.cut();
+    }
+    await writing;
+    await assertEqualsEtcd();
+  });
+});
+
+describe('while etcd is away', () => {
+  test('down for 3 s, then back with other changes', async () => {
+    const own = new Mirror(etcd.connection(), prefix, () => true, log);
+    await put('a', '1');
+    await own.start();
+    await etcd.kill();
+    await new Promise((resolve) => setTimeout(resolve, 3_000));
+    assert.equal(own.get(`${prefix}a`)?.value, '1', 'what was known is still known');
+    await etcd.run();
+    const last = await put('a', '2');
+    await transact(client, [], [{ kind: 'delete', key: `${prefix}b` }]);
+    assert.ok(await own.waitFor(() => own.revision >= last, 10_000));
+    assert.equal(own.get(`${prefix}a`)?.value, '2');
+    await own.stop();
+  });
+
+  test('it can be stopped at any moment: before it began, while it begins, while etcd is away', async () => {
+    const fresh = () => new Mirror(etcd.connection(proxy.port), prefix, () => true, log);
+    await fresh().stop();
+    const begun = fresh();
+    await begun.start();
+    await begun.stop();
+    proxy.refuse(true);
+    const waiting = fresh();
+    const started = waiting.start();
+    await waiting.stop();
+    assert.equal(await Promise.race([started, Promise.resolve('it did not start')]), 'it did not start');
+    proxy.refuse(false);
+  });
+
+  test('a restored etcd, whose revisions are lower, is mirrored all the same', async () => {
+    await putMany(50, 5);
+    await mirror.start();
+    const high = mirror.revision;
+    await etcd.kill();
+    await etcd.wipe();
+    await etcd.run();
+    await put('new-life', '1');
+    assert.ok(await mirror.waitFor(() => mirror.get(`${prefix}new-life`) !== undefined, 10_000));
+    const next = await put('new-life', '2');
+    assert.ok(next < high, 'its revisions are lower than those before');
+    await assertEqualsEtcd();
+  });
+});
