@@ -23,6 +23,8 @@ export const limits = {
   lineageTerms: 64,
   /** Finished rollouts that are kept. */
   rolloutsKept: 50,
+  /** Days for which finished rollouts are kept, if that is more. */
+  rolloutsKeptDays: 90,
   /** Unconsumed intents in etcd; one more is refused. */
   intents: 256,
   /** Outcomes of intents kept for their callers. */
@@ -59,6 +61,8 @@ export const limits = {
   argvWords: 64,
   /** Tries of a download. */
   downloadTries: 3,
+  /** Characters of a command's id. */
+  commandIdChars: 400,
   /** Bytes of one journal record. */
   journalRecordBytes: 64 * 1024,
   /** Finished jobs that a node's journal keeps. */

@@ -75,8 +75,9 @@ async function leadOnce(
     signal,
   );
   if (lead === undefined) return;
+  let resigned: Promise<void> | undefined;
   const resign = (): void => {
-    lead
+    resigned ??= lead
       .resign('the controller stops')
       .catch((thrown) => log.warn({ err: thrown }, 'the lease was not revoked; it expires by itself'));
   };
@@ -84,5 +85,6 @@ async function leadOnce(
   if (signal.aborted) resign();
   const reason = await leadTerm({ ...parts, keys, client, mirror, lead });
   signal.removeEventListener('abort', resign);
+  await resigned;
   log.warn({ term: lead.term, reason }, 'the lead is over');
 }

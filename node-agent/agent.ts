@@ -23,13 +23,14 @@ import {
   removeDurably,
   writeDurably,
 } from './disk/durable-file.js';
-import { openInstallIdentity } from './install-identity.js';
+import { hasInstallIdentity, openInstallIdentity } from './install-identity.js';
 import { Journal, type JournalDisk } from './journal/journal.js';
 import { type AgentClock, type AgentNode, type NodePaths, nodePaths } from './node.js';
 import { keepRegistered } from './register.js';
 import { keepRunning } from './service/keeper.js';
 import { Maintenance } from './service/maintenance.js';
 import { HealthMonitor } from './service/monitor.js';
+import { endOrphans } from './service/orphans.js';
 import { ProcessService } from './service/process.js';
 import { Executor } from './upgrade/executor.js';
 
@@ -54,10 +55,7 @@ export async function startAgent(
   environment: AgentEnvironment,
 ): Promise<RunningAgent> {
   const node = await openNode(config, environment);
-  const install = await openInstallIdentity(node.paths.identity, environment.newId);
-  const fence = install.isNew
-    ? await Fence.create(fenceDisk(node.paths))
-    : await Fence.open(fenceDisk(node.paths));
+  const { fence, install } = await openIdentity(node, environment);
   const { journal, unreadable } = await openJournal(node);
   const executor = new Executor(node, journal);
   const needsOperator = (): { code: ErrorCode; message: string } | undefined =>
@@ -98,6 +96,14 @@ export async function startAgent(
       await Promise.all(background);
     },
   };
+}
+
+/** The fence of a new node is on the disk before its identity is: no crash leaves the one without the other. */
+async function openIdentity(node: AgentNode, environment: AgentEnvironment) {
+  const disk = fenceDisk(node.paths);
+  const isNew = !(await hasInstallIdentity(node.paths.identity));
+  const fence = isNew ? await Fence.create(disk) : await Fence.open(disk);
+  return { fence, install: await openInstallIdentity(node.paths.identity, environment.newId) };
 }
 
 /** Opens folders, service, monitor and keys of a node; starts nothing. */
@@ -143,12 +149,18 @@ async function serveWhenRecovered(
   await keepRunning(node, isIdle, signal);
 }
 
+/** The journal, once nothing of an earlier agent runs any more. With trouble the node holds, and asks. */
 async function openJournal(
   node: AgentNode,
 ): Promise<{ journal: Journal; unreadable: PlexiError | undefined }> {
   const wall = (): Date => node.clock.wall();
   try {
-    return { journal: await Journal.open(journalDisk(node.paths.journal), wall), unreadable: undefined };
+    const journal = await Journal.open(journalDisk(node.paths.journal), wall);
+    if (journal.open() !== undefined) {
+      const ended = await endOrphans(node.paths.root);
+      if (ended > 0) node.log.warn({ ended }, 'hooks or migrations of before the restart were ended');
+    }
+    return { journal, unreadable: undefined };
   } catch (thrown) {
     if (!(thrown instanceof PlexiError)) throw thrown;
     node.log.fatal({ err: thrown }, thrown.message);
@@ -165,7 +177,8 @@ function fenceTrouble(fence: Fence): { code: ErrorCode; message: string } | unde
 /** A job that could not be brought to a good end asks for an operator until another one was. */
 function lastJobTrouble(journal: Journal, node: AgentNode): { code: ErrorCode; message: string } | undefined {
   const result = journal.list().at(-1)?.result;
-  if (result?.outcome !== 'rollback_failed') return undefined;
+  const isLeftOut = result?.outcome === 'failed' && result.failedStep !== 'maintenance';
+  if (result === undefined || (result.outcome !== 'rollback_failed' && !isLeftOut)) return undefined;
   const message = result.failure?.message ?? 'a rollback failed';
   return { code: 'ROLLBACK_FAILED', message: `${node.config.node} stays in maintenance: ${message}` };
 }

@@ -12,8 +12,6 @@ export interface InstallIdentity {
   readonly installId: string;
   /** Counts the starts of the agent, from 1. */
   readonly starts: number;
-  /** This is the first start in this root. */
-  readonly isNew: boolean;
 }
 
 const installFile = z.object({
@@ -21,6 +19,11 @@ const installFile = z.object({
   installId: z.string().min(1),
   starts: z.number().int().min(1),
 });
+
+/** Whether this root was installed before. */
+export async function hasInstallIdentity(identityDir: string): Promise<boolean> {
+  return (await readBounded(join(identityDir, 'install.json'), limits.journalRecordBytes)) !== undefined;
+}
 
 /** Reads the identity and counts this start, durably. @throws PlexiError CONFIG_INVALID when it cannot be read */
 export async function openInstallIdentity(
@@ -32,7 +35,7 @@ export async function openInstallIdentity(
   const before = bytes === undefined ? undefined : parseInstall(file, bytes);
   const identity = { installId: before?.installId ?? newId(), starts: (before?.starts ?? 0) + 1 };
   await writeDurably(file, Buffer.from(`${JSON.stringify({ schema: 1, ...identity })}\n`), { mode: 0o600 });
-  return { ...identity, isNew: before === undefined };
+  return identity;
 }
 
 function parseInstall(file: string, bytes: Uint8Array): z.infer<typeof installFile> {

@@ -13,6 +13,7 @@ import { NONE } from '../release/version.js';
 import type { BackupKeys } from './backup/keys.js';
 import type { Maintenance } from './service/maintenance.js';
 import type { HealthMonitor } from './service/monitor.js';
+import { commandMark } from './service/orphans.js';
 import type { ServiceAdapter, ServiceSpec } from './service/service.js';
 
 /** The folders and links of a node (design, section 6). All absolute. */
@@ -128,6 +129,14 @@ export function programEnvironment(
     PLEXI_CONFIG_DIR: paths.config,
     PLEXI_RUN_DIR: paths.run,
   };
+}
+
+/** The environment of a hook or a migration: a program's, and the mark by which an orphan is found. */
+export function commandEnvironment(
+  node: Pick<AgentNode, 'config' | 'paths'>,
+  release: LocalRelease | undefined,
+): Record<string, string> {
+  return { ...programEnvironment(node, release), ...commandMark(node.paths.root) };
 }
 
 /** How to run a release's service on this node. */

@@ -70,7 +70,7 @@ function runTests() {
   );
   // Whole clusters: several at once would only make each other slow.
   runFiles('end-to-end tests', files.filter(isEndToEnd), 1);
-  if (values.deep) runFiles('deep tests', files.filter(isDeep), 1);
+  if (values.deep) runFiles('deep tests', files.filter(isDeep), 1, (Number(values.minutes) + 5) * 60_000);
 }
 
 function isWanted(file) {
@@ -85,7 +85,8 @@ function testFiles(room) {
     .sort();
 }
 
-function runFiles(name, files, concurrency) {
+/** A file that is not done after `timeoutMs` has failed: a test that hangs must not hold everything up. */
+function runFiles(name, files, concurrency, timeoutMs = 240_000) {
   if (files.length === 0) return;
   const startedAt = performance.now();
   const folder = mkdtempSync(join(tmpdir(), 'plexi-test-'));
@@ -95,6 +96,7 @@ function runFiles(name, files, concurrency) {
     'tsx',
     '--test',
     `--test-concurrency=${concurrency}`,
+    `--test-timeout=${timeoutMs}`,
     '--test-reporter=./test/reporter.mjs',
   ];
   const result = spawnSync(execPath, [...words, '--test-reporter-destination=stdout', ...files], {

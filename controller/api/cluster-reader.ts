@@ -2,10 +2,9 @@
  * What replicas answer from: etcd itself for a question, the mirror for a watch. No leader is needed
  * to look (design, section 2).
  */
-import type { Etcd3 } from 'etcd3';
 import { PlexiError } from '../../config/errors.js';
 import { ClusterStatus } from '../../gen/plexi/v1/rollouts.js';
-import { type EtcdEntry, readKey, readPrefix } from '../leadership/etcd.js';
+import { type EtcdClient, type EtcdEntry, readKey, readPrefix } from '../leadership/etcd.js';
 import type { Rollout } from '../rollout/rollout.js';
 import { readSlot } from '../state/codec.js';
 import type { ClusterKeys } from '../state/keys.js';
@@ -17,7 +16,7 @@ import { leaderDocument, rolloutDocument } from './documents.js';
 
 export class ClusterReader {
   constructor(
-    private readonly client: Etcd3,
+    private readonly client: EtcdClient,
     private readonly keys: ClusterKeys,
     private readonly mirror: Mirror,
   ) {}

@@ -3,7 +3,6 @@
  * rule 25). Every write compares what it read, so two replicas cannot undo each other.
  */
 import type { UntypedServiceImplementation } from '@grpc/grpc-js';
-import type { Etcd3 } from 'etcd3';
 import { PlexiError } from '../../config/errors.js';
 import { limits } from '../../config/limits.js';
 import { isName, splitHostPort } from '../../config/schema/fields.js';
@@ -16,7 +15,7 @@ import {
   RemoveResponse,
   SetMaintenanceResponse,
 } from '../../gen/plexi/v1/nodes.js';
-import { readKey, transact } from '../leadership/etcd.js';
+import { type EtcdClient, readKey, transact } from '../leadership/etcd.js';
 import type { ClusterKeys } from '../state/keys.js';
 import { decode, encode, type NodeSpec, nodeSpecRecord } from '../state/records.js';
 import type { ClusterReader } from './cluster-reader.js';
@@ -25,7 +24,7 @@ import { caller, unary } from './rollouts-service.js';
 import type { WishWriter } from './wish-writer.js';
 
 export interface NodesServiceParts {
-  readonly client: Etcd3;
+  readonly client: EtcdClient;
   readonly keys: ClusterKeys;
   readonly reader: ClusterReader;
   readonly wishes: WishWriter;

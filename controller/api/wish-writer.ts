@@ -2,10 +2,9 @@
  * A wish on its way to the leader: written once under a key of its own, then waited for until it is in
  * force or refused. Any replica can do it, with or without a leader (protocol, rule 23).
  */
-import type { Etcd3 } from 'etcd3';
 import { isErrorCode, PlexiError } from '../../config/errors.js';
 import { limits } from '../../config/limits.js';
-import { readKey, transact } from '../leadership/etcd.js';
+import { type EtcdClient, readKey, transact } from '../leadership/etcd.js';
 import type { ClusterKeys } from '../state/keys.js';
 import type { Mirror } from '../state/mirror.js';
 import { decode, type Intent, type IntentOutcome, outcomeRecord } from '../state/records.js';
@@ -15,7 +14,7 @@ const numbersMax = 50;
 
 export class WishWriter {
   constructor(
-    private readonly client: Etcd3,
+    private readonly client: EtcdClient,
     private readonly keys: ClusterKeys,
     private readonly mirror: Mirror,
   ) {}

@@ -116,7 +116,6 @@ function upgradeStep(rollout: Rollout, part: PlanPart, way: 'forward' | 'back') 
     migrations: forward ? [...part.migrations] : inverted(part.migrations),
     backup: policy.backup,
     maintenanceHooks: policy.maintenanceHooks,
-    stayInMaintenance: part.wasInMaintenance,
     timeouts: {
       maintenanceMs: BigInt(timeouts.maintenanceMs),
       stopMs: BigInt(timeouts.stopMs),

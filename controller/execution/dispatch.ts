@@ -3,7 +3,7 @@
  * events. Nothing is repeated here: a broken stream is an event, and the engine decides (protocol, 7).
  */
 import type { Logger } from 'pino';
-import { PlexiError } from '../../config/errors.js';
+import type { PlexiError } from '../../config/errors.js';
 import { fromServiceError } from '../../config/grpc-status.js';
 import type { TlsFiles } from '../../config/tls-files.js';
 import type { Command, CommandEvent, CommandResult, NodeStatus } from '../../gen/plexi/v1/node_agent.js';
@@ -116,16 +116,13 @@ export class Dispatch {
       token: this.nextToken(node),
       lineage: { term: lead.term, nonce: lead.nonce },
       operatorWord: '',
+      knownLineage: lead.lineage.map((entry) => ({ term: BigInt(entry.term), nonce: entry.nonce })),
     };
     link.adopt(request).then(
-      (response) => {
-        const { previousLineage } = response;
-        const stranger = previousLineage && strangerToLineage(lead, previousLineage);
-        if (stranger) this.parts.restored(stranger);
-        else emit({ kind: 'adopted', node });
-      },
+      () => emit({ kind: 'adopted', node }),
       (thrown) => {
         const error = fromServiceError(thrown);
+        if (error?.code === 'ETCD_RESTORED') this.parts.restored(error);
         log.warn({ node, err: error ?? thrown }, 'the node was not adopted');
         const fault = {
           code: error?.code ?? 'NODE_UNREACHABLE',
@@ -194,17 +191,6 @@ export class Dispatch {
         return;
     }
   }
-}
-
-/** Why a node's lineage does not belong to this etcd; undefined when it does. */
-function strangerToLineage(lead: Lead, seen: { term: bigint; nonce: string }): PlexiError | undefined {
-  const oldest = lead.lineage[0];
-  if (seen.nonce === '' || oldest === undefined || seen.term < BigInt(oldest.term)) return undefined;
-  if (lead.lineage.some((entry) => entry.nonce === seen.nonce)) return undefined;
-  return new PlexiError(
-    'ETCD_RESTORED',
-    `a node knows term ${seen.term} of another history: etcd was restored from a snapshot; run plexictl cluster re-epoch`,
-  );
 }
 
 function observationOf(status: NodeStatus): Observation {

@@ -23,7 +23,7 @@ export interface TakenIntent {
 export interface IntentsParts {
   readonly keys: ClusterKeys;
   readonly world: () => World;
-  readonly take: (events: readonly EngineEvent[], extra: WriteGroup) => Promise<void>;
+  readonly take: (events: readonly EngineEvent[], extra: WriteGroup, doneKey: string) => Promise<void>;
   /** Wishes that need more than the engine: a start, a rollback, a removal. */
   readonly fulfil: (intent: Exclude<Intent, { kind: Wish['kind'] }>) => Promise<TakenIntent>;
   /** Keys of outcomes, oldest first. */
@@ -41,6 +41,7 @@ const nothing: TakenIntent = {
 export class Intents {
   private readonly pending = new Map<string, EtcdEntry>();
   private readonly taken = new Set<string>();
+  private taking = false;
 
   constructor(private readonly parts: IntentsParts) {}
 
@@ -49,22 +50,27 @@ export class Intents {
     for (const entry of entries) if (!this.taken.has(entry.key)) this.pending.set(entry.key, entry);
   }
 
-  /** The revision of the oldest wish that waits. */
-  get oldestPending(): bigint | undefined {
-    const revisions = [...this.pending.values()].map((entry) => entry.modRevision);
-    return revisions.length === 0
-      ? undefined
-      : revisions.reduce((low, revision) => (revision < low ? revision : low));
+  /** Takes every wish that waits, oldest first. Called again in the middle of that, it does nothing. */
+  async takeAll(): Promise<void> {
+    if (this.taking) return;
+    this.taking = true;
+    try {
+      for (let entry = this.oldest(); entry !== undefined; entry = this.oldest()) {
+        this.pending.delete(entry.key);
+        this.taken.add(entry.key);
+        await this.takeOne(entry);
+      }
+    } finally {
+      this.taking = false;
+    }
   }
 
-  /** Takes every wish that waits, oldest first. */
-  async takeAll(): Promise<void> {
-    const byAge = (a: EtcdEntry, b: EtcdEntry): number => (a.createRevision < b.createRevision ? -1 : 1);
-    for (const entry of [...this.pending.values()].sort(byAge)) {
-      this.pending.delete(entry.key);
-      this.taken.add(entry.key);
-      await this.takeOne(entry);
+  private oldest(): EtcdEntry | undefined {
+    let oldest: EtcdEntry | undefined;
+    for (const entry of this.pending.values()) {
+      if (oldest === undefined || entry.createRevision < oldest.createRevision) oldest = entry;
     }
+    return oldest;
   }
 
   private async takeOne(entry: EtcdEntry): Promise<void> {
@@ -82,10 +88,14 @@ export class Intents {
       };
     }
     const { operations, guards } = result.writes;
-    await this.parts.take(result.events, {
-      operations: [...operations, ...this.consume(entry.key, n, result.outcome)],
-      guards: [...guards, { kind: 'modRevision', key: entry.key, equals: entry.modRevision }],
-    });
+    await this.parts.take(
+      result.events,
+      {
+        operations: [...operations, ...this.consume(entry.key, n, result.outcome)],
+        guards: [...guards, { kind: 'modRevision', key: entry.key, equals: entry.modRevision }],
+      },
+      this.parts.keys.outcome(n),
+    );
   }
 
   private resultOf(entry: EtcdEntry): Promise<TakenIntent> {

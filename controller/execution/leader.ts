@@ -2,30 +2,29 @@
  * One term of lead: it loads the world, looks at every node, takes wishes, and runs the loop until
  * the lead is over. Everything it knows beyond etcd dies with it, and nothing is lost by that.
  */
-import type { Etcd3 } from 'etcd3';
 import type { Logger } from 'pino';
-import { PlexiError } from '../../config/errors.js';
+import { asPlexiError, type PlexiError } from '../../config/errors.js';
 import type { ControllerConfig } from '../../config/schema/controller.js';
 import type { ReleaseRepository } from '../../release/repository/fetch.js';
 import type { Lead } from '../leadership/campaign.js';
-import { type EtcdEntry, readPrefix } from '../leadership/etcd.js';
+import { type EtcdClient, type EtcdEntry, readKey } from '../leadership/etcd.js';
 import { FencedStore } from '../leadership/fenced-store.js';
 import type { World } from '../rollout/rollout.js';
 import type { ClusterKeys } from '../state/keys.js';
 import type { Mirror } from '../state/mirror.js';
 import { readNodes } from '../state/node-store.js';
-import { activeRecord, decode } from '../state/records.js';
-import { loadWorld } from '../state/world-store.js';
 import { Dispatch } from './dispatch.js';
 import { Intents } from './intents.js';
+import { type LoadedCluster, loadCluster } from './load-cluster.js';
 import { NodeReports } from './node-reports.js';
+import { pruneRollouts } from './prune.js';
 import { RunLoop } from './run-loop.js';
 import { Wishes } from './wishes.js';
 
 export interface LeaderParts {
   readonly config: ControllerConfig;
   readonly keys: ClusterKeys;
-  readonly client: Etcd3;
+  readonly client: EtcdClient;
   readonly mirror: Mirror;
   readonly repository: ReleaseRepository;
   readonly lead: Lead;
@@ -40,99 +39,157 @@ const tickMs = 200;
 
 /** Leads until the lead is over. @returns why it is over */
 export async function leadTerm(parts: LeaderParts): Promise<string> {
-  const { keys, lead, mirror, config, log } = parts;
+  const { signal } = parts.lead;
   const over = new Promise<string>((resolve) => {
-    lead.signal.addEventListener('abort', () => resolve(reasonOf(lead.signal)), { once: true });
-    if (lead.signal.aborted) resolve(reasonOf(lead.signal));
+    signal.addEventListener('abort', () => resolve(reasonOf(signal)), { once: true });
+    if (signal.aborted) resolve(reasonOf(signal));
   });
-  const giveUp = (error: PlexiError): void => {
+  const term = new Term(parts);
+  try {
+    await term.start();
+  } catch (thrown) {
+    term.giveUp(asPlexiError(thrown, 'INTERNAL', 'the lead could not be taken up'));
+  }
+  const reason = await over;
+  term.stop();
+  return reason;
+}
+
+class Term {
+  private readonly store: FencedStore;
+  private readonly reports: NodeReports;
+  private readonly loop: RunLoop;
+  private readonly dispatch: Dispatch;
+  private readonly wishes: Wishes;
+  private readonly intents: Intents;
+  private readonly leadSinceMs: number;
+  private loadedRevision = 0n;
+  private ticker: NodeJS.Timeout | undefined;
+  private offMirror = (): void => undefined;
+
+  constructor(private readonly parts: LeaderParts) {
+    const { keys, lead, client, config, wall, log } = parts;
+    this.leadSinceMs = parts.nowMs();
+    this.store = new FencedStore(client, keys.leader, lead.term);
+    this.reports = new NodeReports(keys, wall);
+    this.loop = this.makeLoop();
+    this.dispatch = new Dispatch({
+      cluster: config.cluster,
+      tls: config.tls,
+      lead,
+      wall,
+      maintenanceMs: config.rollout.timeouts.maintenanceMs,
+      emit: (event) => this.loop.emit(event),
+      seen: (node, status) => this.reports.seen(node, status),
+      restored: (error) => this.giveUp(error),
+      log,
+    });
+    const world = (): World => this.loop.world;
+    this.wishes = new Wishes({ ...parts, store: this.store, world, lookup: this.loop.lookup });
+    this.intents = new Intents({
+      keys,
+      world,
+      take: (events, extra, doneKey) => this.loop.take(events, extra, doneKey),
+      fulfil: (intent) => this.wishes.fulfil(intent),
+      outcomes: () => parts.mirror.under(keys.outcomes).map((entry) => entry.key),
+      wall,
+      log,
+    });
+  }
+
+  /** Loads, then looks; nothing may happen before the world is loaded. */
+  async start(): Promise<void> {
+    const { lead, log, mirror } = this.parts;
+    await this.loop.load();
+    log.info(
+      { term: lead.term, epoch: lead.epoch, rollout: this.loop.world.rollout?.id },
+      'this controller leads',
+    );
+    this.offMirror = mirror.listen(({ keys }) => this.guarded(() => this.follow(keys)));
+    this.followNodes();
+    this.loop.schedule(() => this.intents.takeAll());
+    this.loop.schedule(() => this.prune());
+    this.ticker = setInterval(() => this.loop.emit({ kind: 'tick' }), tickMs);
+  }
+
+  stop(): void {
+    clearInterval(this.ticker);
+    this.offMirror();
+    this.loop.stop();
+    this.dispatch.close();
+  }
+
+  giveUp(error: PlexiError): void {
+    const { lead, log } = this.parts;
     log.error({ err: error }, 'this controller gives up the lead');
     lead
       .resign(error.message)
       .catch((thrown) => log.warn({ err: thrown }, 'the lease was not revoked; it expires by itself'));
-  };
-  const reports = new NodeReports(keys, parts.wall);
-  const store = new FencedStore(parts.client, keys.leader, lead.term);
-  let loadedRevision = 0n;
-  const loop: RunLoop = new RunLoop(
-    {
-      keys,
-      store,
-      load: async (before) => {
-        const loaded = await loadAll(parts, before);
-        loadedRevision = loaded.revision;
-        reports.recheck();
-        intents.notice(intentEntries(keys, loaded.entries, loaded.world));
-        return loaded;
-      },
-      urgent: () => intents.takeAll(),
-      intentsRevision: () => {
-        const { oldestPending } = intents;
-        if (oldestPending !== undefined) return oldestPending - 1n;
-        return mirror.revision > loadedRevision ? mirror.revision : loadedRevision;
-      },
-      sideWrites: (before, after, lookup) => reports.writes(before, after, lookup),
-      nowMs: parts.nowMs,
-      run: (effect, world) => dispatch.run(effect, world),
-      log,
-    },
-    giveUp,
-  );
-  const dispatch = new Dispatch({
-    cluster: config.cluster,
-    tls: config.tls,
-    lead,
-    wall: parts.wall,
-    maintenanceMs: config.rollout.timeouts.maintenanceMs,
-    emit: (event) => loop.emit(event),
-    seen: (node, status) => reports.seen(node, status),
-    restored: giveUp,
-    log,
-  });
-  const wishes = new Wishes({ ...parts, store, world: () => loop.world, lookup: loop.lookup });
-  const intents: Intents = new Intents({
-    keys,
-    world: () => loop.world,
-    take: (events, extra) => loop.take(events, extra),
-    fulfil: (intent) => wishes.fulfil(intent),
-    outcomes: () => mirror.under(keys.outcomes).map((entry) => entry.key),
-    wall: parts.wall,
-    log,
-  });
+  }
 
-  const follow = (): void => {
-    const entries = mirror.under(keys.nodes);
-    const nodes = readNodes(keys, entries).filter((node) => !node.spec.removed);
-    loop.rememberSpecs(entries.filter((entry) => entry.key.endsWith('/spec')));
-    dispatch.setNodes(new Map(nodes.map((node) => [node.id, node.spec.address])));
-  };
-  const off = mirror.listen(({ keys: changed }) => {
-    if (changed.some((key) => key.startsWith(keys.nodes) && key.endsWith('/spec'))) follow();
+  private makeLoop(): RunLoop {
+    const { keys, client, mirror, nowMs, log } = this.parts;
+    return new RunLoop(
+      {
+        keys,
+        store: this.store,
+        load: (before) => this.load(before),
+        exists: async (key) => (await readKey(client, key)).entry !== undefined,
+        urgent: () => this.intents.takeAll(),
+        intentsRevision: () =>
+          mirror.revision > this.loadedRevision ? mirror.revision : this.loadedRevision,
+        sideWrites: (before, after, lookup) => this.reports.writes(before, after, lookup),
+        ended: () => this.loop.schedule(() => this.prune()),
+        nowMs,
+        run: (effect, world) => this.dispatch.run(effect, world),
+        log,
+      },
+      (error) => this.giveUp(error),
+    );
+  }
+
+  private async load(before: World | undefined): Promise<LoadedCluster> {
+    const { client, keys, config, lead } = this.parts;
+    const { leadSinceMs } = this;
+    const loaded = await loadCluster({ client, keys, config, term: lead.term, leadSinceMs }, before);
+    this.loadedRevision = loaded.revision;
+    this.reports.recheck();
+    this.intents.notice(intentEntries(keys, loaded.entries, loaded.world));
+    return loaded;
+  }
+
+  /** What others wrote: node specs and wishes. */
+  private follow(changed: readonly string[]): void {
+    const { keys, mirror } = this.parts;
+    if (changed.some((key) => key.startsWith(keys.nodes) && key.endsWith('/spec'))) this.followNodes();
     const wished = changed.filter((key) => isIntentKey(keys, key)).flatMap((key) => mirror.get(key) ?? []);
     if (wished.length === 0) return;
-    intents.notice(wished);
-    loop.schedule(() => intents.takeAll());
-  });
-  const ticker = setInterval(() => loop.emit({ kind: 'tick' }), tickMs);
-  try {
-    await loop.load();
-    log.info(
-      { term: lead.term, epoch: lead.epoch, rollout: loop.world.rollout?.id },
-      'this controller leads',
-    );
-    follow();
-    loop.schedule(() => intents.takeAll());
-    return await over;
-  } catch (thrown) {
-    giveUp(
-      thrown instanceof PlexiError ? thrown : new PlexiError('INTERNAL', String(thrown), { cause: thrown }),
-    );
-    return await over;
-  } finally {
-    clearInterval(ticker);
-    off();
-    loop.stop();
-    dispatch.close();
+    this.intents.notice(wished);
+    this.loop.schedule(() => this.intents.takeAll());
+  }
+
+  private followNodes(): void {
+    const { keys, mirror } = this.parts;
+    const entries = mirror.under(keys.nodes);
+    const nodes = readNodes(keys, entries).filter((node) => !node.spec.removed);
+    this.loop.rememberSpecs(entries.filter((entry) => entry.key.endsWith('/spec')));
+    this.dispatch.setNodes(new Map(nodes.map((node) => [node.id, node.spec.address])));
+  }
+
+  private async prune(): Promise<void> {
+    const { keys, mirror, nowMs, log } = this.parts;
+    const active = this.loop.world.rollout?.id;
+    const removed = await pruneRollouts(this.store, keys, mirror.under(keys.rollouts), active, nowMs());
+    if (removed.length > 0) log.info({ removed }, 'old rollouts were removed');
+  }
+
+  /** A value of another version must not end the process. */
+  private guarded(work: () => void): void {
+    try {
+      work();
+    } catch (thrown) {
+      this.giveUp(asPlexiError(thrown, 'INTERNAL', 'what stands in etcd could not be followed'));
+    }
   }
 }
 
@@ -150,24 +207,4 @@ function intentEntries(keys: ClusterKeys, entries: readonly EtcdEntry[], world: 
     (entry) =>
       entry.key.startsWith(keys.intents) || (ofRollout !== undefined && entry.key.startsWith(ofRollout)),
   );
-}
-
-/** Everything that the leader decides on, read anew. What it sees of the nodes it keeps. */
-async function loadAll(
-  { client, keys, config, lead }: LeaderParts,
-  before: World | undefined,
-): Promise<{ world: World; entries: readonly EtcdEntry[]; revision: bigint }> {
-  const { entries: slots, revision } = await readPrefix(client, keys.slots);
-  const rest = await Promise.all(
-    [keys.budget, keys.active, keys.nodes, keys.intents].map((prefix) => readPrefix(client, prefix)),
-  );
-  const entries = [...slots, ...rest.flatMap((read) => read.entries)];
-  const active = entries.find((entry) => entry.key === keys.active);
-  if (active !== undefined) {
-    const { rollout } = decode(activeRecord, active.key, active.value);
-    entries.push(...(await readPrefix(client, keys.rollout(rollout))).entries);
-  }
-  const configuredMax = config.update.clustering.maxConcurrentNodes;
-  const world = loadWorld(keys, entries, configuredMax, lead.term, before?.views ?? new Map());
-  return { world, entries, revision };
 }

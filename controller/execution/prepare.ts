@@ -6,11 +6,11 @@ import { PlexiError } from '../../config/errors.js';
 import type { ControllerConfig } from '../../config/schema/controller.js';
 import { artifactFor, migrationsBetween, type ReleaseManifest } from '../../release/manifest.js';
 import type { ReleaseRepository } from '../../release/repository/fetch.js';
-import { NONE, versionScheme } from '../../release/version.js';
+import { NONE, type VersionScheme, versionScheme } from '../../release/version.js';
 import type { EtcdEntry } from '../leadership/etcd.js';
 import { isStuck } from '../rollout/budget.js';
 import { makePlan, type NodeFacts, type PlannedRollout, type TargetFacts } from '../rollout/plan.js';
-import type { Direction, Rollout, RolloutPolicy } from '../rollout/rollout.js';
+import type { PlanPart, Rollout, RolloutPolicy } from '../rollout/rollout.js';
 import { readSlot } from '../state/codec.js';
 import type { ClusterKeys } from '../state/keys.js';
 import { readNodes } from '../state/node-store.js';
@@ -36,7 +36,8 @@ export async function planRollout(
     sources.repository,
     nodes.map((node) => node.version),
   );
-  const target = targetFacts(manifest, manifestSha256, (version) => from.get(version), 'forward');
+  const scheme = versionScheme(sources.config.versionScheme);
+  const target = targetFacts(manifest, manifestSha256, from, scheme);
   return makePlan({
     ...shared(sources, entries, nodes),
     request: wish,
@@ -48,48 +49,74 @@ export async function planRollout(
   });
 }
 
-/** Plans the way back of a finished rollout: every node that it brought forward, to what it ran before. */
+/**
+ * Plans the way back of a finished rollout: every node that it changed, to what it ran before. A node
+ * that something else has changed since is a problem, not a guess.
+ */
 export async function planRollback(
   sources: PlanSources,
   entries: readonly EtcdEntry[],
   rollout: Rollout,
 ): Promise<PlannedRollout> {
-  const { plan } = rollout;
-  const touched = plan.parts.filter(
+  const { header, parts } = rollout.plan;
+  const changed = parts.filter(
     (part) => rollout.nodes.get(part.node)?.state.phase === 'done' && part.strategy !== 'none',
   );
-  const versions = [...touched.map((part) => part.from.version), plan.header.to];
-  const manifests = await manifestsOf(sources.repository, versions);
-  const sums = new Map<string, string>();
-  for (const version of new Set(touched.map((part) => part.from.version))) {
-    if (version !== NONE) sums.set(version, (await sources.repository.manifest(version)).sha256);
-  }
-  const newer = manifests.get(plan.header.to);
-  const targets = new Map<string, TargetFacts>(
-    touched.flatMap((part) => {
-      const manifest = manifests.get(part.from.version);
-      const facts = manifest && targetFacts(manifest, sums.get(part.from.version) ?? '', () => newer, 'back');
-      return facts === undefined ? [] : [[part.node, facts]];
-    }),
-  );
-  const names = new Set(targets.keys());
-  const nodes = nodeFacts(sources.keys, entries).filter((node) => names.has(node.id));
-  return makePlan({
+  const byNode = new Map(changed.map((part) => [part.node, part]));
+  const nodes = nodeFacts(sources.keys, entries).filter((node) => byNode.has(node.id));
+  const targets = await rollbackTargets(sources, changed, nodes);
+  const planned = makePlan({
     ...shared(sources, entries, nodes),
-    request: { ...noRequest, maxConcurrent: plan.header.policy.maxConcurrent, downgrade: true },
+    request: { ...noRequest, maxConcurrent: header.policy.maxConcurrent, downgrade: true },
     direction: 'back',
     rollbackOf: rollout.id,
     targetOf: (node) => {
-      const facts = targets.get(node.id);
-      if (facts === undefined)
-        throw new PlexiError(
-          'RELEASE_NOT_FOUND',
-          `what ${node.id} ran before is not in the repository any more`,
-        );
-      return facts;
+      const facts = targets.get(byNode.get(node.id)?.from.version ?? '');
+      if (facts !== undefined) return facts;
+      throw new PlexiError(
+        'RELEASE_NOT_FOUND',
+        `what ${node.id} ran before ${rollout.id} is not in the repository; bring it back with plexictl release build`,
+      );
     },
-    to: plan.header.from,
-    policy: plan.header.policy,
+    to: header.from,
+    policy: header.policy,
+  });
+  return { ...planned, problems: [...planned.problems, ...rollbackProblems(rollout, changed, nodes)] };
+}
+
+async function rollbackTargets(
+  sources: PlanSources,
+  changed: readonly PlanPart[],
+  nodes: readonly NodeFacts[],
+): Promise<Map<string, TargetFacts>> {
+  const { repository, config } = sources;
+  const before = new Set(changed.map((part) => part.from.version));
+  const manifests = await manifestsOf(repository, [...before, ...nodes.map((node) => node.version)]);
+  const targets = new Map<string, TargetFacts>();
+  for (const version of before) {
+    const manifest = manifests.get(version);
+    if (manifest === undefined) continue;
+    const { sha256: sum } = await repository.manifest(version);
+    targets.set(version, targetFacts(manifest, sum, manifests, versionScheme(config.versionScheme)));
+  }
+  return targets;
+}
+
+function rollbackProblems(
+  rollout: Rollout,
+  changed: readonly PlanPart[],
+  nodes: readonly NodeFacts[],
+): string[] {
+  return changed.flatMap((part) => {
+    const node = nodes.find((candidate) => candidate.id === part.node);
+    if (node === undefined) return [`${part.node} is not in the cluster any more`];
+    if (part.from.version === NONE)
+      return [`${part.node} ran nothing before ${rollout.id}; take it off with plexictl node remove`];
+    return node.digest === part.to.digest
+      ? []
+      : [
+          `${part.node} runs ${node.version} now, not what ${rollout.id} brought; take the later change back first`,
+        ];
   });
 }
 
@@ -140,11 +167,12 @@ async function manifestsOf(
   return found;
 }
 
+/** @param manifests the releases that nodes run now, as far as the repository has them */
 function targetFacts(
   manifest: ReleaseManifest,
   manifestSha256: string,
-  other: (version: string) => ReleaseManifest | undefined,
-  direction: Direction,
+  manifests: ReadonlyMap<string, ReleaseManifest>,
+  scheme: VersionScheme,
 ): TargetFacts {
   return {
     version: manifest.version,
@@ -159,14 +187,36 @@ function targetFacts(
         }
       );
     },
-    migrationsFrom: (version) =>
-      migrationsBetween(version === NONE ? undefined : other(version), manifest, direction).filter((step) =>
-        isNodeScope(step.id, manifest, other(version)),
-      ),
+    migrationsFrom(version) {
+      const current = manifests.get(version);
+      return migrationsOnTheWay(version, current, manifest, scheme).filter((step) =>
+        isNodeScope(step.id, manifest, current),
+      );
+    },
     oneWay: manifest.migrations
       .filter((migration) => migration.down.length === 0)
       .map((migration) => migration.id),
   };
+}
+
+/** Up when the target is newer than what runs, down when it is older: the versions say it, not the command. */
+function migrationsOnTheWay(
+  version: string,
+  current: ReleaseManifest | undefined,
+  target: ReleaseManifest,
+  scheme: VersionScheme,
+) {
+  if (version === NONE || version === '') return migrationsBetween(undefined, target, 'forward');
+  if (scheme.compare(scheme.parse(target.version), scheme.parse(version)) >= 0) {
+    return migrationsBetween(current, target, 'forward');
+  }
+  if (current === undefined) {
+    throw new PlexiError(
+      'RELEASE_NOT_FOUND',
+      `going back from ${version} needs its down-migrations, and the repository does not have ${version}`,
+    );
+  }
+  return migrationsBetween(current, target, 'back');
 }
 
 function isNodeScope(id: string, ...manifests: readonly (ReleaseManifest | undefined)[]): boolean {

@@ -23,6 +23,10 @@ export interface RunLoopParts {
   readonly load: (
     before: World | undefined,
   ) => Promise<{ world: World; entries: readonly EtcdEntry[]; revision: bigint }>;
+  /** Whether a key stands in etcd. */
+  readonly exists: (key: string) => Promise<boolean>;
+  /** A rollout has become final. */
+  readonly ended: () => void;
   /** Takes the wishes that wait; they come before everything else. */
   readonly urgent: () => Promise<void>;
   /** Up to which revision every wish was taken. */
@@ -92,10 +96,15 @@ export class RunLoop {
     this.queue = [];
   }
 
-  /** Takes events at once, within scheduled work, together with writes of the work's own. */
+  /**
+   * Takes events at once, within scheduled work, together with writes of the work's own.
+   * @param doneKey a key that those writes create: if it stands after a reload, a write whose answer
+   * was lost had been committed, and is not done again
+   */
   async take(
     events: readonly EngineEvent[],
     extra: WriteGroup = { operations: [], guards: [] },
+    doneKey?: string,
   ): Promise<void> {
     for (let reloads = 0; reloads <= reloadsMax && !this.stopped; reloads++) {
       await this.parts.urgent();
@@ -104,9 +113,11 @@ export class RunLoop {
       if (await this.persist(before, world, extra)) {
         this.current = isOver(world) ? { ...world, rollout: undefined } : world;
         for (const effect of effects) this.parts.run(effect, world);
+        if (isOver(world)) this.parts.ended();
         return;
       }
       await this.load();
+      if (doneKey !== undefined && (await this.parts.exists(doneKey))) return;
     }
     if (!this.stopped)
       throw new PlexiError(
@@ -124,8 +135,13 @@ export class RunLoop {
       return;
     }
     this.queue.push(item);
+    this.run();
+  }
+
+  private run(): void {
     this.running ??= this.drain().finally(() => {
       this.running = undefined;
+      if (this.queue.length > 0 && !this.stopped) this.run();
     });
   }
 

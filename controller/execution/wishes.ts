@@ -2,9 +2,8 @@
  * What the leader does for a wish that needs more than the engine: it plans a rollout or a rollback
  * and stores the plan before the transaction that puts it in force, and it removes nodes.
  */
-import type { Etcd3 } from 'etcd3';
 import { PlexiError } from '../../config/errors.js';
-import { type EtcdEntry, type EtcdOperation, readPrefix } from '../leadership/etcd.js';
+import { type EtcdClient, type EtcdEntry, type EtcdOperation, readPrefix } from '../leadership/etcd.js';
 import type { FencedStore } from '../leadership/fenced-store.js';
 import { freeIndex, slotOf } from '../rollout/budget.js';
 import { isManual } from '../rollout/manual.js';
@@ -16,7 +15,7 @@ import type { TakenIntent } from './intents.js';
 import { type PlanSources, planRollback, planRollout } from './prepare.js';
 
 export interface WishesParts extends PlanSources {
-  readonly client: Etcd3;
+  readonly client: EtcdClient;
   readonly store: FencedStore;
   readonly world: () => World;
   readonly lookup: Lookup;

@@ -52,6 +52,8 @@ export interface Lead {
 
 /** Milliseconds between two tries when nobody says that the key is gone. */
 const tryAgainMs = 500;
+/** Milliseconds between two tries at the least: who says that the key is gone may be behind etcd. */
+const tryAgainMinMs = 20;
 
 /**
  * Campaigns until it wins, or the signal is aborted (then undefined).
@@ -71,6 +73,7 @@ export async function campaign(
       const lead = holder === undefined ? await tryOnce(client, keys, settings, environment) : undefined;
       if (lead !== undefined) return lead;
       await leaderGone(tryAgainMs);
+      await sleep(tryAgainMinMs, undefined, { ref: false });
     } catch (error) {
       environment.log.warn({ err: error }, 'the campaign goes on');
       await sleep(tryAgainMs, undefined, { ref: false });
@@ -109,7 +112,13 @@ async function tryOnce(
     await client.leaseClient.leaseRevoke({ ID: lease });
     return undefined;
   }
-  return takeLead(client, keys, settings, environment, { entry, lease, epoch, grantedMs });
+  try {
+    return await takeLead(client, keys, settings, environment, { entry, lease, epoch, grantedMs });
+  } catch (thrown) {
+    // Nobody leads under this key, so it must not stand until the lease expires.
+    await client.leaseClient.leaseRevoke({ ID: lease });
+    throw thrown;
+  }
 }
 
 async function takeLead(
@@ -176,10 +185,10 @@ async function keepLease(
 async function renewOnce(client: Etcd3, lease: string, timeoutMs: number): Promise<number> {
   const stream = await client.leaseClient.leaseKeepAlive();
   return new Promise<number>((resolve, reject) => {
-    const timer = setTimeout(
-      () => reject(new PlexiError('STORE_UNAVAILABLE', 'no answer to a renewal')),
-      timeoutMs,
-    );
+    const timer = setTimeout(() => {
+      reject(new PlexiError('STORE_UNAVAILABLE', 'no answer to a renewal'));
+      stream.cancel();
+    }, timeoutMs);
     stream.on('data', (answer) => {
       clearTimeout(timer);
       resolve(Number(answer.TTL) * 1_000);

@@ -6,10 +6,20 @@
  */
 import { readFileSync } from 'node:fs';
 import { noop } from 'cockatiel';
-import { Etcd3, type IKeyValue } from 'etcd3';
+import {
+  Etcd3,
+  EtcdPermissionDeniedError,
+  GRPCInvalidArgumentError,
+  GRPCOutOfRangeError,
+  GRPCUnauthenticatedError,
+  type IKeyValue,
+} from 'etcd3';
 import { PlexiError } from '../../config/errors.js';
 import { limits } from '../../config/limits.js';
 import type { ControllerConfig } from '../../config/schema/controller.js';
+
+/** A connection to etcd. */
+export type EtcdClient = Etcd3;
 
 /** A key with its value and its revisions. */
 export interface EtcdEntry {
@@ -56,13 +66,21 @@ export function connectEtcd({ endpoints, tls }: EtcdConnection): Etcd3 {
   });
 }
 
-/** All keys that begin with a prefix, as they stood together at one revision. */
+/**
+ * All keys that begin with a prefix, as they stood together at one revision.
+ * @param at that revision; the newest when it is not given
+ */
 export async function readPrefix(
   client: Etcd3,
   prefix: string,
+  at?: bigint,
 ): Promise<{ entries: EtcdEntry[]; revision: bigint }> {
   const { kvs, header } = await unavailableAs(() =>
-    client.kv.range({ key: Buffer.from(prefix), range_end: rangeEnd(prefix) }),
+    client.kv.range({
+      key: Buffer.from(prefix),
+      range_end: rangeEnd(prefix),
+      ...(at !== undefined && { revision: String(at) }),
+    }),
   );
   return { entries: kvs.map(entryOf), revision: BigInt(header.revision) };
 }
@@ -167,11 +185,22 @@ function operationRequest(operation: EtcdOperation) {
     : { request_delete_range: { key: Buffer.from(operation.key) } };
 }
 
+/** What etcd answers when it has understood and will not; nothing was written then. */
+const refusals = [
+  GRPCInvalidArgumentError,
+  GRPCOutOfRangeError,
+  EtcdPermissionDeniedError,
+  GRPCUnauthenticatedError,
+];
+
 async function unavailableAs<T>(call: () => Promise<T>): Promise<T> {
   try {
     return await call();
   } catch (cause) {
     const reason = cause instanceof Error ? cause.message : String(cause);
+    if (refusals.some((refusal) => cause instanceof refusal)) {
+      throw new PlexiError('STORE_INVALID', `etcd refused the request: ${reason}`, { cause });
+    }
     throw new PlexiError('STORE_UNAVAILABLE', `etcd did not answer: ${reason}`, { cause });
   }
 }

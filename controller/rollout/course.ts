@@ -77,7 +77,7 @@ function stepForward(world: World, rollout: Rollout, nowMs: number): World {
 /** Where a resumed rollout is, told from its nodes. */
 function resumedPhase(rollout: Rollout): RolloutPhase {
   const open = [...rollout.nodes.values()].filter((node) => node.state.phase !== 'done');
-  if (open.some((node) => node.state.phase === 'pending' && !node.checked)) return 'preflight';
+  if (open.some((node) => !node.checked)) return 'preflight';
   if (open.some((node) => node.state.phase === 'pending' || node.state.phase === 'staging')) return 'staging';
   return 'rolling';
 }
@@ -124,7 +124,11 @@ function giveUp(world: World, node: RolloutNode, nowMs: number): World {
 
 function stepRolling(world: World, rollout: Rollout, nowMs: number): World {
   const failed = nodesInOrder(rollout).filter(
-    (node) => node.error !== null && !rollout.forgiven.includes(node.id) && node.state.phase !== 'ready',
+    (node) =>
+      node.error !== null &&
+      !rollout.forgiven.includes(node.id) &&
+      node.state.phase !== 'ready' &&
+      node.state.phase !== 'skipped',
   );
   const first = failed[0];
   const { policy } = rollout.plan.header;
@@ -157,11 +161,18 @@ function isSettled(node: RolloutNode): boolean {
 /** The failure budget is spent: what happens is the policy's word. A rollback is never taken back itself. */
 function turnBack(world: World, rollout: Rollout, node: RolloutNode): World {
   const { header } = rollout.plan;
-  const reason = `${node.id} failed ${node.error?.message ?? ''}`;
+  const reason = failureOf(node);
   if (header.direction === 'back') return withRollout(world, { course: { kind: 'aborting', reason } });
   return header.policy.rollbackOnFailure
     ? withRollout(world, { course: { kind: 'back', reason } })
     : withRollout(world, { course: { kind: 'paused', by: 'failure', reason } });
+}
+
+/** `node-3 failed at probe: …`, or the sentence of a failure that names no step. */
+function failureOf(node: RolloutNode): string {
+  const message = node.error?.message ?? '';
+  if (message.startsWith('at ')) return `${node.id} failed ${message}`;
+  return message.startsWith(node.id) ? message : `${node.id}: ${message}`;
 }
 
 /** The next node in order whose wave is open, that can be reached, and for which there is a slot. */

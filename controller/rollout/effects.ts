@@ -7,6 +7,7 @@ import { holdsSlot, viewOf, withView } from './change.js';
 import type { Advance, Effect } from './events.js';
 import { manualEffect } from './manual.js';
 import { isFinal, openCommand, type RolloutNode, type World } from './rollout.js';
+import { soakedForMs } from './soak.js';
 
 /** Least and greatest milliseconds before a soaking node is looked at again. */
 const lookMinMs = 50;
@@ -40,7 +41,7 @@ function effectFor(world: World, node: RolloutNode, soakMs: number, nowMs: numbe
   if (isOurs && !view.adopted) return { kind: 'adopt', node: node.id };
   if (command !== undefined && view.inFlight !== command.id) return { kind: 'send', node: node.id, command };
   if (node.state.phase === 'soaking' && view.lookAtMs <= nowMs) {
-    const inMs = Math.min(Math.max(soakMs - view.goodForMs, lookMinMs), lookMaxMs);
+    const inMs = Math.min(Math.max(soakMs - soakedForMs(view, node, nowMs), lookMinMs), lookMaxMs);
     return { kind: 'look', node: node.id, inMs };
   }
   return undefined;

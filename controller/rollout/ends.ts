@@ -2,7 +2,6 @@
  * How a rollout ends, and with which exit code (contract, section 2; protocol, rule 30). The end
  * gives the budget back.
  */
-import { stuckCount } from './budget.js';
 import { withRollout } from './change.js';
 import type { Rollout, RolloutPhase, World } from './rollout.js';
 
@@ -24,9 +23,16 @@ export function end(
 export function endIfSettled(world: World, rollout: Rollout, reason: string, nowMs: number): World {
   const nodes = [...rollout.nodes.values()];
   const stranded = nodes.filter((node) => node.state.phase === 'rollback_failed');
-  if (stranded.length > 0 || stuckCount(world.slots) > 0) {
+  if (stranded.length > 0) {
     const names = stranded.map((node) => node.id).join(', ');
-    return end(world, 'failed', `${reason}; ${names} need an operator: look with plexictl status`, 4, nowMs);
+    const need = stranded.length === 1 ? 'needs' : 'need';
+    return end(
+      world,
+      'failed',
+      `${reason}; ${names} ${need} an operator: look with plexictl status`,
+      4,
+      nowMs,
+    );
   }
   const touched = nodes.some((node) => node.outSinceMs !== null);
   if (!touched) return end(world, 'aborted', `${reason}; nothing was touched`, 3, nowMs);

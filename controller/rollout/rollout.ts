@@ -277,6 +277,8 @@ export interface World {
   readonly slots: ReadonlyMap<string, Slot>;
   readonly views: ReadonlyMap<string, NodeView>;
   readonly term: string;
+  /** Since when this leader looks; deadlines do not run while nobody does (protocol, rule 31). */
+  readonly leadSinceMs: Milliseconds;
 }
 
 export function isFinal(phase: RolloutPhase): boolean {

@@ -3,11 +3,11 @@
  * one that nobody could reach for too long is lost. The soak is measured by the agent's monotonic
  * clock; the leader's own clock only bounds it (semantics S27).
  */
-import { holdsSlot, settle, strand, viewOf, withRollout } from './change.js';
-import type { Rollout, RolloutNode, World } from './rollout.js';
+import { holdsSlot, settle, strand, viewOf, withNode, withRollout } from './change.js';
+import type { NodeView, Rollout, RolloutNode, World } from './rollout.js';
 
-/** A node may have been good for longer than the leader has known of its commit, by this much at the most. */
-const staleMarginMs = 5_000;
+/** What counts of the time that a node was good before the leader knew of its commit, at the most. */
+const unseenMarginMs = 5_000;
 /** A soak that is set back by bad samples may take this many times its length. */
 const soakPatience = 3;
 
@@ -21,7 +21,8 @@ export function settleSoaking(world: World, rollout: Rollout, nowMs: number): Wo
       return settle(world, node.id, { state: { phase: 'done' }, error: null }, nowMs);
     }
     const view = viewOf(world, node.id);
-    const overdue = view.reachable && nowMs - node.sinceMs > soakMs * soakPatience + timeouts.probeMs;
+    const watchedSinceMs = Math.max(node.sinceMs, world.leadSinceMs);
+    const overdue = view.reachable && nowMs - watchedSinceMs > soakMs * soakPatience + timeouts.probeMs;
     if ((view.reachable && view.health === 'unhealthy') || overdue)
       return failSoak(world, rollout, node, nowMs);
   }
@@ -33,8 +34,15 @@ export function hasSoaked(world: World, node: RolloutNode, soakMs: number, nowMs
   if (soakMs === 0) return true;
   const view = viewOf(world, node.id);
   if (!view.reachable || view.release?.digest !== node.release.digest) return false;
-  const isStale = view.goodForMs > nowMs - node.sinceMs + staleMarginMs;
-  return view.goodForMs >= soakMs && !isStale;
+  return soakedForMs(view, node, nowMs) >= soakMs;
+}
+
+/**
+ * How long a node has been good since its commit. The leader may have heard of the commit late, after a
+ * change of leader or a slow hook: what it did not see counts up to a margin, and the rest soaks again.
+ */
+export function soakedForMs(view: NodeView, node: RolloutNode, nowMs: number): number {
+  return Math.min(view.goodForMs, nowMs - node.sinceMs + unseenMarginMs);
 }
 
 /** It committed, so it does not go back by itself: the rollout turns back, and it with the others. */
@@ -44,24 +52,40 @@ function failSoak(world: World, rollout: Rollout, node: RolloutNode, nowMs: numb
     code: 'SOAK_FAILED',
     message: `it did not stay healthy after the upgrade: ${healthReason}`,
   };
-  const failed = settle(world, node.id, { state: { phase: 'done' }, error }, nowMs);
   const reason = `${node.id}: ${error.message}`;
   const { header } = rollout.plan;
-  if (rollout.course.kind !== 'forward') return failed;
-  return header.direction === 'forward' && header.policy.rollbackOnFailure
-    ? withRollout(failed, { course: { kind: 'back', reason } })
-    : withRollout(failed, { course: { kind: 'paused', by: 'failure', reason } });
+  const isForward = rollout.course.kind === 'forward';
+  if (isForward && header.direction === 'forward' && header.policy.rollbackOnFailure) {
+    // It keeps its slot: it is out of service until it was taken back.
+    return withRollout(withNode(world, node.id, { error }, nowMs), { course: { kind: 'back', reason } });
+  }
+  const failed = settle(world, node.id, { state: { phase: 'done' }, error }, nowMs);
+  return isForward ? withRollout(failed, { course: { kind: 'paused', by: 'failure', reason } }) : failed;
 }
 
-/** One node that held a slot and was unknown for too long: lost, and an operator's. */
+/** One node that held a slot, or is to be taken back, and was unknown for too long: lost, and an operator's. */
 export function settleLost(world: World, rollout: Rollout, nowMs: number): World {
   const { unknownMaxMs } = rollout.plan.header.policy;
   for (const node of rollout.nodes.values()) {
     if (node.unknownSinceMs === null || nowMs - node.unknownSinceMs <= unknownMaxMs) continue;
     const { phase } = node.state;
-    if (!holdsSlot(world, node.id) || phase === 'rollback_failed' || phase === 'done') continue;
+    if (phase === 'ready' && rollout.course.kind === 'forward') return skipLost(world, node, nowMs);
+    const isAwaited = rollout.course.kind === 'back' && phase === 'done' && node.outSinceMs !== null;
+    const isOut = holdsSlot(world, node.id) && phase !== 'rollback_failed' && phase !== 'done';
+    if (!isAwaited && !isOut) continue;
     const message = `${node.id} could not be reached for ${Math.round(unknownMaxMs / 1000)} s while it was ${phase}; look at the node, then at plexictl why ${node.id}`;
     return strand(world, node.id, { code: 'NODE_LOST', message }, nowMs);
   }
   return world;
+}
+
+/** A node that was not touched and cannot be reached is left out; the others go on without it. */
+function skipLost(world: World, node: RolloutNode, nowMs: number): World {
+  const message = `${node.id} could not be reached in time and was left out; run the same plexictl rollout again once its agent answers`;
+  return withNode(
+    world,
+    node.id,
+    { state: { phase: 'skipped' }, error: { code: 'NODE_UNREACHABLE', message } },
+    nowMs,
+  );
 }

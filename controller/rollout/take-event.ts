@@ -7,6 +7,7 @@ import { settle, strand, viewOf, withNode, withRollout, withView } from './chang
 import type { CommandOutcome, EngineEvent, Wish } from './events.js';
 import { failMaintenance, wishMaintenance } from './manual.js';
 import {
+  type Fault,
   isFinal,
   isUpgrading,
   type OpenCommand,
@@ -118,6 +119,7 @@ function takeWish(world: World, wish: Wish): World {
       if (course.kind === 'back') return world;
       return withRollout(world, {
         course: { kind: wish.rollback ? 'back' : 'aborting', reason: wish.reason },
+        exitCode: null,
       });
   }
 }
@@ -161,19 +163,36 @@ function takeRefusal(world: World, event: Extract<EngineEvent, { kind: 'refused'
     case 'STALE_TOKEN':
     case 'FENCE_UNREADABLE':
       return withView(free, node, { adopted: false });
-    default: {
-      const release = world.rollout?.nodes.get(node)?.release ?? { version: '', digest: '' };
-      const outcome = {
-        outcome: 'failed',
-        failure: fault,
-        failedStep: '',
-        release,
-        problems: [],
-        backupId: '',
-      } as const;
-      return takeResult(free, node, commandId, outcome, nowMs);
-    }
+    default:
+      return takeFinalRefusal(free, node, commandId, fault, nowMs);
   }
+}
+
+/** Codes that an agent gives before its intent is on the disk: nothing was touched. */
+const refusedUntouched: readonly string[] = ['NODE_CHANGED', 'LIMIT_EXCEEDED', 'VERSION_INVALID'];
+
+/**
+ * A node that will not obey. It is as it was only when it says so before it ever began; any other
+ * refusal may come in the middle of an upgrade (a journal that cannot be written), so the node keeps
+ * its slot and needs an operator.
+ */
+function takeFinalRefusal(world: World, id: string, commandId: string, fault: Fault, nowMs: number): World {
+  const node = world.rollout?.nodes.get(id);
+  const command = node === undefined ? undefined : openCommand(node.state);
+  if (node === undefined || command?.id !== commandId)
+    return failMaintenance(world, id, commandId, fault.message);
+  const isCheck = command.kind === 'preflight' || command.kind === 'stage';
+  const isUntouched = node.state.phase === 'entering_maintenance' && refusedUntouched.includes(fault.code);
+  if (!isCheck && !isUntouched) return strand(world, id, fault, nowMs);
+  const outcome = {
+    outcome: 'failed',
+    failure: fault,
+    failedStep: '',
+    release: node.release,
+    problems: [],
+    backupId: '',
+  } as const;
+  return takeResult(world, id, commandId, outcome, nowMs);
 }
 
 function takeResult(

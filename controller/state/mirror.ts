@@ -120,7 +120,9 @@ export class Mirror {
     const keys = [...changed].filter(
       (key) => before.get(key)?.modRevision !== this.entries.get(key)?.modRevision,
     );
-    this.tell(keys, revision);
+    // Not the greater of the two: an etcd that was restored counts from further down.
+    this.complete = revision;
+    this.tell(keys);
   }
 
   /** Ends only by an error, or when the mirror stops. */
@@ -129,11 +131,14 @@ export class Mirror {
     await new Promise<void>((resolve, reject) => {
       let heardMs = performance.now();
       const progress = setInterval(() => {
-        if (performance.now() - heardMs > silentMs) reject(new Error('etcd has been silent for too long'));
+        if (performance.now() - heardMs > silentMs)
+          finish(() => reject(new Error('etcd has been silent for too long')));
         else stream.write({ progress_request: {} });
       }, progressMs);
+      const stop = (): void => finish(resolve);
       const finish = (end: () => void): void => {
         clearInterval(progress);
+        this.stopping.signal.removeEventListener('abort', stop);
         end();
       };
       stream.on('data', (response: IWatchResponse) => {
@@ -144,7 +149,9 @@ export class Mirror {
       });
       stream.on('error', (error: Error) => finish(() => reject(error)));
       stream.on('end', () => finish(() => reject(new Error('etcd ended the watch'))));
-      this.stopping.signal.addEventListener('abort', () => finish(resolve), { once: true });
+      this.stopping.signal.addEventListener('abort', stop);
+      // It may have been stopped while the stream was opened.
+      if (this.stopping.signal.aborted) return stop();
       stream.write({
         create_request: {
           key: Buffer.from(this.prefix),
@@ -155,21 +162,26 @@ export class Mirror {
     });
   }
 
+  /**
+   * What it saw is told by the events themselves: in a long replay the header of each part names the
+   * revision that etcd is at, whatever is still to come.
+   */
   private take(response: IWatchResponse): void {
     if (response.events.length === 0) return;
     const keys: string[] = [];
     for (const event of response.events) {
       const entry = entryOf(event.kv);
+      if (entry.modRevision > this.complete) this.complete = entry.modRevision;
       if (!this.isKept(entry.key)) continue;
       keys.push(entry.key);
       if (isDelete(event.type)) this.entries.delete(entry.key);
       else this.entries.set(entry.key, entry);
     }
-    this.tell(keys, BigInt(response.header.revision));
+    this.tell(keys);
   }
 
-  private tell(keys: readonly string[], revision: bigint): void {
-    if (revision > this.complete) this.complete = revision;
+  private tell(keys: readonly string[]): void {
+    const revision = this.complete;
     for (const listener of [...this.listeners]) listener({ keys, revision });
   }
 }

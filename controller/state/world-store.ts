@@ -50,6 +50,7 @@ export function loadWorld(
   configuredMax: number,
   term: bigint,
   views: ReadonlyMap<string, NodeView>,
+  leadSinceMs: number,
 ): World {
   const byKey = new Map(entries.map((entry) => [entry.key, entry]));
   const budget = byKey.get(keys.budget);
@@ -69,6 +70,7 @@ export function loadWorld(
     ),
     views,
     term: String(term),
+    leadSinceMs,
   };
 }
 
@@ -135,7 +137,11 @@ function under(entries: readonly EtcdEntry[], prefix: string): EtcdEntry[] {
   return entries.filter((entry) => entry.key.startsWith(prefix));
 }
 
-/** The writes that take the persisted world from `before` to `after`; none when they are equal. */
+/**
+ * The writes that take the persisted world from `before` to `after`; none when they are equal. A decision
+ * comes before what follows from it, and an end after all that led to it: a leader that dies between two
+ * transactions leaves a state from which the next one comes to the same.
+ */
 export function changedGroups(
   keys: ClusterKeys,
   before: World,
@@ -153,7 +159,10 @@ export function changedGroups(
     rest.push(put(keys.rolloutState(rollout.id), stateValue(rollout, after.term), lookup));
     if (isFinal(rollout.phase)) rest.push({ kind: 'delete', key: keys.active });
   }
-  return rest.length === 0 ? groups : [...groups, { operations: rest, guards: [] }];
+  if (rest.length === 0) return groups;
+  const goesOn = before.rollout !== undefined && rollout !== undefined && !isFinal(rollout.phase);
+  const state = { operations: rest, guards: [] };
+  return goesOn ? [state, ...groups] : [...groups, state];
 }
 
 /**
@@ -182,7 +191,10 @@ function nodeGroups(
     const guards: EtcdCompare[] = [];
     const node = after.rollout?.nodes.get(id);
     if (after.rollout !== undefined && node !== undefined && before.rollout?.nodes.get(id) !== node) {
-      operations.push(put(keys.rolloutNode(after.rollout.id, id), nodeValue(node), lookup));
+      const key = keys.rolloutNode(after.rollout.id, id);
+      operations.push(put(key, nodeValue(node), lookup));
+      // A write of this leader's own whose answer was lost may still be committed: it must not be written over.
+      guards.push({ kind: 'modRevision', key, equals: lookup(key)?.modRevision ?? 0n });
     }
     for (const key of changedSlots(before, after)) {
       const was = before.slots.get(key);

@@ -79,9 +79,9 @@ async function proveNodes(nodes) {
     const { version } = await getJson(`${url}/health`);
     const { messages } = await getJson(`${url}/messages`);
     const kept = messages.find(({ text }) => text === `written on ${name} before the rollout`);
-    const migrated = kept?.room === 'lobby';
-    holds &&= version === '0b1' && migrated;
-    say(`  ${name}  answers ${version};  its message is ${migrated ? 'still there, migrated' : 'LOST'}`);
+    const fate = kept === undefined ? 'LOST' : kept.room === 'lobby' ? 'still there, migrated' : 'as it was';
+    holds &&= version === '0b1' && kept?.room === 'lobby';
+    say(`  ${name}  answers ${version};  its message is ${fate}`);
   }
   return holds;
 }

@@ -10,14 +10,23 @@ import { checkout, readIfThere, sha256, withLock } from './checkout.mjs';
 
 /** Generates and compiles; throws with the compiler's own words when that fails. */
 export async function build() {
-  if (!existsSync(join(checkout, 'node_modules', 'typescript'))) {
-    throw new Error(`the packages are missing in ${checkout}; run \`npm ci\` there`);
-  }
-  await withLock('build', () => {
+  await exclusively(() => {
     generate();
     compile();
     removeOrphans();
   });
+}
+
+/** Only generates: what a look at the sources needs. */
+export async function generateCode() {
+  await exclusively(generate);
+}
+
+async function exclusively(work) {
+  if (!existsSync(join(checkout, 'node_modules', 'typescript'))) {
+    throw new Error(`the packages are missing in ${checkout}; run \`npm ci\` there`);
+  }
+  await withLock('build', work);
 }
 
 /** The stamp inside gen/ names the inputs that gen/ was made from; buf cleans the folder itself. */

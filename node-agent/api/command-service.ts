@@ -10,31 +10,36 @@ import {
   AdoptResponse,
   Command,
   type CommandEvent,
+  type CommandResult,
   type JournalJob,
+  type LineageEntry,
   type RollBackStep,
   type UpgradeStep,
 } from '../../gen/plexi/v1/node_agent.js';
+import { NONE } from '../../release/version.js';
 import type { Job, Journal } from '../journal/journal.js';
-import type { JobFacts, JobResult, NewRecord } from '../journal/records.js';
+import type { JobFacts, NewRecord } from '../journal/records.js';
 import { type AgentNode, linkedFolder, localRelease } from '../node.js';
 import type { Executor } from '../upgrade/executor.js';
 import { preflight } from '../upgrade/preflight.js';
 import { stage } from '../upgrade/stage.js';
-import type { Fence, FenceToken } from './fence.js';
+import type { Fence, FenceLineage, FenceToken } from './fence.js';
 import type { NodeStatusSource } from './node-status.js';
+import { backupIdOf, checkCommand } from './order-shape.js';
 import { toCommandResult } from './results.js';
 
 /** Receives the events of one Execute call, in order. */
 export type EventSink = (event: CommandEvent['event']) => void;
 
-type Admission =
-  | { readonly kind: 'replay'; readonly result: JobResult }
-  | { readonly kind: 'attach'; readonly done: Promise<JobResult> }
-  | { readonly kind: 'job'; readonly done: Promise<JobResult> }
-  | { readonly kind: 'direct' };
+/** How a command was let in: told again, joined in its middle, or begun. */
+interface Admission {
+  readonly kind: 'replay' | 'attach' | 'begun';
+  readonly result: Promise<CommandResult>;
+}
 
 export class CommandService {
   private section: Promise<unknown> = Promise.resolve();
+  private readonly direct = new Map<string, Promise<CommandResult>>();
 
   constructor(
     private readonly node: AgentNode,
@@ -52,9 +57,11 @@ export class CommandService {
       const token = requireToken(request.token);
       const before = this.fence.current;
       const { lineage } = request;
+      this.fence.check(token, adoptionId(token));
+      refuseStrangeLineage(before?.lineage, request.knownLineage);
       await this.fence.raise(
         token,
-        `adopt-${token.term}-${token.seq}`,
+        adoptionId(token),
         lineage && { term: lineage.term, nonce: lineage.nonce },
       );
       this.node.log.info({ token }, 'adopted');
@@ -73,22 +80,24 @@ export class CommandService {
    * FENCE_UNREADABLE. The failure of a step is an event.
    */
   async execute(command: Command, sink: EventSink): Promise<void> {
-    const admission = await this.exclusively(() => this.admit(command));
-    sink({ $case: 'accepted', value: { known: admission.kind === 'replay' || admission.kind === 'attach' } });
+    checkCommand(command);
     const unwatch = this.executor.watch((commandId, progress) => {
       if (commandId === command.commandId) sink({ $case: 'progress', value: progress });
     });
     try {
-      const result = await this.carryOut(command, admission, sink);
-      sink({ $case: 'finished', value: result });
+      const admission = await this.exclusively(() => this.admit(command, sink));
+      const known = admission.kind === 'replay' || admission.kind === 'attach';
+      sink({ $case: 'accepted', value: { known } });
+      const { progress } = this.executor;
+      if (admission.kind === 'attach' && progress !== undefined) sink({ $case: 'progress', value: progress });
+      sink({ $case: 'finished', value: await admission.result });
     } finally {
       unwatch();
     }
   }
 
-  private async carryOut(command: Command, admission: Admission, sink: EventSink) {
-    if (admission.kind === 'replay') return toCommandResult(admission.result);
-    if (admission.kind !== 'direct') return toCommandResult(await admission.done);
+  /** Commands that touch nothing: they need no journal, and the same id attaches to the one that runs. */
+  private runDirect(command: Command, sink: EventSink): Promise<CommandResult> {
     const { step } = command;
     switch (step?.$case) {
       case 'preflight':
@@ -108,13 +117,15 @@ export class CommandService {
   }
 
   /** Inside the critical section: may this command be obeyed, and is its intent on the disk? */
-  private async admit(command: Command): Promise<Admission> {
+  private async admit(command: Command, sink: EventSink): Promise<Admission> {
     const token = requireToken(command.token);
     const trouble = this.unreadable ?? this.executor.broken;
     if (trouble !== undefined) throw trouble;
     const payloadHash = hashPayload(command);
     const known = this.journal.find(command.commandId);
     if (known !== undefined) return this.admitKnown(known, payloadHash);
+    const direct = this.direct.get(command.commandId);
+    if (direct !== undefined) return { kind: 'attach', result: direct };
     this.fence.check(token, command.commandId);
     const running = this.executor.runningCommandId;
     const rollsBackRunning =
@@ -124,9 +135,13 @@ export class CommandService {
     }
     await this.fence.raise(token, command.commandId);
     const intent = await this.intentOf(command, token, payloadHash);
-    if (intent === undefined) return { kind: 'direct' };
+    if (intent === undefined) {
+      const result = this.runDirect(command, sink).finally(() => this.direct.delete(command.commandId));
+      this.direct.set(command.commandId, result);
+      return { kind: 'begun', result };
+    }
     const job = await this.journal.append(intent);
-    return { kind: 'job', done: this.executor.start(job) };
+    return { kind: 'begun', result: this.executor.start(job).then(toCommandResult) };
   }
 
   private admitKnown(known: Job, payloadHash: string): Admission {
@@ -136,14 +151,16 @@ export class CommandService {
         `the command ${known.commandId} was given before with other contents`,
       );
     }
-    if (known.result !== undefined) return { kind: 'replay', result: known.result };
+    if (known.result !== undefined) {
+      return { kind: 'replay', result: Promise.resolve(toCommandResult(known.result)) };
+    }
     const done = this.executor.wait(known.commandId);
     if (done === undefined)
       throw new PlexiError(
         'JOURNAL_UNREADABLE',
         `the job ${known.commandId} is open, but nothing works on it`,
       );
-    return { kind: 'attach', done };
+    return { kind: 'attach', result: done.then(toCommandResult) };
   }
 
   /** The journal record with which a job begins; undefined for a command that touches nothing. */
@@ -184,8 +201,9 @@ export class CommandService {
       wasInMaintenance,
       folderBefore,
       previousBefore,
-      folderAfter: `${order.to?.version}-${order.to?.digest.slice(0, 12)}`,
-      backupId: order.backup ? command.commandId : '',
+      folderAfter:
+        order.to?.version === NONE ? null : `${order.to?.version}-${order.to?.digest.slice(0, 12)}`,
+      backupId: order.backup ? backupIdOf(command.commandId) : '',
     };
   }
 
@@ -211,6 +229,21 @@ export class CommandService {
     this.section = turn.catch(() => undefined);
     return turn;
   }
+}
+
+function adoptionId(token: FenceToken): string {
+  return `adopt-${token.term}-${token.seq}`;
+}
+
+/** A term that this node knows, and that etcd does not: etcd was restored from a snapshot (protocol, rule 21). */
+function refuseStrangeLineage(seen: FenceLineage | undefined, known: readonly LineageEntry[]): void {
+  const oldest = known[0];
+  if (seen === undefined || oldest === undefined || seen.term < oldest.term) return;
+  if (known.some((entry) => entry.nonce === seen.nonce)) return;
+  throw new PlexiError(
+    'ETCD_RESTORED',
+    `this node knows term ${seen.term} of another history: etcd was restored from a snapshot; run plexictl cluster re-epoch`,
+  );
 }
 
 function requireToken(token: FenceToken | undefined): FenceToken {

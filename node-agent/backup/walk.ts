@@ -83,8 +83,9 @@ async function topFacts(root: string, path: string, device: bigint): Promise<Big
   return facts;
 }
 
+/** A folder tells its filesystem. A plain file does not: on an overlay it names the layer that it lies in. */
 function refuseOtherFilesystem(path: string, facts: BigIntStats, device: bigint): void {
-  if (facts.dev === device) return;
+  if (facts.dev === device || !facts.isDirectory()) return;
   throw refused(path, 'is on another filesystem than the root, so a restore could not put it in place');
 }
 

@@ -3,6 +3,7 @@
  * starts. `trial` stays until the commit, so that a look at the disk tells how far the node came.
  */
 import { PlexiError } from '../../config/errors.js';
+import { NONE } from '../../release/version.js';
 import { removeLinkDurably, swapLinkDurably } from '../disk/durable-file.js';
 import type { JobFacts } from '../journal/records.js';
 import { type AgentNode, type LocalRelease, serviceSpec } from '../node.js';
@@ -15,16 +16,23 @@ export const applyStep: Phase = {
   cancellable: false,
   timeoutMs: (order) => Number(order.timeouts?.applyMs ?? 0n),
   applies: () => true,
-  async run({ node, before, after, order, timeoutMs }) {
-    if (after === undefined)
+  async run({ node, job, before, after, order, timeoutMs }) {
+    if (after === undefined && order.to?.version !== NONE) {
       throw new PlexiError('APPLY_FAILED', `release ${order.to?.version} is not complete on this node`);
-    if (await node.service.isRunning()) await node.service.stop(timeoutMs);
-    if (before !== undefined) await swapLinkDurably(node.paths.previous, linkTarget(before.folder));
-    await swapLinkDurably(node.paths.trial, linkTarget(after.folder));
-    await swapLinkDurably(node.paths.current, linkTarget(after.folder));
-    await startService(node, after);
+    }
+    await node.service.stop(timeoutMs);
+    await pointAt(node.paths.previous, before?.folder ?? job.facts.previousBefore);
+    await pointAt(node.paths.trial, after?.folder ?? null);
+    await pointAt(node.paths.current, after?.folder ?? null);
+    if (after !== undefined) await startService(node, after);
   },
 };
+
+/** Starts the service of a release when it does not run; for steps that may be begun again after a power cut. */
+export async function ensureRunning(node: AgentNode, release: LocalRelease | undefined): Promise<void> {
+  if (release === undefined || (await node.service.isRunning())) return;
+  await startService(node, release);
+}
 
 /** Starts a release's service and lets the monitor expect its version. */
 export async function startService(node: AgentNode, release: LocalRelease): Promise<void> {

@@ -224,6 +224,10 @@ export class Executor {
 
   private async goBack(running: Running, stopped: Stopped): Promise<JobResult> {
     this.node.log.warn({ commandId: running.job.commandId, ...stopped }, 'going back');
+    // What may still write must not be restored under.
+    if (stopped.failure.code === 'COMMAND_LEFT_RUNNING') {
+      return this.finish(running, { outcome: 'rollback_failed', ...stopped });
+    }
     const first = nextPhase(this.backPhases, 0, orderOf(running.job), running.job);
     if (first === undefined) return this.finish(running, { outcome: 'rolled_back', ...stopped });
     running.job = await this.journal.append({

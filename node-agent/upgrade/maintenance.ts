@@ -3,7 +3,8 @@
  */
 import type { UpgradeStep } from '../../gen/plexi/v1/node_agent.js';
 import type { Job } from '../journal/journal.js';
-import { type AgentNode, type LocalRelease, programEnvironment } from '../node.js';
+import { type AgentNode, commandEnvironment, type LocalRelease } from '../node.js';
+import { ensureRunning } from './apply.js';
 import type { Phase, PhaseContext } from './phase.js';
 
 export const enterMaintenanceStep: Phase = {
@@ -40,11 +41,14 @@ export const leaveMaintenanceAfterRollbackStep: Phase = {
   run: (context) => leave(context, context.before),
 };
 
-function leaves(order: UpgradeStep, job: Pick<Job, 'facts'>): boolean {
-  return !job.facts.wasInMaintenance && !order.stayInMaintenance;
+/** The node's own fact, recorded before the job set anything: what others believe may be stale. */
+function leaves(_order: UpgradeStep, job: Pick<Job, 'facts'>): boolean {
+  return !job.facts.wasInMaintenance;
 }
 
+/** A node that goes back into service serves: after a power cut in this very step it may not. */
 async function leave(context: PhaseContext, release: LocalRelease | undefined): Promise<void> {
+  await ensureRunning(context.node, release);
   await context.node.maintenance.leave({
     ...hookRun(context.node, release, context),
     withHooks: context.order.maintenanceHooks,
@@ -58,7 +62,7 @@ export function hookRun(
   bounds: { readonly timeoutMs: number; readonly signal: AbortSignal },
 ) {
   return {
-    env: programEnvironment(node, release),
+    env: commandEnvironment(node, release),
     cwd: node.paths.root,
     timeoutMs: bounds.timeoutMs,
     signal: bounds.signal,

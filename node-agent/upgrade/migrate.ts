@@ -7,7 +7,7 @@
 import { join } from 'node:path';
 import { PlexiError } from '../../config/errors.js';
 import type { MigrationStep } from '../../gen/plexi/v1/node_agent.js';
-import { programEnvironment } from '../node.js';
+import { commandEnvironment } from '../node.js';
 import { runCommand } from '../service/command-run.js';
 import type { Phase, PhaseContext } from './phase.js';
 
@@ -40,11 +40,17 @@ async function runMigration(context: PhaseContext, step: MigrationStep): Promise
   const result = await runCommand({
     argv,
     cwd: join(context.node.paths.releases, release.folder),
-    env: programEnvironment(context.node, release),
+    env: commandEnvironment(context.node, release),
     timeoutMs: Math.min(migration.timeoutMs, context.timeoutMs),
     signal: context.signal,
   });
   if (result.exitCode === 0) return;
+  if (result.leftRunning) {
+    throw new PlexiError(
+      'COMMAND_LEFT_RUNNING',
+      `migration ${step.id} (${step.direction}): ${result.sentence}`,
+    );
+  }
   const said = result.output.trim().split('\n').at(-1) ?? '';
   throw new PlexiError(
     'MIGRATION_FAILED',

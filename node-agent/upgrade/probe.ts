@@ -3,8 +3,10 @@
  * was applied. A process that runs proves nothing.
  */
 import { PlexiError } from '../../config/errors.js';
+import { NONE } from '../../release/version.js';
 import type { LocalRelease } from '../node.js';
 import { probeUntilGood } from '../service/probe.js';
+import { ensureRunning } from './apply.js';
 import type { Phase, PhaseContext } from './phase.js';
 
 export const probeStep: Phase = {
@@ -13,8 +15,11 @@ export const probeStep: Phase = {
   onRestart: 'redo',
   cancellable: true,
   timeoutMs: (order) => Number(order.timeouts?.probeMs ?? 0n),
-  applies: () => true,
-  run: (context) => probeRelease(context, context.after),
+  applies: (order) => order.to?.version !== NONE,
+  async run(context) {
+    await ensureRunning(context.node, context.after);
+    await probeRelease(context, context.after);
+  },
 };
 
 /** Waits until a release is healthy. @throws PlexiError PROBE_FAILED with the last reason */

@@ -5,7 +5,7 @@
  */
 import { restoreBackup } from '../backup/restore.js';
 import type { Job } from '../journal/journal.js';
-import { startService, switchBack } from './apply.js';
+import { ensureRunning, switchBack } from './apply.js';
 import { backupFolder } from './backup.js';
 import type { Phase } from './phase.js';
 import { probeRelease } from './probe.js';
@@ -27,7 +27,7 @@ export const stopNewStep: Phase = {
   applies: (_order, job) => begun(job, 'apply'),
   async run({ node, order }) {
     node.monitor.pause();
-    if (await node.service.isRunning()) await node.service.stop(Number(order.timeouts?.stopMs ?? 0n));
+    await node.service.stop(Number(order.timeouts?.stopMs ?? 0n));
   },
 };
 
@@ -57,8 +57,7 @@ export const startOldStep: Phase = {
   step: 'start_old',
   applies: (_order, job) => begun(job, 'stop') && job.facts.folderBefore !== null,
   async run({ node, before }) {
-    if (before === undefined || (await node.service.isRunning())) return;
-    await startService(node, before);
+    await ensureRunning(node, before);
   },
 };
 
@@ -67,6 +66,7 @@ export const probeOldStep: Phase = {
   step: 'probe_old',
   applies: startOldStep.applies,
   async run(context) {
+    await ensureRunning(context.node, context.before);
     await probeRelease(context, context.before);
     context.node.monitor.resume();
     context.node.monitor.reset();

@@ -10,6 +10,7 @@ export const stopStep: Phase = {
   applies: () => true,
   async run({ node, timeoutMs }) {
     node.monitor.pause();
-    if (await node.service.isRunning()) await node.service.stop(timeoutMs);
+    // Also when its main process is dead: a worker that is left would write beside the backup.
+    await node.service.stop(timeoutMs);
   },
 };

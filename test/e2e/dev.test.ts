@@ -163,7 +163,7 @@ describe('plexictl dev', () => {
 
   test('in the foreground Ctrl-C stops everything; the messages are still there', async () => {
     const words = [plexictl, 'dev', 'up', '--dir', join(folder, 'cluster')];
-    const up = spawn(process.execPath, words, { stdio: ['ignore', 'pipe', 'inherit'] });
+    const up = spawn(process.execPath, words, { stdio: ['ignore', 'pipe', 'ignore'] });
     const [said] = await Promise.race([once(up.stdout, 'data'), once(up, 'exit').then(() => ['it ended'])]);
     assert.match(String(said), /^ready: /);
     assert.deepEqual(await messagesOf('node-1'), ['hello']);

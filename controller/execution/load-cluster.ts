@@ -1,0 +1,55 @@
+/** Everything that a leader decides on, read from etcd as it stood at one revision. */
+import type { ControllerConfig } from '../../config/schema/controller.js';
+import { type EtcdClient, type EtcdEntry, readPrefix } from '../leadership/etcd.js';
+import type { World } from '../rollout/rollout.js';
+import type { ClusterKeys } from '../state/keys.js';
+import { activeRecord, decode } from '../state/records.js';
+import { loadWorld } from '../state/world-store.js';
+
+export interface LoadedCluster {
+  readonly world: World;
+  readonly entries: readonly EtcdEntry[];
+  readonly revision: bigint;
+}
+
+export interface LoadParts {
+  readonly client: EtcdClient;
+  readonly keys: ClusterKeys;
+  readonly config: ControllerConfig;
+  readonly term: bigint;
+  /** When this term began, on the leader's clock. */
+  readonly leadSinceMs: number;
+}
+
+/**
+ * @param before what this leader had loaded; what it sees of the nodes it keeps. Undefined at the
+ * start of its term: then no node counts as unreachable before this leader tried itself.
+ */
+export async function loadCluster(parts: LoadParts, before: World | undefined): Promise<LoadedCluster> {
+  const { client, keys, config } = parts;
+  const { entries: slots, revision } = await readPrefix(client, keys.slots);
+  const rest = await Promise.all(
+    [keys.budget, keys.active, keys.nodes, keys.intents].map((prefix) =>
+      readPrefix(client, prefix, revision),
+    ),
+  );
+  const entries = [...slots, ...rest.flatMap((read) => read.entries)];
+  const active = entries.find((entry) => entry.key === keys.active);
+  if (active !== undefined) {
+    const { rollout } = decode(activeRecord, active.key, active.value);
+    entries.push(...(await readPrefix(client, keys.rollout(rollout), revision)).entries);
+  }
+  const configuredMax = config.update.clustering.maxConcurrentNodes;
+  const views = before?.views ?? new Map();
+  const world = loadWorld(keys, entries, configuredMax, parts.term, views, parts.leadSinceMs);
+  return { world: before === undefined ? withFreshClocks(world) : world, entries, revision };
+}
+
+/** Nobody looked while nobody led: no node is charged for that time (protocol, rule 31). */
+function withFreshClocks(world: World): World {
+  if (world.rollout === undefined) return world;
+  const nodes = new Map(
+    [...world.rollout.nodes].map(([id, node]) => [id, { ...node, unknownSinceMs: null }]),
+  );
+  return { ...world, rollout: { ...world.rollout, nodes } };
+}

@@ -1,0 +1,409 @@
+/**
+ * The campaign against a real etcd that is frozen, killed and restarted. Whatever happens there is at
+ * most one candidate who believes to lead, it is the one whom the key names, and terms only rise.
+ */
+import assert from 'node:assert/strict';
+import { randomUUID } from 'node:crypto';
+import { after, afterEach, before, beforeEach, describe, test } from 'node:test';
+import type { Etcd3 } from 'etcd3';
+import pino from 'pino';
+import { PlexiError } from '../../config/errors.js';
+import { limits } from '../../config/limits.js';
+import { TcpProxy } from '../../test/cluster/proxy.test.part.js';
+import { RealEtcd } from '../../test/cluster/real-etcd.test.part.js';
+import { clusterKeys } from '../state/keys.js';
+import { Mirror } from '../state/mirror.js';
+import { campaign, type Lead } from './campaign.js';
+import { readKey, transact } from './etcd.js';
+import { FencedStore } from './fenced-store.js';
+
+const log = pino({ level: 'silent' });
+const ttlSeconds = 2;
+const marginMs = 700;
+
+let etcd: RealEtcd;
+let client: Etcd3;
+let keys = clusterKeys('none');
+let mirror: Mirror;
+let field: Field;
+let count = 0;
+before(async () => {
+  etcd = await RealEtcd.start();
+  client = etcd.client();
+});
+beforeEach(async () => {
+  keys = clusterKeys(`campaign-${++count}`);
+  mirror = new Mirror(etcd.connection(), keys.prefix, () => true, log);
+  await mirror.start();
+  field = new Field();
+});
+afterEach(async () => {
+  etcd.thaw();
+  await field.stop();
+  await mirror.stop();
+});
+after(() => etcd.remove());
+
+/** One candidate that campaigns again whenever its lead is over, as a replica does. */
+class Candidate {
+  lead: Lead | undefined;
+  private readonly stopping = new AbortController();
+  private running: Promise<void> | undefined;
+  readonly client: Etcd3;
+
+  constructor(
+    readonly id: string,
+    private readonly changed: () => void,
+    port?: number,
+  ) {
+    this.client = etcd.client(port);
+  }
+
+  get leads(): boolean {
+    return this.lead !== undefined && !this.lead.signal.aborted;
+  }
+
+  start(): this {
+    this.running = this.run();
+    return this;
+  }
+
+  async stop(): Promise<void> {
+    this.stopping.abort();
+    await this.lead?.resign('the test is over').catch(() => 'etcd is away; the lease expires by itself');
+    await this.running;
+  }
+
+  private async run(): Promise<void> {
+    while (!this.stopping.signal.aborted) {
+      const lead = await campaign(
+        this.client,
+        keys,
+        { id: this.id, address: '127.0.0.1:1', ttlSeconds, marginMs },
+        { nowMs: () => performance.now(), wall: () => new Date(), nonce: randomUUID, log },
+        async (timeoutMs) => {
+          await mirror.waitFor(() => mirror.get(keys.leader) === undefined, timeoutMs);
+        },
+        this.stopping.signal,
+      );
+      if (lead === undefined) return;
+      this.lead = lead;
+      this.changed();
+      if (!lead.signal.aborted)
+        await new Promise((resolve) => lead.signal.addEventListener('abort', resolve, { once: true }));
+      this.changed();
+    }
+  }
+}
+
+/** All candidates of one test, and what must hold of them at every change of lead. */
+class Field {
+  readonly candidates: Candidate[] = [];
+  readonly terms: bigint[] = [];
+  /** Set by a test that takes a leader's lease away behind its back. */
+  mayOverlap = false;
+  private readonly waiting = new Set<() => void>();
+
+  add(id: string, port?: number): Candidate {
+    const candidate = new Candidate(id, () => this.check(), port).start();
+    this.candidates.push(candidate);
+    return candidate;
+  }
+
+  get leading(): Candidate[] {
+    return this.candidates.filter((candidate) => candidate.leads);
+  }
+
+  /** Resolves with the only leader, once there is one other than those named. */
+  async leader(...notThese: (Candidate | undefined)[]): Promise<Candidate> {
+    const find = () => this.leading.find((candidate) => !notThese.includes(candidate));
+    return (await this.until(find)) ?? assert.fail('nobody leads');
+  }
+
+  async until<T>(find: () => T | undefined, timeoutMs = 10_000): Promise<T | undefined> {
+    for (let found = find(); ; found = find()) {
+      if (found !== undefined) return found;
+      const timedOut = await new Promise<boolean>((resolve) => {
+        const wake = (): void => done(false);
+        const timer = setTimeout(() => done(true), timeoutMs);
+        const done = (late: boolean): void => {
+          clearTimeout(timer);
+          this.waiting.delete(wake);
+          resolve(late);
+        };
+        this.waiting.add(wake);
+      });
+      if (timedOut) return undefined;
+    }
+  }
+
+  async stop(): Promise<void> {
+    await Promise.all(this.candidates.map((candidate) => candidate.stop()));
+  }
+
+  private check(): void {
+    const { leading } = this;
+    assert.ok(
+      this.mayOverlap || leading.length <= 1,
+      `${leading.map(({ id }) => id).join(' and ')} believe to lead`,
+    );
+    const term = leading.at(-1)?.lead?.term;
+    if (term !== undefined && term !== this.terms.at(-1)) {
+      assert.ok(
+        this.terms.every((earlier) => earlier < term),
+        `term ${term} after ${this.terms.join()}`,
+      );
+      this.terms.push(term);
+    }
+    for (const wake of [...this.waiting]) wake();
+  }
+}
+
+/** Who the key in etcd says leads, and its term. */
+async function keyHolder(): Promise<{ id: string; term: bigint } | undefined> {
+  const { entry } = await readKey(client, keys.leader);
+  if (entry === undefined) return undefined;
+  const { id }: { id: string } = JSON.parse(entry.value);
+  return { id, term: entry.createRevision };
+}
+
+async function assertKeyNames(candidate: Candidate): Promise<void> {
+  assert.deepEqual(await keyHolder(), { id: candidate.id, term: candidate.lead?.term });
+}
+
+function write(candidate: Candidate, value: string, guards: Parameters<FencedStore['write']>[1] = []) {
+  assert.ok(candidate.lead);
+  const store = new FencedStore(candidate.client, keys.leader, candidate.lead.term);
+  return store.write([{ kind: 'put', key: `${keys.prefix}x`, value }], guards);
+}
+
+function isNotLeader(thrown: unknown): boolean {
+  return thrown instanceof PlexiError && thrown.code === 'NOT_LEADER';
+}
+
+function reasonOf(lead: Lead | undefined): string {
+  return lead?.signal.reason instanceof Error ? lead.signal.reason.message : 'it still leads';
+}
+
+describe('who leads', () => {
+  test('one of three wins, and its term is the create_revision of its key', async () => {
+    for (const id of ['a', 'b', 'c']) field.add(id);
+    const winner = await field.leader();
+    await assertKeyNames(winner);
+    const { entry } = await readKey(client, keys.leader);
+    const value: { epoch: number; address: string } = JSON.parse(entry?.value ?? '');
+    assert.deepEqual([value.epoch, value.address], [1, '127.0.0.1:1']);
+    assert.notEqual(entry?.lease, '0', 'the key stands on a lease');
+    assert.equal(winner.lead?.epoch, 1n);
+    assert.deepEqual(JSON.parse((await readKey(client, keys.epoch)).entry?.value ?? ''), { epoch: 1 });
+  });
+
+  test('after a resignation another one leads at once, with a higher term', async () => {
+    for (const id of ['a', 'b', 'c']) field.add(id);
+    const first = await field.leader();
+    const beganMs = performance.now();
+    await first.stop();
+    const second = await field.leader(first);
+    assert.ok(performance.now() - beganMs < 1_000, 'it did not wait for the lease to expire');
+    assert.equal(reasonOf(first.lead), 'the test is over');
+    assert.ok((second.lead?.term ?? 0n) > (first.lead?.term ?? 0n));
+    await assertKeyNames(second);
+  });
+
+  test('of A, B, C with B stopped, C follows A', async () => {
+    const a = field.add('a');
+    assert.equal(await field.leader(), a);
+    const b = field.add('b');
+    const c = field.add('c');
+    await b.stop();
+    await a.stop();
+    assert.equal(await field.leader(a), c);
+    await assertKeyNames(c);
+  });
+
+  test('a lead is renewed for longer than its lease', async () => {
+    const only = field.add('a');
+    await field.leader();
+    const lost = await field.until(() => (only.leads ? undefined : true), ttlSeconds * 1_000 + 700);
+    assert.equal(lost, undefined, reasonOf(only.lead));
+    await assertKeyNames(only);
+    assert.equal(field.terms.length, 1);
+  });
+
+  test('candidates do not throng while the mirror is behind etcd', async () => {
+    field.add('a');
+    await field.leader();
+    let looks = 0;
+    const stopping = new AbortController();
+    const settings = { id: 'b', address: '127.0.0.1:1', ttlSeconds, marginMs };
+    const environment = { nowMs: () => performance.now(), wall: () => new Date(), nonce: randomUUID, log };
+    const waiting = campaign(
+      client,
+      keys,
+      settings,
+      environment,
+      async () => {
+        looks += 1;
+      },
+      stopping.signal,
+    );
+    setTimeout(() => stopping.abort(), 300);
+    assert.equal(await waiting, undefined);
+    assert.ok(looks > 1 && looks < 40, `${looks} looks in 300 ms`);
+  });
+
+  test('a key that etcd has lost ends the lead at the next renewal', async () => {
+    const a = field.add('a');
+    const b = field.add('b');
+    const first = await field.leader();
+    const { entry } = await readKey(client, keys.leader);
+    // Until then two may believe to lead; that is why every write is guarded by the term.
+    field.mayOverlap = true;
+    const { lead } = first;
+    await client.leaseClient.leaseRevoke({ ID: entry?.lease ?? '' });
+    await field.until(() => (lead?.signal.aborted ? true : undefined));
+    assert.equal(reasonOf(lead), 'etcd says that the lease is gone');
+    const next = await field.leader();
+    assert.ok([a, b].includes(next) && next.lead !== lead);
+    await assertKeyNames(next);
+  });
+});
+
+describe('what a leader may write', () => {
+  test('a write of a term that is over is refused, and changes nothing', async () => {
+    const a = field.add('a');
+    await field.leader();
+    field.add('b');
+    assert.equal(typeof (await write(a, 'of a')), 'bigint');
+    await a.stop();
+    const b = await field.leader(a);
+    await write(b, 'of b');
+    await assert.rejects(write(a, 'too late'), isNotLeader);
+    assert.equal((await readKey(client, `${keys.prefix}x`)).entry?.value, 'of b');
+  });
+
+  test('with nobody leading it is refused too', async () => {
+    const a = field.add('a');
+    await field.leader();
+    await a.stop();
+    await assert.rejects(write(a, 'too late'), isNotLeader);
+  });
+
+  test('a guard that did not hold is told from a lost lead', async () => {
+    const a = field.add('a');
+    await field.leader();
+    const done = await write(a, '1');
+    assert.ok(typeof done === 'bigint');
+    const key = `${keys.prefix}x`;
+    await transact(client, [], [{ kind: 'put', key, value: 'somebody else' }]);
+    assert.equal(await write(a, '2', [{ kind: 'modRevision', key, equals: done }]), 'raced');
+    assert.equal((await readKey(client, key)).entry?.value, 'somebody else');
+    assert.ok(a.leads, 'losing a race is not losing the lead');
+  });
+});
+
+describe('the lineage', () => {
+  const terms = async (): Promise<{ term: string; nonce: string }[]> =>
+    JSON.parse((await readKey(client, keys.lineage)).entry?.value ?? '{"terms":[]}').terms;
+
+  test('every term is appended with its nonce', async () => {
+    const a = field.add('a');
+    await field.leader();
+    field.add('b');
+    await a.stop();
+    const b = await field.leader(a);
+    const expected = [a, b].map(({ lead }) => ({ term: String(lead?.term), nonce: lead?.nonce }));
+    assert.deepEqual(await terms(), expected);
+    assert.deepEqual(b.lead?.lineage, expected);
+    assert.notEqual(expected[0]?.nonce, expected[1]?.nonce);
+  });
+
+  test('it is bounded: the oldest falls out', async () => {
+    const old = Array.from({ length: limits.lineageTerms }, (_, index) => ({
+      term: String(index),
+      nonce: `n${index}`,
+    }));
+    const value = JSON.stringify({ terms: old });
+    await transact(client, [], [{ kind: 'put', key: keys.lineage, value }]);
+    field.add('a');
+    const a = await field.leader();
+    const now = await terms();
+    assert.equal(now.length, limits.lineageTerms);
+    assert.deepEqual([now[0]?.nonce, now.at(-1)?.nonce], ['n1', a.lead?.nonce]);
+  });
+
+  test('a lead that cannot be entered is given back at once', async () => {
+    await transact(client, [], [{ kind: 'put', key: keys.lineage, value: 'no JSON' }]);
+    field.add('a');
+    const stood = await mirror.waitFor(() => mirror.get(keys.leader) !== undefined, 5_000);
+    assert.ok(stood);
+    assert.ok(
+      await mirror.waitFor(() => mirror.get(keys.leader) === undefined, 1_000),
+      'the key does not stand for a candidate that does not lead',
+    );
+  });
+});
+
+describe('while etcd is away', () => {
+  test('a frozen etcd: the lead is over by its own clock before the lease can expire, and comes back once', async () => {
+    for (const id of ['a', 'b', 'c']) field.add(id);
+    const first = await field.leader();
+    etcd.freeze();
+    const frozenMs = performance.now();
+    await field.until(() => (first.leads ? undefined : true));
+    const leftMs = performance.now() - frozenMs;
+    assert.ok(leftMs < ttlSeconds * 1_000 - marginMs + 150, `it believed to lead for ${leftMs} ms`);
+    assert.equal(reasonOf(first.lead), 'the lease could not be renewed in time');
+    assert.deepEqual(field.leading, [], 'nobody leads without etcd');
+    etcd.thaw();
+    const next = await field.leader();
+    assert.ok((next.lead?.term ?? 0n) > (first.lead?.term ?? 0n) || next === first);
+    assert.ok(field.terms.length === 2 && (field.terms[1] ?? 0n) > (field.terms[0] ?? 0n));
+    await assertKeyNames(next);
+    await assertNoPhantom(next);
+  });
+
+  test('a killed etcd that comes back with its data', async () => {
+    for (const id of ['a', 'b']) field.add(id);
+    const first = await field.leader();
+    const [term = 0n] = field.terms;
+    await etcd.kill();
+    await field.until(() => (first.leads ? undefined : true));
+    await etcd.run();
+    const next = await field.leader();
+    assert.ok((next.lead?.term ?? 0n) > term);
+    await assertKeyNames(next);
+    await assertNoPhantom(next);
+  });
+
+  test('a leader that is cut off from etcd gives way to one that is not', async () => {
+    const proxy = await TcpProxy.start(etcd.port);
+    try {
+      const a = field.add('a', proxy.port);
+      assert.equal(await field.leader(), a);
+      field.add('b');
+      proxy.set('up', 'lose');
+      proxy.set('down', 'lose');
+      const cutMs = performance.now();
+      const b = await field.leader(a);
+      const tookMs = performance.now() - cutMs;
+      assert.equal(reasonOf(a.lead), 'the lease could not be renewed in time');
+      assert.ok(tookMs > marginMs && tookMs < ttlSeconds * 1_000 + 1_500, `it took ${tookMs} ms`);
+      await assertKeyNames(b);
+    } finally {
+      proxy.set('up', 'pass');
+      proxy.set('down', 'pass');
+      await proxy.stop();
+    }
+  });
+});
+
+/** For a while after an outage the key goes on to name the one who leads. */
+async function assertNoPhantom(leader: Candidate): Promise<void> {
+  const other = await field.until(
+    () => field.leading.find((candidate) => candidate !== leader),
+    ttlSeconds * 250,
+  );
+  assert.equal(other, undefined, `${other?.id} believes to lead beside ${leader.id}`);
+  await assertKeyNames(leader);
+}

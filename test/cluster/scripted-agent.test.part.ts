@@ -1,0 +1,268 @@
+/**
+ * Node agents that play a script: real gRPC servers with mutual TLS that fence, remember and replay
+ * commands as an agent does, without a disk or a service. A test can hold a node at one step, let a
+ * step fail, and ask afterwards what was executed how often.
+ */
+import { Server, type ServerDuplexStream, type ServerWritableStream } from '@grpc/grpc-js';
+import { grpcAuthorization } from '../../config/authorization.js';
+import { type ErrorCode, PlexiError } from '../../config/errors.js';
+import { toServiceError } from '../../config/grpc-status.js';
+import { grpcServerCredentials, type TlsFiles } from '../../config/tls.js';
+import {
+  AdoptResponse,
+  type Command,
+  CommandResult,
+  DescribeResponse,
+  type ExecuteRequest,
+  ExecuteResponse,
+  type LineageEntry,
+  type NodeAgentServiceServer,
+  NodeAgentServiceService,
+  NodeStatus,
+  type Release,
+  type Token,
+  type WatchStatusRequest,
+  type WatchStatusResponse,
+} from '../../gen/plexi/v1/node_agent.js';
+
+export interface ScriptedAgentOptions {
+  readonly cluster: string;
+  readonly node: string;
+  readonly tls: TlsFiles;
+  readonly release: Release;
+  /** The port of an agent that comes back; 0: any. */
+  readonly port?: number;
+}
+
+type StepName = NonNullable<Command['step']>['$case'];
+
+/** The phases that an upgrade reports. */
+const phases = [
+  'entering_maintenance',
+  'stopping',
+  'backing_up',
+  'migrating',
+  'applying',
+  'probing',
+  'committing',
+  'leaving_maintenance',
+];
+
+const openToken: Token = { epoch: 0n, term: 0n, seq: 0n };
+
+export class ScriptedAgent {
+  /** Command ids in the order in which they were executed; one that was replayed is not here again. */
+  readonly executed: string[] = [];
+  /** Terms of the leaders that adopted this node. */
+  readonly adoptions: bigint[] = [];
+  release: Release;
+  health = 'healthy';
+  port = 0;
+  private readonly results = new Map<string, Promise<CommandResult>>();
+  private readonly gates = new Map<StepName, { open: Promise<void>; release: () => void }>();
+  private readonly failures = new Map<StepName, { code: ErrorCode; message: string }>();
+  private readonly watchers = new Set<ServerDuplexStream<WatchStatusRequest, WatchStatusResponse>>();
+  private readonly wakes = new Set<() => void>();
+  private fence: Token = openToken;
+  private lineage: LineageEntry | undefined;
+  private phase = 'idle';
+  private inMaintenance = false;
+  private goodSinceMs = performance.now();
+  private server: Server;
+
+  private constructor(private readonly options: ScriptedAgentOptions) {
+    this.release = options.release;
+    this.server = this.makeServer();
+  }
+
+  static async start(options: ScriptedAgentOptions): Promise<ScriptedAgent> {
+    const agent = new ScriptedAgent(options);
+    await agent.listen(options.port ?? 0);
+    return agent;
+  }
+
+  get node(): string {
+    return this.options.node;
+  }
+
+  get address(): string {
+    return `127.0.0.1:${this.port}`;
+  }
+
+  /** Lets every command of this kind wait until it is released; returns what releases it. */
+  hold(step: StepName): () => void {
+    let release = (): void => undefined;
+    const open = new Promise<void>((resolve) => {
+      release = resolve;
+    });
+    this.gates.set(step, { open, release });
+    return () => {
+      this.gates.delete(step);
+      release();
+    };
+  }
+
+  /** Lets the next commands of this kind fail. */
+  fail(step: StepName, code: ErrorCode, message: string): void {
+    this.failures.set(step, { code, message });
+  }
+
+  /** Resolves once a command of this kind was begun. */
+  async begun(step: StepName, timeoutMs = 15_000): Promise<void> {
+    const infix = `.${step === 'rollBack' ? 'roll_back' : step}.`;
+    const deadlineMs = performance.now() + timeoutMs;
+    while (!this.executed.some((id) => id.includes(infix))) {
+      const leftMs = deadlineMs - performance.now();
+      if (leftMs <= 0) throw new Error(`${this.node} was sent no ${step}: ${this.executed.join(', ')}`);
+      await new Promise<void>((resolve) => {
+        const timer = setTimeout(resolve, leftMs);
+        this.wakes.add(() => {
+          clearTimeout(timer);
+          resolve();
+        });
+      });
+    }
+  }
+
+  /** Breaks all connections; what runs goes on. */
+  async goAway(): Promise<void> {
+    this.watchers.clear();
+    this.server.forceShutdown();
+  }
+
+  /** Listens again under the same address. */
+  async comeBack(): Promise<void> {
+    this.server = this.makeServer();
+    await this.listen(this.port);
+  }
+
+  stop(): void {
+    for (const gate of this.gates.values()) gate.release();
+    this.server.forceShutdown();
+  }
+
+  private makeServer(): Server {
+    const server = new Server({ interceptors: [grpcAuthorization(this.options.cluster)] });
+    server.addService(NodeAgentServiceService, this.handlers());
+    return server;
+  }
+
+  private async listen(port: number): Promise<void> {
+    this.port = await new Promise<number>((resolve, reject) => {
+      const credentials = grpcServerCredentials(this.options.tls);
+      this.server.bindAsync(`127.0.0.1:${port}`, credentials, (error, bound) =>
+        error === null ? resolve(bound) : reject(error),
+      );
+    });
+  }
+
+  private handlers(): NodeAgentServiceServer {
+    return {
+      describe: (_call, callback) => callback(null, DescribeResponse.fromPartial({ status: this.status() })),
+      adopt: (call, callback) => {
+        const { token = openToken, lineage } = call.request;
+        try {
+          this.raiseFence(token);
+        } catch (thrown) {
+          callback(toServiceError(thrown));
+          return;
+        }
+        const previousLineage = this.lineage;
+        this.lineage = lineage;
+        this.adoptions.push(token.term);
+        callback(
+          null,
+          AdoptResponse.fromPartial({ status: this.status(), ...(previousLineage && { previousLineage }) }),
+        );
+      },
+      execute: (call) => {
+        this.execute(call).catch((thrown) => call.emit('error', toServiceError(thrown)));
+      },
+      watchStatus: (call) => {
+        this.watchers.add(call);
+        call.on('data', () => call.write({ status: this.status() }));
+        call.on('end', () => call.end());
+        call.on('cancelled', () => this.watchers.delete(call));
+        call.on('error', () => this.watchers.delete(call));
+      },
+    };
+  }
+
+  private raiseFence(token: Token): void {
+    const order = ['epoch', 'term', 'seq'] as const;
+    const part = order.find((name) => token[name] !== this.fence[name]);
+    if (part !== undefined && token[part] < this.fence[part])
+      throw new PlexiError('STALE_TOKEN', `${this.node} has seen a higher token`);
+    this.fence = token;
+  }
+
+  private async execute(call: ServerWritableStream<ExecuteRequest, ExecuteResponse>): Promise<void> {
+    const { command } = call.request;
+    if (command === undefined) throw new PlexiError('USAGE', 'Execute needs a command');
+    const send = (event: NonNullable<ExecuteResponse['event']>['event']): void => {
+      if (!call.cancelled)
+        call.write(ExecuteResponse.fromPartial({ event: { commandId: command.commandId, event } }));
+    };
+    const known = this.results.get(command.commandId);
+    if (known === undefined) this.raiseFence(command.token ?? openToken);
+    send({ $case: 'accepted', value: { known: known !== undefined } });
+    const running = known ?? this.begin(command, send);
+    send({ $case: 'finished', value: await running });
+    call.end();
+  }
+
+  private begin(
+    command: Command,
+    send: (event: NonNullable<ExecuteResponse['event']>['event']) => void,
+  ): Promise<CommandResult> {
+    const result = this.carryOut(command, (phase) => {
+      this.phase = phase;
+      send({ $case: 'progress', value: { phase, percent: 0, message: '' } });
+    });
+    this.results.set(command.commandId, result);
+    this.executed.push(command.commandId);
+    for (const wake of this.wakes) wake();
+    this.wakes.clear();
+    return result;
+  }
+
+  private async carryOut(command: Command, enter: (phase: string) => void): Promise<CommandResult> {
+    const { step } = command;
+    if (step === undefined) throw new PlexiError('COMMAND_CONFLICT', 'a command without a step');
+    await this.gates.get(step.$case)?.open;
+    const failure = this.failures.get(step.$case);
+    if (failure !== undefined) {
+      const outcome = step.$case === 'upgrade' ? 'rolled_back' : 'failed';
+      return CommandResult.fromPartial({ outcome, failure, failedStep: 'probe', release: this.release });
+    }
+    if (step.$case === 'upgrade') {
+      for (const phase of phases) enter(phase);
+      this.release = step.value.to ?? this.release;
+      this.goodSinceMs = performance.now();
+    }
+    if (step.$case === 'maintenance') this.inMaintenance = step.value.on;
+    this.phase = 'idle';
+    this.tell();
+    return CommandResult.fromPartial({ outcome: 'done', release: this.release });
+  }
+
+  private tell(): void {
+    for (const call of this.watchers) call.write({ status: this.status() });
+  }
+
+  private status(): NodeStatus {
+    return NodeStatus.fromPartial({
+      nodeId: this.node,
+      cluster: this.options.cluster,
+      installId: `install of ${this.node}`,
+      agentVersion: '0.1.0',
+      release: this.release,
+      health: this.health,
+      goodForMs: BigInt(Math.round(performance.now() - this.goodSinceMs)),
+      inMaintenance: this.inMaintenance,
+      phase: this.phase,
+      os: 'linux',
+      arch: 'x64',
+    });
+  }
+}

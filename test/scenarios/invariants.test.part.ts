@@ -1,0 +1,130 @@
+/**
+ * What must hold after every step of the engine, whatever has happened: the guarantees that can be told
+ * from one step alone. Scenarios and histories are checked by the same sentences.
+ */
+import assert from 'node:assert/strict';
+import type { EtcdCompare } from '../../controller/leadership/etcd.js';
+import { isStuck } from '../../controller/rollout/budget.js';
+import type { Effect } from '../../controller/rollout/events.js';
+import {
+  isFinal,
+  isUpgrading,
+  type Rollout,
+  type RolloutNode,
+  type World,
+} from '../../controller/rollout/rollout.js';
+import type { ClusterKeys } from '../../controller/state/keys.js';
+import { decode, rolloutNodeRecord } from '../../controller/state/records.js';
+import type { WriteGroup } from '../../controller/state/world-store.js';
+import type { ModelEtcd } from './model-etcd.test.part.js';
+
+/** Guarantee 1: slots within the budget, one for each node, and exactly for the nodes that are out. */
+export function checkSlots(world: World): void {
+  const held = [...world.slots].filter(([key]) => !isStuck(key));
+  assert.ok(held.length <= world.budget.max, `${held.length} slots with a budget of ${world.budget.max}`);
+  const holders = [...world.slots.values()].map((slot) => slot.node);
+  assert.equal(new Set(holders).size, holders.length, `a node holds two slots: ${holders.join(' ')}`);
+  const { rollout } = world;
+  if (rollout === undefined) return;
+  const out = [...rollout.nodes.values()].filter(isOut).map((node) => node.id);
+  const ours = held.filter(([, slot]) => slot.rollout === rollout.id).map(([, slot]) => slot.node);
+  assert.deepEqual(ours.sort(), out.sort(), 'the slots of the rollout are those of its nodes out of service');
+  if (isFinal(rollout.phase)) {
+    assert.deepEqual(ours, [], 'a final rollout holds no slot but stuck ones');
+    assert.equal(world.budget.max, world.configuredMax, 'the end gives the budget back');
+    assert.notEqual(rollout.exitCode, null, 'a final rollout has an exit code');
+  } else {
+    assert.ok(
+      rollout.exitCode === null || (rollout.exitCode === 5 && rollout.phase === 'paused'),
+      `${rollout.phase} goes on, but a follower would exit with ${rollout.exitCode}`,
+    );
+  }
+}
+
+/** Out of service because of us, and not an operator's. */
+export function isOut(node: RolloutNode): boolean {
+  const { phase } = node.state;
+  return isUpgrading(node.state) || phase === 'soaking' || phase === 'rolling_back';
+}
+
+/** Protocol, rule 15: what a transaction that takes a slot compares. */
+export function checkGuards(keys: ClusterKeys, store: ModelEtcd, groups: readonly WriteGroup[]): void {
+  for (const { operations, guards } of groups) {
+    for (const operation of operations) {
+      if (operation.kind !== 'put' || !operation.key.startsWith(keys.slots)) continue;
+      const before = store.get(operation.key);
+      if (before !== undefined && decodeNode(before.value) === decodeNode(operation.value)) continue;
+      const ranges = guards.flatMap((guard) => (guard.kind === 'rangeNotAfter' ? [guard.prefix] : []));
+      assert.ok(compares(guards, 'createRevision', operation.key), `${operation.key} is not compared absent`);
+      assert.ok(compares(guards, 'modRevision', keys.budget), 'the budget is not compared');
+      assert.ok(ranges.includes(keys.slots), 'the other slots are not compared');
+      assert.ok(ranges.includes(keys.intents), 'the wishes are not compared');
+      assert.ok(
+        ranges.some((prefix) => prefix.startsWith(keys.rollouts) && prefix.endsWith('/intents/')),
+        'the wishes for the rollout are not compared',
+      );
+    }
+  }
+}
+
+function compares(guards: readonly EtcdCompare[], kind: EtcdCompare['kind'], key: string): boolean {
+  return guards.some((guard) => guard.kind === kind && 'key' in guard && guard.key === key);
+}
+
+function decodeNode(value: string): string {
+  const slot: { node: string } = JSON.parse(value);
+  return slot.node;
+}
+
+/** Persisted before sent: the node's record names the command that goes out. */
+export function checkSent(
+  keys: ClusterKeys,
+  store: ModelEtcd,
+  rollout: Rollout,
+  effects: readonly Effect[],
+): void {
+  for (const effect of effects) {
+    if (effect.kind !== 'send') continue;
+    const key = keys.rolloutNode(rollout.id, effect.node);
+    const entry = store.get(key);
+    assert.ok(entry, `${effect.command.id} is sent, but ${key} is absent`);
+    const record = decode(rolloutNodeRecord, key, entry.value);
+    assert.equal(record.commandId, effect.command.id, `${key} does not name what is sent`);
+    assert.equal(record.attempt, effect.command.attempt);
+    if (effect.command.kind !== 'preflight' && effect.command.kind !== 'stage') {
+      assert.ok(
+        store.under(keys.slots).some((slot) => decodeNode(slot.value) === effect.node),
+        `${effect.command.id} is sent, but ${effect.node} has no slot in etcd`,
+      );
+    }
+  }
+}
+
+/** Guarantees 6 and 7: which step may start a node, or take one back. */
+export function checkContainment(before: World, after: World): void {
+  const { rollout } = after;
+  if (rollout === undefined) return;
+  const { policy, direction } = rollout.plan.header;
+  for (const node of rollout.nodes.values()) {
+    const was = before.rollout?.nodes.get(node.id);
+    if ((node.attempts.upgrade ?? 0) > (was?.attempts.upgrade ?? 0)) {
+      assert.equal(
+        rollout.course.kind,
+        'forward',
+        `${node.id} starts in a rollout that goes ${rollout.course.kind}`,
+      );
+      const failed = [...rollout.nodes.values()].filter(
+        (other) =>
+          other.error !== null && other.state.phase !== 'skipped' && !rollout.forgiven.includes(other.id),
+      );
+      assert.ok(failed.length <= policy.failureBudget, `${node.id} starts after ${failed.length} failures`);
+      assert.ok(was?.checked, `${node.id} starts without a preflight`);
+    }
+    if ((node.attempts.revert ?? 0) > (was?.attempts.revert ?? 0)) {
+      assert.equal(rollout.course.kind, 'back', `${node.id} is taken back`);
+      const isAsked = 'reason' in rollout.course && rollout.course.reason.startsWith('abort');
+      assert.ok(direction === 'forward' || isAsked, 'a rollback is never taken back unless an operator says so');
+      assert.notEqual(was?.outSinceMs ?? null, null, `${node.id} was never touched, and is taken back`);
+    }
+  }
+}

@@ -1,0 +1,168 @@
+/**
+ * One leader over the model etcd: the engine decides, what changed is written in guarded transactions,
+ * and only then are the effects handed out; as the product's loop does it. Each step is held to the
+ * invariants, and what is in etcd must read back as what the leader believes.
+ */
+import assert from 'node:assert/strict';
+import type { EtcdEntry, EtcdOperation } from '../../controller/leadership/etcd.js';
+import { advance } from '../../controller/rollout/advance.js';
+import type { Effect, EngineEvent, Wish } from '../../controller/rollout/events.js';
+import { partText } from '../../controller/rollout/plan.js';
+import { isFinal, type Plan, type World } from '../../controller/rollout/rollout.js';
+import { clusterKeys } from '../../controller/state/keys.js';
+import { decode, intentRecord } from '../../controller/state/records.js';
+import {
+  changedGroups,
+  loadWorld,
+  transactionsOf,
+  type WriteGroup,
+} from '../../controller/state/world-store.js';
+import { checkContainment, checkGuards, checkSent, checkSlots } from './invariants.test.part.js';
+import type { ModelEtcd } from './model-etcd.test.part.js';
+
+export const keys = clusterKeys('paper');
+
+/** What one step came to. `after` still holds a rollout that has just ended. */
+export interface Step {
+  readonly before: World;
+  readonly after: World;
+  readonly effects: readonly Effect[];
+}
+
+/** The leader died in the middle of a step; some of its writes may be in etcd. */
+export class LeaderDied extends Error {}
+
+/** Loads of one step anew, before somebody must be writing against the leader. */
+const reloadsMax = 5;
+
+export class ModelLeader {
+  private current: World;
+  private slotsRevision: bigint;
+  private intentsRevision: bigint;
+  private wishes: EtcdEntry[] = [];
+
+  constructor(
+    private readonly store: ModelEtcd,
+    private readonly configuredMax: number,
+    readonly term: bigint,
+    /** Operations in one transaction; the fewer, the more places there are to die between two. */
+    private readonly operationsMax = 100,
+    private readonly leadSinceMs = 0,
+  ) {
+    this.current = this.load(new Map());
+    this.slotsRevision = store.revision;
+    this.intentsRevision = store.revision;
+    this.notice();
+  }
+
+  get world(): World {
+    return this.current;
+  }
+
+  /** Learns of the wishes that stand in etcd; the next step takes them first. */
+  notice(): void {
+    const { rollout } = this.current;
+    this.wishes = rollout === undefined ? [] : this.store.under(keys.rolloutIntents(rollout.id));
+    this.intentsRevision = this.store.revision;
+  }
+
+  /**
+   * Takes events, as one batch.
+   * @param writesMax the leader dies after this many transactions
+   * @throws LeaderDied
+   */
+  step(events: readonly EngineEvent[], nowMs: number, writesMax = Number.POSITIVE_INFINITY): Step {
+    const before = this.current;
+    for (let reloads = 0; reloads <= reloadsMax; reloads++) {
+      const { wishes, current } = this;
+      const taken = wishes.map((entry) => ({ kind: 'wish', wish: wishOf(entry) }) as const);
+      const extra = wishes.map((entry) => ({ kind: 'delete', key: entry.key }) as const);
+      const { world: after, effects } = advance(current, [...taken, ...events], nowMs);
+      if (this.persist(current, after, { operations: extra, guards: [] }, writesMax)) {
+        this.wishes = [];
+        this.accept(before, after, effects);
+        return { before, after, effects };
+      }
+      this.reload();
+    }
+    throw new Error('the guards of a step never hold: a leader would give up');
+  }
+
+  /** Starts a rollout as the product does: the parts of the plan first, then all that puts it in force. */
+  start(id: string, plan: Plan, nowMs: number): Step {
+    for (const part of plan.parts)
+      this.write([{ kind: 'put', key: keys.planPart(id, part.node), value: partText(part) }]);
+    const before = this.current;
+    const event = { kind: 'start', id, plan, by: 'operator', requestId: `request for ${id}` } as const;
+    const { world: after, effects } = advance(before, [event], nowMs);
+    const operations: EtcdOperation[] = [
+      { kind: 'put', key: keys.plan(id), value: JSON.stringify(plan.header) },
+      { kind: 'put', key: keys.active, value: JSON.stringify({ rollout: id }) },
+    ];
+    assert.ok(this.persist(before, after, { operations, guards: [] }, Number.POSITIVE_INFINITY));
+    this.accept(before, after, effects);
+    return { before, after, effects };
+  }
+
+  /** Whether etcd holds what the leader believes; what it sees of the nodes is in memory alone. */
+  checkStored(): void {
+    const { views } = this.current;
+    const stored = this.load(views);
+    assert.deepEqual(stored, this.current);
+  }
+
+  private accept(before: World, after: World, effects: readonly Effect[]): void {
+    checkSlots(after);
+    checkContainment(before, after);
+    if (after.rollout !== undefined) checkSent(keys, this.store, after.rollout, effects);
+    this.current = withoutFinal(after);
+  }
+
+  private load(views: World['views']): World {
+    return withoutFinal(loadWorld(keys, this.store.entries(), this.configuredMax, this.term, views, this.leadSinceMs));
+  }
+
+  private reload(): void {
+    this.current = this.load(this.current.views);
+    this.slotsRevision = this.store.revision;
+    this.notice();
+  }
+
+  private persist(before: World, after: World, extra: WriteGroup, writesMax: number): boolean {
+    const lookup = (key: string): EtcdEntry | undefined => this.store.get(key);
+    const seen = { slots: this.slotsRevision, intents: this.intentsRevision };
+    const groups = changedGroups(keys, before, after, lookup, seen);
+    checkGuards(keys, this.store, groups);
+    let writes = 0;
+    for (const { operations, guards } of transactionsOf(groups, extra, this.operationsMax)) {
+      if (writes++ >= writesMax) throw new LeaderDied();
+      const revision = this.store.transact(guards, operations);
+      if (revision === undefined) return false;
+      this.slotsRevision = revision;
+    }
+    return true;
+  }
+
+  private write(operations: readonly EtcdOperation[]): void {
+    this.store.transact([], operations);
+  }
+}
+
+function wishOf(entry: EtcdEntry): Wish {
+  const intent = decode(intentRecord, entry.key, entry.value);
+  switch (intent.kind) {
+    case 'abort':
+      return { kind: 'abort', rollback: intent.rollback, reason: intent.reason };
+    case 'pause':
+    case 'resume':
+      return { kind: intent.kind, reason: intent.reason };
+    default:
+      throw new Error(`${intent.kind} is no wish for a rollout`);
+  }
+}
+
+function withoutFinal(world: World): World {
+  return world.rollout !== undefined && isFinal(world.rollout.phase)
+    ? { ...world, rollout: undefined }
+    : world;
+}

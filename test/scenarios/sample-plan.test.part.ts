@@ -1,0 +1,113 @@
+/** Plans for clusters that exist only on paper: node-1 to node-N at one version, bound for another. */
+import {
+  makePlan,
+  type NodeFacts,
+  type PlanInputs,
+  type PlannedRollout,
+  type TargetFacts,
+} from '../../controller/rollout/plan.js';
+import type { Direction, ReleaseRef, RolloutPolicy } from '../../controller/rollout/rollout.js';
+import { sha256 } from '../../controller/state/world-store.js';
+import { NONE, versionScheme } from '../../release/version.js';
+
+export const samplePolicy: RolloutPolicy = {
+  maxConcurrent: 1,
+  soakMs: 2_000,
+  failureBudget: 0,
+  rollbackOnFailure: true,
+  backup: true,
+  maintenanceHooks: true,
+  unknownMaxMs: 60_000,
+  timeouts: {
+    preflightMs: 5_000,
+    stageMs: 60_000,
+    maintenanceMs: 5_000,
+    stopMs: 5_000,
+    backupMs: 5_000,
+    migrateMs: 5_000,
+    applyMs: 5_000,
+    probeMs: 5_000,
+    rollbackMs: 5_000,
+  },
+  probe: { goodInARow: 3, spacingMs: 100, intervalMaxMs: 1_000, tryMs: 5_000 },
+};
+
+/** What a node at a version runs. */
+export function releaseAt(version: string): ReleaseRef {
+  return version === NONE ? { version, digest: '' } : { version, digest: sha256(`tree of ${version}`) };
+}
+
+export function sampleNode(id: string, version: string, change: Partial<NodeFacts> = {}): NodeFacts {
+  return {
+    id,
+    ...releaseAt(version),
+    health: 'healthy',
+    unknown: false,
+    labels: {},
+    host: id,
+    os: 'linux',
+    arch: 'x64',
+    inMaintenance: false,
+    ...change,
+  };
+}
+
+/** A release whose migrations are one up step for each node that is not at it yet. */
+export function sampleTarget(version: string, change: Partial<TargetFacts> = {}): TargetFacts {
+  return {
+    version,
+    manifestSha256: sha256(`manifest of ${version}`),
+    artifactFor: () => ({
+      artifactSha256: sha256(`artifact of ${version}`),
+      digest: releaseAt(version).digest,
+      unpackedBytes: 1_000,
+    }),
+    migrationsFrom: () => [],
+    oneWay: [],
+    ...change,
+  };
+}
+
+export interface SampleRequest {
+  readonly nodes: readonly NodeFacts[];
+  readonly to: string;
+  readonly policy?: Partial<RolloutPolicy>;
+  readonly canary?: number;
+  readonly direction?: Direction;
+  readonly rollbackOf?: string | null;
+  readonly stuck?: readonly string[];
+}
+
+/** A plan, and what speaks against it; for fields that a sample does not name, see `sampleInputs`. */
+export function samplePlan(request: SampleRequest): PlannedRollout {
+  return makePlan(sampleInputs(request));
+}
+
+export function sampleInputs(request: SampleRequest): PlanInputs {
+  const target = sampleTarget(request.to);
+  const policy = { ...samplePolicy, ...request.policy };
+  const direction = request.direction ?? 'forward';
+  return {
+    request: {
+      maxConcurrent: policy.maxConcurrent,
+      canary: request.canary ?? 0,
+      canarySelector: '',
+      nodes: [],
+      selectors: [],
+      exclude: [],
+      force: false,
+      downgrade: direction === 'back',
+    },
+    direction,
+    rollbackOf: request.rollbackOf ?? null,
+    nodes: request.nodes,
+    stuck: request.stuck ?? [],
+    targetOf: () => target,
+    to: request.to,
+    policy,
+    scheme: versionScheme('plexi'),
+    zoneLabel: 'zone',
+    leaderHost: '',
+    hash: sha256,
+  };
+}

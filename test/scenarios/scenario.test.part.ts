@@ -1,0 +1,364 @@
+/**
+ * Plays a scenario: lines that say what operators, nodes and time do, against the real engine and a
+ * model etcd; gives back a transcript of all that followed. A change of leader goes through etcd: the
+ * next one knows nothing but what was persisted. The words are listed in README.md beside the scenarios.
+ */
+import assert from 'node:assert/strict';
+import { isStuck } from '../../controller/rollout/budget.js';
+import type { CommandOutcome, EngineEvent, Observation } from '../../controller/rollout/events.js';
+import {
+  type OpenCommand,
+  openCommand,
+  type PlanPart,
+  type ReleaseRef,
+  type RolloutPolicy,
+  upgradingPhases,
+} from '../../controller/rollout/rollout.js';
+import { ModelEtcd } from './model-etcd.test.part.js';
+import { keys, ModelLeader, type Step } from './model-leader.test.part.js';
+import { releaseAt, sampleNode, samplePlan, samplePolicy } from './sample-plan.test.part.js';
+import { tellStep } from './transcript.test.part.js';
+
+const startMs = Date.UTC(2024, 11, 19, 12, 0, 0);
+/** The engine is told the time this often. */
+const tickMs = 500;
+
+/** What a node of the scenario is, in truth. */
+interface PaperNode {
+  release: ReleaseRef;
+  reachable: boolean;
+  health: Observation['health'];
+  healthReason: string;
+  goodSinceMs: number;
+}
+
+export class Scenario {
+  private readonly store = new ModelEtcd();
+  private readonly nodes = new Map<string, PaperNode>();
+  private readonly lines: string[] = [];
+  private nowMs = startMs;
+  private leader = new ModelLeader(this.store, 1, 7n);
+  private policy: Partial<RolloutPolicy> = {};
+  private canary = 0;
+  private wishes = 0;
+  private started = 0;
+  private looks = new Map<string, number>();
+  private answersAdopt = true;
+  /** A node committed before anybody heard of it: its answer does not begin its good time. */
+  private keepsGood = false;
+  /** The last rollout's plan, for a rollback of it. */
+  private past: { id: string; parts: readonly PlanPart[] } | undefined;
+
+  /** Plays one line. @returns nothing; what followed is in the transcript */
+  play(line: string): void {
+    this.lines.push(`> ${line}`);
+    const [first = '', ...rest] = line.split(' ');
+    switch (first) {
+      case 'cluster':
+        return this.build(rest);
+      case 'start':
+        return this.start(rest);
+      case 'leader':
+        return this.changeLeader();
+      case 'nobody':
+        return this.commitUnseen(rest);
+      case 'pause':
+      case 'resume':
+      case 'abort':
+        return this.wish(first, rest);
+      case 'remove':
+        return this.take([{ kind: 'removed', node: nameIn(rest) }]);
+      case 'wait':
+        return this.wait(durationOf(rest[0] ?? ''));
+      case 'adoptions':
+        this.answersAdopt = rest[0] === 'work';
+        return this.answersAdopt ? this.adoptAll() : undefined;
+      default:
+        return this.nodeLine(line);
+    }
+  }
+
+  get transcript(): string {
+    return `${this.lines.join('\n')}\n`;
+  }
+
+  private build(words: string[]): void {
+    const [count = '', ...rest] = words;
+    const options = new Map(rest.map((word) => [word.split('=')[0] ?? '', word.split('=')[1] ?? '']));
+    const option = (name: string, otherwise: string): string => options.get(name) ?? otherwise;
+    const ahead = option('ahead', '').split(',');
+    for (let index = 1; index <= Number(count); index++) {
+      const id = `node-${index}`;
+      const version = ahead.includes(id) ? '0b1' : option('from', '0a1');
+      this.nodes.set(id, {
+        release: releaseAt(version),
+        reachable: true,
+        health: 'healthy',
+        healthReason: '',
+        goodSinceMs: this.nowMs,
+      });
+    }
+    this.policy = {
+      maxConcurrent: Number(option('concurrency', '1')),
+      soakMs: durationOf(option('soak', '2s')),
+      failureBudget: Number(option('failure-budget', '0')),
+      rollbackOnFailure: option('rollback-on-failure', 'on') === 'on',
+      unknownMaxMs: durationOf(option('unknown-max', '60s')),
+    };
+    this.canary = Number(option('canary', '0'));
+    this.leader = new ModelLeader(this.store, Number(option('budget', '1')), 7n);
+    this.observeAll();
+  }
+
+  private start(words: string[]): void {
+    const back = words[0] === 'rollback' ? this.past : undefined;
+    const to = back === undefined ? '0b1' : (back.parts[0]?.from.version ?? '');
+    const names = back?.parts.filter((part) => part.strategy !== 'none').map((part) => part.node);
+    const except = words.find((word) => word.startsWith('without='))?.slice('without='.length);
+    const chosen = [...this.nodes].filter(([id]) => id !== except && (names?.includes(id) ?? true));
+    const { plan, problems, warnings } = samplePlan({
+      nodes: chosen.map(([id, node]) =>
+        sampleNode(id, node.release.version, { health: node.health, unknown: !node.reachable }),
+      ),
+      to,
+      policy: { ...samplePolicy, ...this.policy },
+      canary: back === undefined ? this.canary : 0,
+      direction: back === undefined ? 'forward' : 'back',
+      stuck: [...this.leader.world.slots].filter(([key]) => isStuck(key)).map(([, slot]) => slot.node),
+      rollbackOf: back?.id ?? null,
+    });
+    for (const text of [...problems, ...warnings]) this.say(text);
+    if (problems.length > 0) return;
+    if (plan.parts.every((part) => part.strategy === 'none')) return this.say('nothing to do');
+    const count = ++this.started === 1 ? '' : `_${this.started}`;
+    const id =
+      back === undefined ? `update_${plan.header.from}_${to}_20241219_120000${count}` : `rollback_${back.id}`;
+    this.past = { id, parts: plan.parts };
+    this.say(`${id}: ${plan.parts.map((part) => `${part.node} (${part.orderReason})`).join(', ')}`);
+    this.follow(this.leader.start(id, plan, this.nowMs));
+  }
+
+  private changeLeader(): void {
+    this.leader.checkStored();
+    const { configuredMax } = this.leader.world;
+    this.leader = new ModelLeader(this.store, configuredMax, this.leader.term + 1n, 100, this.nowMs);
+    this.looks.clear();
+    this.observeAll();
+  }
+
+  /** `nobody leads for 20s while node-1 commits`: the node is good from the beginning of that time. */
+  private commitUnseen(words: readonly string[]): void {
+    const node = this.node(words[4] ?? '');
+    node.goodSinceMs = this.nowMs;
+    node.release = releaseAt('0b1');
+    this.nowMs += durationOf(words[2] ?? '');
+    this.keepsGood = true;
+    this.changeLeader();
+  }
+
+  private wish(kind: 'pause' | 'resume' | 'abort', words: string[]): void {
+    const rollback = words.includes('--rollback');
+    const reason = { pause: 'paused by the operator', resume: '', abort: 'aborted by the operator' }[kind];
+    const { rollout } = this.leader.world;
+    assert.ok(rollout, 'no rollout is active');
+    this.store.put(keys.rolloutIntent(rollout.id, String(++this.wishes)), {
+      kind,
+      by: 'operator',
+      at: '2024-12-19T12:00:00Z',
+      reason,
+      ...(kind === 'abort' && { rollback }),
+    });
+    this.leader.notice();
+    this.take([]);
+  }
+
+  /** Time passes, in ticks; nodes that are to be looked at then say how they are. */
+  private wait(durationMs: number): void {
+    const untilMs = this.nowMs + durationMs;
+    while (this.nowMs < untilMs) {
+      const nextLookMs = Math.min(...this.looks.values(), untilMs, this.nowMs + tickMs);
+      this.nowMs = Math.max(nextLookMs, this.nowMs + 1);
+      const due = [...this.looks].filter(([, atMs]) => atMs <= this.nowMs).map(([id]) => id);
+      for (const id of due) this.looks.delete(id);
+      this.take([
+        ...due.filter((id) => this.node(id).reachable).map((id) => this.observation(id)),
+        { kind: 'tick' },
+      ]);
+    }
+  }
+
+  private nodeLine(line: string): void {
+    const match = /^((?:all|(?:node-\d+ )*node-\d+)) (.+)$/.exec(line);
+    const [, who = '', what = ''] = match ?? [];
+    assert.ok(match, `nobody understands: ${line}`);
+    const names = who === 'all' ? [...this.nodes.keys()].filter((id) => this.open(id)) : who.split(' ');
+    this.take(names.flatMap((id) => this.nodeEvents(id, what)));
+  }
+
+  private nodeEvents(id: string, what: string): EngineEvent[] {
+    const node = this.node(id);
+    const [, saying = '', reason = ''] = /^(.*?)(?:: (.*))?$/.exec(what) ?? [];
+    const [verb, ...words] = saying.split(' ');
+    switch (verb) {
+      case 'answers':
+        return [words[0] === 'late' ? lateAnswer(id, reason) : this.answer(id, words, reason)];
+      case 'is':
+        assert.ok(['rolling_back', ...upgradingPhases].includes(words[1] ?? ''), what);
+        return [{ kind: 'progress', node: id, commandId: this.commandOf(id).id, phase: words[1] ?? '' }];
+      case 'refuses':
+        return [
+          {
+            kind: 'refused',
+            node: id,
+            commandId: this.commandOf(id).id,
+            fault: { code: words[0] ?? '', message: reason },
+          },
+        ];
+      case 'drops':
+        return [{ kind: 'stream_broken', node: id, commandId: this.commandOf(id).id }];
+      case 'unreachable':
+        node.reachable = false;
+        this.looks.delete(id);
+        return [{ kind: 'unreachable', node: id }];
+      case 'returns':
+        node.reachable = true;
+        return [this.observation(id)];
+      case 'flaps':
+        node.goodSinceMs = this.nowMs;
+        return [];
+      case 'unhealthy':
+        node.health = 'unhealthy';
+        node.healthReason = reason;
+        return [this.observation(id)];
+      default:
+        throw new Error(`nobody understands: ${id} ${what}`);
+    }
+  }
+
+  /** `answers OUTCOME [at STEP]`: what the node runs follows from its command and the outcome. */
+  private answer(id: string, words: string[], reason: string): EngineEvent {
+    const node = this.node(id);
+    const command = this.commandOf(id);
+    const at = words.indexOf('at');
+    const failedStep = at < 0 ? '' : (words[at + 1] ?? '');
+    const outcome = outcomeOf(words[0] ?? '');
+    const part = this.past?.parts.find((candidate) => candidate.node === id);
+    assert.ok(part);
+    if (outcome === 'done') {
+      if (command.kind === 'upgrade' || command.kind === 'roll_back') node.release = part.to;
+      if (command.kind === 'revert') node.release = part.from;
+      if (command.kind !== 'preflight' && command.kind !== 'stage') {
+        if (!this.keepsGood) node.goodSinceMs = this.nowMs;
+        this.keepsGood = false;
+        node.health = 'healthy';
+      }
+    }
+    return {
+      kind: 'finished',
+      node: id,
+      commandId: command.id,
+      outcome: {
+        outcome,
+        failure: outcome === 'done' ? null : { code: failureCode(failedStep), message: reason },
+        failedStep,
+        release: node.release,
+        problems: [],
+        backupId: '',
+      },
+    };
+  }
+
+  /** Takes events, tells what followed, and lets the nodes be adopted. */
+  private take(events: readonly EngineEvent[]): void {
+    this.follow(this.leader.step(events, this.nowMs));
+  }
+
+  private follow(step: Step): void {
+    this.leader.checkStored();
+    this.lines.push(...tellStep(step, (this.nowMs - startMs) / 1_000));
+    for (const effect of step.effects) {
+      if (effect.kind === 'look') this.looks.set(effect.node, this.nowMs + effect.inMs);
+    }
+    if (this.answersAdopt) this.adoptAll();
+  }
+
+  private adoptAll(): void {
+    const waiting = [...this.leader.world.views].filter(([, view]) => view.adopting).map(([id]) => id);
+    if (waiting.length > 0) this.take(waiting.map((node) => ({ kind: 'adopted', node })));
+  }
+
+  private observeAll(): void {
+    this.take(
+      [...this.nodes].map(([id, node]) =>
+        node.reachable ? this.observation(id) : { kind: 'unreachable', node: id },
+      ),
+    );
+  }
+
+  private observation(id: string): EngineEvent {
+    const { health, healthReason, goodSinceMs, release } = this.node(id);
+    const goodForMs = health === 'healthy' ? this.nowMs - goodSinceMs : 0;
+    return {
+      kind: 'observed',
+      node: id,
+      observation: { health, healthReason, goodForMs, release, inMaintenance: false },
+    };
+  }
+
+  private node(id: string): PaperNode {
+    const node = this.nodes.get(id);
+    assert.ok(node, `there is no ${id}`);
+    return node;
+  }
+
+  private open(id: string): OpenCommand | undefined {
+    const node = this.leader.world.rollout?.nodes.get(id);
+    return node && openCommand(node.state);
+  }
+
+  private commandOf(id: string): OpenCommand {
+    const command = this.open(id);
+    assert.ok(command, `${id} has no command`);
+    return command;
+  }
+
+  private say(text: string): void {
+    this.lines.push(`    ${text}`);
+  }
+}
+
+/** An answer to a command that the node may never have had. */
+function lateAnswer(node: string, commandId: string): EngineEvent {
+  const outcome = {
+    outcome: 'failed',
+    failure: { code: 'INTERNAL', message: 'late' },
+    failedStep: '',
+    release: releaseAt('0a1'),
+    problems: [],
+    backupId: '',
+  } as const;
+  return { kind: 'finished', node, commandId, outcome };
+}
+
+function nameIn(words: readonly string[]): string {
+  return words[0] ?? '';
+}
+
+function outcomeOf(word: string): CommandOutcome['outcome'] {
+  assert.ok(
+    word === 'done' || word === 'failed' || word === 'rolled_back' || word === 'rollback_failed',
+    word,
+  );
+  return word;
+}
+
+/** PROBE_FAILED for `probe`, and so on. */
+function failureCode(step: string): string {
+  return step === '' ? 'CANCELLED' : `${step.toUpperCase()}_FAILED`;
+}
+
+function durationOf(text: string): number {
+  const match = /^(\d+)(ms|s)$/.exec(text);
+  assert.ok(match, `${text} is no duration`);
+  return Number(match[1]) * (match[2] === 's' ? 1_000 : 1);
+}
