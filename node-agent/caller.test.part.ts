@@ -3,6 +3,7 @@ import { Metadata } from '@grpc/grpc-js';
 import { fromServiceError } from '../config/grpc-status.js';
 import { grpcChannel, type TlsFiles } from '../config/tls.js';
 import {
+  AdoptRequest,
   type AdoptResponse,
   Command,
   type CommandEvent,
@@ -47,7 +48,7 @@ export class Caller {
   adopt(numbers: TokenNumbers, nonce?: string): Promise<AdoptResponse> {
     const token = tokenOf(numbers);
     const lineage = nonce === undefined ? undefined : { term: token.term, nonce };
-    const request = { token, lineage, operatorWord: '' };
+    const request = AdoptRequest.fromPartial({ token, ...(lineage && { lineage }) });
     return new Promise((resolve, reject) => {
       this.client.adopt(request, new Metadata(), { deadline: Date.now() + patienceMs }, (error, response) =>
         error === null ? resolve(response) : reject(asOurs(error)),
@@ -77,7 +78,7 @@ export class Caller {
         if (event?.$case === 'progress' && event.value.phase === phase) resolve({ ended });
       });
       ended.then(
-        (executed) => reject(new Error(`ended before ${phase}: ${JSON.stringify(executed.result)}`)),
+        ({ phases }) => reject(new Error(`it ended before ${phase}, after ${phases.join(', ')}`)),
         reject,
       );
     });
@@ -166,7 +167,6 @@ export class TinyPlan {
       migrations,
       backup: true,
       maintenanceHooks: true,
-      stayInMaintenance: false,
       timeouts: {
         maintenanceMs: 10_000n,
         stopMs: 5_000n,
@@ -189,6 +189,7 @@ function summed(events: CommandEvent[]): Executed {
     if (event?.$case === 'accepted') known = event.value.known;
     if (event?.$case === 'progress' && event.value.phase !== phases.at(-1)) phases.push(event.value.phase);
   }
+  if (events[0]?.event?.$case !== 'accepted') throw new Error('the stream did not begin with `accepted`');
   const last = events.at(-1)?.event;
   if (last?.$case !== 'finished') throw new Error('the stream ended without a result');
   return { events, known, phases, result: last.value };

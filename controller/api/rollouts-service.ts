@@ -168,6 +168,14 @@ function watch(
     }
     const send = (): void => {
       timer = undefined;
+      try {
+        sendNow();
+      } catch (thrown) {
+        stop();
+        call.emit('error', toServiceError(thrown));
+      }
+    };
+    const sendNow = (): void => {
       const status = reader.statusNow(id);
       if (call.cancelled || status.rollout === undefined) return;
       call.write(WatchResponse.fromPartial({ status }));

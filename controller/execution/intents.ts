@@ -8,7 +8,7 @@ import { asPlexiError, PlexiError } from '../../config/errors.js';
 import { limits } from '../../config/limits.js';
 import type { EtcdEntry, EtcdOperation } from '../leadership/etcd.js';
 import type { EngineEvent, Wish } from '../rollout/events.js';
-import type { World } from '../rollout/rollout.js';
+import type { Course, World } from '../rollout/rollout.js';
 import type { ClusterKeys } from '../state/keys.js';
 import { decode, type Intent, type IntentOutcome, intentRecord } from '../state/records.js';
 import type { WriteGroup } from '../state/world-store.js';
@@ -119,6 +119,7 @@ export class Intents {
       );
     }
     const { reason } = intent;
+    refuseWithoutEffect(intent.kind, rollout.course.kind);
     const wish: Wish =
       intent.kind === 'abort'
         ? { kind: 'abort', rollback: intent.rollback, reason }
@@ -139,4 +140,25 @@ export class Intents {
       ...old.map((oldKey) => ({ kind: 'delete', key: oldKey }) as const),
     ];
   }
+}
+
+/** A wish that would change nothing is refused, so that nobody believes it to be in force. */
+function refuseWithoutEffect(wish: Wish['kind'], course: Course['kind']): void {
+  const possible: Record<Wish['kind'], readonly Course['kind'][]> = {
+    pause: ['forward'],
+    resume: ['paused'],
+    abort: ['forward', 'paused', 'aborting'],
+  };
+  if (possible[wish].includes(course)) return;
+  const is = {
+    forward: 'under way',
+    paused: 'paused',
+    aborting: 'being aborted',
+    back: 'going back',
+    called_off: 'called off',
+  };
+  throw new PlexiError(
+    'CONFLICT',
+    `the rollout is ${is[course]}, so it takes no ${wish}; plexictl status shows it`,
+  );
 }

@@ -91,7 +91,7 @@ class Term {
       world,
       take: (events, extra, doneKey) => this.loop.take(events, extra, doneKey),
       fulfil: (intent) => this.wishes.fulfil(intent),
-      outcomes: () => parts.mirror.under(keys.outcomes).map((entry) => entry.key),
+      outcomes: () => byAge(parts.mirror.under(keys.outcomes)),
       wall,
       log,
     });
@@ -106,6 +106,8 @@ class Term {
       'this controller leads',
     );
     this.offMirror = mirror.listen(({ keys }) => this.guarded(() => this.follow(keys)));
+    // What was written while the world was loaded: the mirror has it, and told nobody.
+    this.follow(mirror.under(this.parts.keys.prefix).map(({ key }) => key));
     this.followNodes();
     this.loop.schedule(() => this.intents.takeAll());
     this.loop.schedule(() => this.prune());
@@ -195,6 +197,11 @@ class Term {
 
 function reasonOf(signal: AbortSignal): string {
   return signal.reason instanceof Error ? signal.reason.message : String(signal.reason);
+}
+
+/** Oldest first, by revision: the numbers in the keys do not sort as text does. */
+function byAge(entries: EtcdEntry[]): string[] {
+  return entries.sort((a, b) => (a.createRevision < b.createRevision ? -1 : 1)).map(({ key }) => key);
 }
 
 function isIntentKey(keys: ClusterKeys, key: string): boolean {

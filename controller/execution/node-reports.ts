@@ -5,7 +5,7 @@
 import type { NodeStatus } from '../../gen/plexi/v1/node_agent.js';
 import { isFinal, type World } from '../rollout/rollout.js';
 import type { ClusterKeys } from '../state/keys.js';
-import { decode, type NodeStatusValue, nodeStatusRecord } from '../state/records.js';
+import { decode, type NodeStatusValue, nodeSpecRecord, nodeStatusRecord } from '../state/records.js';
 import { type Lookup, put, type WriteGroup } from '../state/world-store.js';
 
 /** Phases that a node keeps after its rollout, because they say how it ended there. */
@@ -48,7 +48,8 @@ export class NodeReports {
   private write(node: string, world: World, lookup: Lookup) {
     const key = this.keys.nodeStatus(node);
     const stored = lookup(key);
-    if (lookup(this.keys.nodeSpec(node)) === undefined) return [];
+    const spec = lookup(this.keys.nodeSpec(node));
+    if (spec === undefined || decode(nodeSpecRecord, spec.key, spec.value).removed) return [];
     const before = stored && decode(nodeStatusRecord, key, stored.value);
     const value = statusValue(this.latest.get(node), before, phaseOf(node, world, before), this.wall());
     return value === undefined || (before !== undefined && sameStatus(before, value))

@@ -78,7 +78,10 @@ export class RunLoop {
 
   /** Takes note of node specs, which replicas write. */
   rememberSpecs(entries: readonly EtcdEntry[]): void {
-    for (const entry of entries) this.raw.set(entry.key, entry);
+    for (const entry of entries) {
+      // The mirror may be behind what this leader wrote itself.
+      if (entry.modRevision > (this.raw.get(entry.key)?.modRevision ?? 0n)) this.raw.set(entry.key, entry);
+    }
   }
 
   /** Puts an event into the queue. */

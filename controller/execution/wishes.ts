@@ -9,6 +9,8 @@ import { freeIndex, slotOf } from '../rollout/budget.js';
 import { isManual } from '../rollout/manual.js';
 import { type PlannedRollout, partText } from '../rollout/plan.js';
 import { isFinal, type World } from '../rollout/rollout.js';
+import { readState } from '../state/codec.js';
+import type { Mirror } from '../state/mirror.js';
 import { decode, type Intent, nodeSpecRecord } from '../state/records.js';
 import { type Lookup, loadRollout, put } from '../state/world-store.js';
 import type { TakenIntent } from './intents.js';
@@ -17,6 +19,7 @@ import { type PlanSources, planRollback, planRollout } from './prepare.js';
 export interface WishesParts extends PlanSources {
   readonly client: EtcdClient;
   readonly store: FencedStore;
+  readonly mirror: Mirror;
   readonly world: () => World;
   readonly lookup: Lookup;
   readonly wall: () => Date;
@@ -46,7 +49,7 @@ export class Wishes {
   }
 
   private async start(intent: Extract<Fulfilled, { kind: 'start' }>): Promise<TakenIntent> {
-    const again = this.alreadyActive(intent.requestId);
+    const again = this.alreadyTaken(intent.requestId);
     if (again !== undefined) return again;
     const entries = await this.readCluster();
     const planned = await planRollout(this.parts, entries, intent.request);
@@ -61,7 +64,7 @@ export class Wishes {
   }
 
   private async rollback(intent: Extract<Fulfilled, { kind: 'rollback' }>): Promise<TakenIntent> {
-    const again = this.alreadyActive(intent.requestId);
+    const again = this.alreadyTaken(intent.requestId);
     if (again !== undefined) return again;
     const { keys, client } = this.parts;
     const { entries } = await readPrefix(client, keys.rollout(intent.rollout));
@@ -76,15 +79,25 @@ export class Wishes {
     return this.begin(planned, intent, `rollback_${rollout.id}`);
   }
 
-  /** The same request again is the same rollout; another one is refused with the first one's id. */
-  private alreadyActive(requestId: string): TakenIntent | undefined {
+  /** The same request again is the same rollout, even when that has ended; another one has to wait. */
+  private alreadyTaken(requestId: string): TakenIntent | undefined {
     const { rollout } = this.parts.world();
+    const same = rollout?.requestId === requestId ? rollout.id : this.endedBy(requestId);
+    if (same !== undefined && requestId !== '') return taken([], [], { rollout: same });
     if (rollout === undefined) return undefined;
-    if (rollout.requestId === requestId) return taken([], [], { rollout: rollout.id });
     throw new PlexiError(
       'ROLLOUT_ACTIVE',
       `${rollout.id} is active; follow it with plexictl watch, or end it with plexictl abort`,
     );
+  }
+
+  /** The id of a rollout that was asked for by this request before. */
+  private endedBy(requestId: string): string | undefined {
+    const { keys, mirror } = this.parts;
+    const isState = (key: string): boolean => /^[^/]+\/state$/.test(key.slice(keys.rollouts.length));
+    const states = mirror.under(keys.rollouts).filter((entry) => isState(entry.key));
+    const found = states.find((entry) => readState(entry.key, entry.value).requestId === requestId);
+    return found?.key.slice(keys.rollouts.length, -'/state'.length);
   }
 
   private async begin(

@@ -16,6 +16,7 @@ const unseen: NodeView = {
   adopted: false,
   adopting: false,
   reachable: false,
+  refusal: null,
   inFlight: null,
   retryAtMs: 0,
   lookAtMs: 0,

@@ -48,6 +48,8 @@ function enter(world: World, rollout: Rollout, phase: RolloutPhase, reason: stri
 }
 
 function stepForward(world: World, rollout: Rollout, nowMs: number): World {
+  const told = toldPhase(rollout);
+  if (isAheadOf(rollout.phase, told)) return enter(world, rollout, told, '');
   switch (rollout.phase) {
     case 'planned':
       return enter(world, rollout, 'preflight', '');
@@ -65,7 +67,7 @@ function stepForward(world: World, rollout: Rollout, nowMs: number): World {
       return finalize(world, rollout, nowMs);
     case 'paused':
     case 'rolling_back':
-      return enter(world, rollout, resumedPhase(rollout), '');
+      return enter(world, rollout, told, '');
     case 'succeeded':
     case 'rolled_back':
     case 'aborted':
@@ -74,9 +76,18 @@ function stepForward(world: World, rollout: Rollout, nowMs: number): World {
   }
 }
 
-/** Where a resumed rollout is, told from its nodes. */
-function resumedPhase(rollout: Rollout): RolloutPhase {
-  const open = [...rollout.nodes.values()].filter((node) => node.state.phase !== 'done');
+/**
+ * Whether the phase was written, and the answers that led to it were not, because a leader died between
+ * the two. No node starts before all were checked and staged, so the phase goes back to what is known.
+ */
+function isAheadOf(phase: RolloutPhase, told: RolloutPhase): boolean {
+  if (phase === 'staging') return told === 'preflight';
+  return (phase === 'expanding' || phase === 'rolling') && told !== 'rolling';
+}
+
+/** Where a rollout is, told from its nodes. */
+function toldPhase(rollout: Rollout): RolloutPhase {
+  const open = [...rollout.nodes.values()].filter((node) => !isSettled(node));
   if (open.some((node) => !node.checked)) return 'preflight';
   if (open.some((node) => node.state.phase === 'pending' || node.state.phase === 'staging')) return 'staging';
   return 'rolling';
@@ -199,7 +210,9 @@ function nextReady(world: World, rollout: Rollout): { node: RolloutNode; index: 
 function finalize(world: World, rollout: Rollout, nowMs: number): World {
   const wrong = rollout.plan.parts.filter((part) => {
     const node = rollout.nodes.get(part.node);
-    return node?.state.phase === 'done' && node.release.digest !== part.to.digest;
+    const view = viewOf(world, part.node);
+    const runs = view.reachable && view.release !== null ? view.release : node?.release;
+    return node?.state.phase === 'done' && runs?.digest !== part.to.digest;
   });
   if (wrong.length > 0) {
     const names = wrong.map((part) => part.node).join(', ');

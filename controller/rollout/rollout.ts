@@ -252,6 +252,8 @@ export interface NodeView {
   readonly adopted: boolean;
   readonly adopting: boolean;
   readonly reachable: boolean;
+  /** Why it refused to be adopted; null when it did not. */
+  readonly refusal: Fault | null;
   /** The command whose stream is open. */
   readonly inFlight: string | null;
   /** Nothing is sent to it before this time. */

@@ -22,6 +22,8 @@ import {
 
 /** Milliseconds before a command is sent again after a stream broke, or the node was busy. */
 const retryMs = 300;
+/** Milliseconds before a node that refused is asked again. */
+const refusedRetryMs = 3_000;
 
 export function takeEvent(world: World, event: EngineEvent, nowMs: number): World {
   switch (event.kind) {
@@ -34,7 +36,7 @@ export function takeEvent(world: World, event: EngineEvent, nowMs: number): Worl
     case 'maintenance':
       return wishMaintenance(world, event.node, event.on, event.reason, nowMs);
     case 'removed':
-      return { ...world, slots: withoutSlotOf(world.slots, event.node) };
+      return takeRemoval(world, event.node, nowMs);
     case 'observed':
       return takeObservation(world, event, nowMs);
     case 'unreachable':
@@ -45,9 +47,9 @@ export function takeEvent(world: World, event: EngineEvent, nowMs: number): Worl
         nowMs,
       );
     case 'adopted':
-      return withView(world, event.node, { adopted: true, adopting: false });
+      return withView(world, event.node, { adopted: true, adopting: false, refusal: null });
     case 'adoption_failed':
-      return withView(world, event.node, { adopting: false, retryAtMs: nowMs + retryMs });
+      return takeAdoptionFailure(world, event.node, event.fault, nowMs);
     case 'progress':
       return takeProgress(world, event.node, event.commandId, event.phase, nowMs);
     case 'finished':
@@ -59,6 +61,14 @@ export function takeEvent(world: World, event: EngineEvent, nowMs: number): Worl
     case 'refused':
       return takeRefusal(world, event, nowMs);
   }
+}
+
+/** A node that is off the list holds nothing up: its slot is free, and nobody waits to take it back. */
+function takeRemoval(world: World, id: string, nowMs: number): World {
+  const freed = { ...world, slots: withoutSlotOf(world.slots, id) };
+  return world.rollout?.nodes.get(id)?.state.phase === 'done'
+    ? withNode(freed, id, { state: { phase: 'skipped' } }, nowMs)
+    : freed;
 }
 
 function begin(world: World, event: Extract<EngineEvent, { kind: 'start' }>, nowMs: number): World {
@@ -132,9 +142,24 @@ function takeObservation(
   const { node, observation } = event;
   const seen = withView(world, node, { ...observation, reachable: true, seenAtMs: nowMs });
   const record = seen.rollout?.nodes.get(node);
+  if (viewOf(seen, node).refusal !== null) return seen;
   return record === undefined || record.unknownSinceMs === null
     ? seen
     : withNode(seen, node, { unknownSinceMs: null }, nowMs);
+}
+
+/** A node that answers but refuses to be adopted is as good as unreachable, and its reason is shown. */
+function takeAdoptionFailure(world: World, id: string, fault: Fault, nowMs: number): World {
+  const isSilent = fault.code === 'NODE_UNREACHABLE';
+  const pauseMs = isSilent ? retryMs : refusedRetryMs;
+  const next = withView(world, id, {
+    adopting: false,
+    retryAtMs: nowMs + pauseMs,
+    refusal: isSilent ? null : fault,
+  });
+  const record = next.rollout?.nodes.get(id);
+  if (isSilent || record === undefined || record.unknownSinceMs !== null) return next;
+  return withNode(next, id, { unknownSinceMs: nowMs }, nowMs);
 }
 
 /** Phases only go forward: a replayed stream must not make a node look earlier than it is. */
@@ -253,7 +278,12 @@ function takeUpgradeEnd(
   switch (outcome.outcome) {
     case 'done': {
       const soaking = { state: { phase: 'soaking' }, release, backupId, error: null } as const;
-      return withNode(withView(world, node.id, { goodForMs: 0, health: 'unknown' }), node.id, soaking, nowMs);
+      return withNode(
+        withView(world, node.id, { goodForMs: 0, health: 'unknown', release }),
+        node.id,
+        soaking,
+        nowMs,
+      );
     }
     case 'rolled_back':
       return settle(

@@ -2,7 +2,7 @@
  * Why a node does not go on: each reason, since when, and what would let it go on. The words hold no
  * numbers that move, so that a waiting node costs no writes (semantics S26).
  */
-import { withNode } from './change.js';
+import { viewOf, withNode } from './change.js';
 import { isManual } from './manual.js';
 import { isFinal, type Rollout, type RolloutNode, type WaitReason, type World } from './rollout.js';
 
@@ -30,7 +30,7 @@ function reasonsOf(world: World, rollout: Rollout, node: RolloutNode): Reason[] 
   const reasons: Reason[] = [];
   if (node.unknownSinceMs !== null && node.state.phase !== 'done') {
     reasons.push({
-      reason: 'it cannot be reached',
+      reason: viewOf(world, node.id).refusal?.message ?? 'it cannot be reached',
       unblock: `its agent answers; after ${Math.round(policy.unknownMaxMs / 1000)} s it counts as lost`,
     });
   }

@@ -121,6 +121,8 @@ export class CommandService {
     const token = requireToken(command.token);
     const trouble = this.unreadable ?? this.executor.broken;
     if (trouble !== undefined) throw trouble;
+    // Without a fence nothing is obeyed, not even what the journal knows (protocol, rule 6).
+    if (this.fence.broken !== undefined) this.fence.check(token, command.commandId);
     const payloadHash = hashPayload(command);
     const known = this.journal.find(command.commandId);
     if (known !== undefined) return this.admitKnown(known, payloadHash);

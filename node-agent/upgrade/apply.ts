@@ -38,6 +38,7 @@ export async function ensureRunning(node: AgentNode, release: LocalRelease | und
 export async function startService(node: AgentNode, release: LocalRelease): Promise<void> {
   node.monitor.expect(release.version);
   await node.service.start(serviceSpec(node, release));
+  node.monitor.reset();
 }
 
 /** Back to what ran before: all three links are as the job found them. */

@@ -43,16 +43,10 @@ after(() => rmSync(root, { recursive: true, force: true }));
 interface Order {
   readonly backup?: boolean;
   readonly migrations?: boolean;
-  readonly stayInMaintenance?: boolean;
   readonly stepMs?: number;
 }
 
-function upgradeCommand({
-  backup = true,
-  migrations = true,
-  stayInMaintenance = false,
-  stepMs = 60_000,
-}: Order): Command {
+function upgradeCommand({ backup = true, migrations = true, stepMs = 60_000 }: Order): Command {
   const ms = BigInt(stepMs);
   return Command.fromPartial({
     commandId: 'job',
@@ -65,7 +59,6 @@ function upgradeCommand({
         to: { version: '0b1', digest: 'b' },
         migrations: migrations ? [{ id: '001', checksum: 'c', direction: 'up' }] : [],
         backup,
-        stayInMaintenance,
         timeouts: {
           maintenanceMs: ms,
           stopMs: ms,
@@ -223,7 +216,6 @@ describe('an upgrade', () => {
       { wasInMaintenance: true },
       ['stop', 'backup', 'migrate', 'apply', 'probe', 'commit'],
     ],
-    ['that shall stay in maintenance', { stayInMaintenance: true }, {}, forward.slice(0, -1)],
   ] as const) {
     test(`${what} leaves out what it does not need`, async () => {
       const model = new ModelNode();
@@ -296,13 +288,6 @@ describe('a step that fails', () => {
       {},
       { wasInMaintenance: true },
       ['restore', 'start_old', 'probe_old'],
-    ],
-    [
-      'the node shall stay in maintenance',
-      'stop',
-      { stayInMaintenance: true },
-      {},
-      ['start_old', 'probe_old'],
     ],
   ] as const) {
     test(`when ${what}, going back leaves that out`, async () => {

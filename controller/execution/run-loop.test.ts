@@ -1,0 +1,400 @@
+/**
+ * One term of lead on a real etcd, with agents that play a script, where each transaction of the leader
+ * can be met before it is sent and after it was committed: answers are lost, others write in between,
+ * the lead ends. What was decided happens once, or not at all.
+ */
+import assert from 'node:assert/strict';
+import { randomUUID } from 'node:crypto';
+import { after, afterEach, before, beforeEach, describe, test } from 'node:test';
+import type { Etcd3 } from 'etcd3';
+import pino from 'pino';
+import { openRepository } from '../../release/repository/fetch.js';
+import { releaseOf, TestCluster } from '../../test/cluster/cluster.test.part.js';
+import { TcpProxy } from '../../test/cluster/proxy.test.part.js';
+import { RealEtcd } from '../../test/cluster/real-etcd.test.part.js';
+import { campaign, type Lead } from '../leadership/campaign.js';
+import { type EtcdOperation, readKey, readPrefix, transact } from '../leadership/etcd.js';
+import { Mirror } from '../state/mirror.js';
+import { decode, type IntentOutcome, outcomeRecord } from '../state/records.js';
+import { leadTerm } from './leader.js';
+
+const log = pino({ level: process.env.PLEXI_TEST_LOG ?? 'silent' });
+
+let etcd: RealEtcd;
+/** Not through the proxy: what the test itself does. */
+let direct: Etcd3;
+let proxy: TcpProxy;
+let cluster: TestCluster;
+let mirror: Mirror;
+let count = 0;
+before(async () => {
+  etcd = await RealEtcd.start();
+  direct = etcd.client();
+});
+beforeEach(async () => {
+  cluster = await TestCluster.create(`loop-${++count}`, etcd);
+  proxy = await TcpProxy.start(etcd.port);
+  mirror = new Mirror(etcd.connection(), cluster.keys.prefix, () => true, log);
+  await mirror.start();
+});
+afterEach(async () => {
+  for (const end of endings.splice(0)) await end();
+  await mirror.stop();
+  await cluster.stop();
+  await proxy.stop();
+});
+after(() => etcd.remove());
+
+const endings: (() => Promise<unknown>)[] = [];
+
+/** What a test does at a transaction of the leader; the keys are those that it writes. */
+interface Meetings {
+  before?(keys: readonly string[]): Promise<void>;
+  /** Whether the answer to this one is lost after it was committed. */
+  isLost?(keys: readonly string[]): boolean;
+}
+
+interface Term {
+  readonly lead: Lead;
+  /** Why the lead is over. */
+  readonly over: Promise<string>;
+  /** Keys of each transaction that was sent. */
+  readonly sent: string[][];
+  isOver: boolean;
+}
+
+/** Leads the cluster, through the proxy, until the test is over. */
+async function lead(meetings: Meetings = {}, client = etcd.client(proxy.port)): Promise<Term> {
+  const config = await cluster.config('controller-0');
+  const { keys } = cluster;
+  const won = await campaign(
+    direct,
+    keys,
+    { id: 'controller-0', address: config.address, ...config.leadership },
+    { nowMs: () => performance.now(), wall: () => new Date(), nonce: randomUUID, log },
+    async () => undefined,
+    new AbortController().signal,
+  );
+  assert.ok(won);
+  const sent: string[][] = [];
+  meet(client, meetings, sent);
+  const repository = openRepository(config.repository);
+  const clocks = { nowMs: () => Date.now(), wall: () => new Date() };
+  const over = leadTerm({ config, keys, client, mirror, repository, lead: won, ...clocks, log });
+  const term: Term = { lead: won, over, sent, isOver: false };
+  endings.push(() => won.resign('the test is over').catch(() => 'the lease was revoked'));
+  void over.then(() => {
+    term.isOver = true;
+  });
+  return term;
+}
+
+/** Puts the test between the leader and its transactions. */
+function meet(client: Etcd3, meetings: Meetings, sent: string[][]): void {
+  const txn = client.kv.txn.bind(client.kv);
+  client.kv.txn = async (request, options) => {
+    const keys = (request.success ?? []).map(
+      ({ request_put, request_delete_range }) =>
+        (request_put?.key ?? request_delete_range?.key)?.toString() ?? '',
+    );
+    sent.push(keys);
+    await meetings.before?.(keys);
+    if (meetings.isLost?.(keys) !== true) return txn(request, options);
+    const { revision } = await readKey(direct, 'any');
+    proxy.set('down', 'lose');
+    const answer = txn(request, options);
+    answer.catch(() => 'that is what this is about');
+    while ((await readKey(direct, 'any')).revision === revision) await new Promise(setImmediate);
+    proxy.cut();
+    proxy.set('down', 'pass');
+    return answer;
+  };
+}
+
+/** Names a node that its agent, or nobody, stands behind. */
+function nodeOperations(node: string, address: string, version = '0a1'): EtcdOperation[] {
+  const spec = { address, labels: {} };
+  const status = {
+    ...releaseOf(version),
+    phase: 'idle',
+    health: 'healthy',
+    unknown: false,
+    os: 'linux',
+    arch: 'x64',
+    since: new Date().toISOString(),
+  };
+  return [
+    { kind: 'put', key: cluster.keys.nodeSpec(node), value: JSON.stringify(spec) },
+    { kind: 'put', key: cluster.keys.nodeStatus(node), value: JSON.stringify(status) },
+  ];
+}
+
+/** Agents for node-1 to node-N, named and seen. */
+async function agents(number: number) {
+  const names = Array.from({ length: number }, (_, index) => `node-${index + 1}`);
+  const started = await Promise.all(names.map((node) => cluster.agent(node)));
+  for (const { node, address } of started) await transact(direct, [], nodeOperations(node, address));
+  return started;
+}
+
+let wishes = 0;
+/** Stores a wish as a replica does; returns where its outcome will stand. */
+async function wish(intent: Record<string, unknown>, rollout?: string): Promise<string> {
+  const n = String(++wishes).padStart(4, '0');
+  const { keys } = cluster;
+  const key = rollout === undefined ? keys.intent(n) : keys.rolloutIntent(rollout, n);
+  const value = JSON.stringify({ by: 'op', at: new Date().toISOString(), reason: '', ...intent });
+  await transact(direct, [], [{ kind: 'put', key, value }]);
+  return keys.outcome(n);
+}
+
+const nothingMore = { canary: 0, canarySelector: '', nodes: [], selectors: [], exclude: [], reason: '' };
+
+function start(requestId: string = randomUUID(), to = '0b1'): Promise<string> {
+  const request = { to, maxConcurrent: 0, force: false, downgrade: true, ...nothingMore };
+  return wish({ kind: 'start', requestId, planDigest: '', request });
+}
+
+async function outcome(key: string): Promise<IntentOutcome> {
+  assert.ok(await mirror.waitFor(() => mirror.get(key) !== undefined, 10_000), `${key} has no outcome`);
+  return decode(outcomeRecord, key, mirror.get(key)?.value ?? '');
+}
+
+/** The id of a rollout that was started. */
+async function started(key: string): Promise<string> {
+  const { rollout, error } = await outcome(key);
+  return rollout ?? assert.fail(`it did not start: ${error?.message}`);
+}
+
+function phaseOf(id: string): string {
+  const { phase }: { phase: string } = JSON.parse(
+    mirror.get(cluster.keys.rolloutState(id))?.value ?? '{"phase":"none"}',
+  );
+  return phase;
+}
+
+async function reaches(id: string, phase: string): Promise<void> {
+  await mirror.waitFor(() => phaseOf(id) === phase, 15_000);
+  assert.equal(phaseOf(id), phase, mirror.get(cluster.keys.rolloutState(id))?.value);
+}
+
+function takesSlot(keys: readonly string[]): boolean {
+  return keys.some((key) => key.startsWith(cluster.keys.slots));
+}
+
+describe('an answer that is lost after the commit', () => {
+  test('of the transaction that puts a start in force: there is one rollout, and the lead goes on', async () => {
+    const [agent] = await agents(1);
+    let lost = 0;
+    const term = await lead({ isLost: (keys) => keys.includes(cluster.keys.active) && lost++ === 0 });
+    const id = await started(await start());
+    await reaches(id, 'succeeded');
+    assert.ok(lost > 0 && !term.isOver);
+    assert.deepEqual(
+      agent?.executed,
+      ['preflight', 'stage', 'upgrade'].map((step) => `${id}.node-1.${step}.1`),
+    );
+    const { entries } = await readPrefix(direct, cluster.keys.rollouts);
+    assert.deepEqual([...new Set(entries.map(({ key }) => key.split('/')[5]))], [id]);
+  });
+
+  test('of the transaction that takes a slot: the node is upgraded once', async () => {
+    const [first, second] = await agents(2);
+    let lost = 0;
+    await lead({ isLost: (keys) => takesSlot(keys) && lost++ === 0 });
+    const id = await started(await start());
+    await reaches(id, 'succeeded');
+    assert.ok(lost > 0);
+    for (const agent of [first, second])
+      assert.deepEqual(
+        agent?.executed.filter((command) => command.includes('upgrade')),
+        [`${id}.${agent?.node}.upgrade.1`],
+      );
+  });
+
+  test('of every second transaction: the rollout ends as if nothing had happened', async () => {
+    const both = await agents(2);
+    let number = 0;
+    const stopping = new AbortController();
+    // A leader may give the lead up over it; then, as in a replica, the next term goes on.
+    const leading = (async () => {
+      while (!stopping.signal.aborted) await (await lead({ isLost: () => number++ % 2 === 0 })).over;
+    })();
+    const id = await started(await start());
+    await reaches(id, 'succeeded');
+    assert.ok(number > 10);
+    stopping.abort();
+    for (const end of endings.splice(0)) await end();
+    await leading;
+    for (const { node, executed } of both)
+      assert.deepEqual(
+        executed,
+        ['preflight', 'stage', 'upgrade'].map((step) => `${id}.${node}.${step}.1`),
+      );
+    assert.deepEqual((await readPrefix(direct, cluster.keys.slots)).entries, []);
+    assert.equal((await readKey(direct, cluster.keys.active)).entry, undefined);
+  });
+});
+
+describe('what others write in between', () => {
+  test('a pause between the count and the slot stops the slot', async () => {
+    const [agent] = await agents(1);
+    let paused: string | undefined;
+    const term = await lead({
+      async before(keys) {
+        if (!takesSlot(keys) || paused !== undefined) return;
+        const id = JSON.parse((await readKey(direct, cluster.keys.active)).entry?.value ?? '').rollout;
+        paused = await wish({ kind: 'pause', reason: 'wait' }, id);
+      },
+    });
+    const id = await started(await start());
+    await reaches(id, 'paused');
+    assert.ok(paused !== undefined);
+    assert.equal((await outcome(paused)).error, null, 'the pause is acknowledged');
+    assert.deepEqual((await readPrefix(direct, cluster.keys.slots)).entries, [], 'and no slot is taken');
+    assert.ok(!agent?.executed.some((command) => command.includes('upgrade')));
+    assert.equal((await outcome(await wish({ kind: 'resume' }, id))).error, null);
+    await reaches(id, 'succeeded');
+    assert.ok(!term.isOver);
+  });
+
+  test('a slot that somebody else took in between counts: the leader loads, and waits for it', async () => {
+    const [agent] = await agents(1);
+    let taken = 0;
+    const slot = {
+      node: 'node-9',
+      reason: 'by hand',
+      rollout: 'x',
+      term: '1',
+      since: new Date().toISOString(),
+    };
+    const term = await lead({
+      async before(keys) {
+        if (!takesSlot(keys) || taken++ > 0) return;
+        await transact(
+          direct,
+          [],
+          [{ kind: 'put', key: cluster.keys.slot('0'), value: JSON.stringify(slot) }],
+        );
+      },
+    });
+    const id = await started(await start());
+    await mirror.waitFor(() => taken > 0, 10_000);
+    const abort = await outcome(await wish({ kind: 'abort', rollback: false }, id));
+    assert.equal(abort.error, null);
+    await reaches(id, 'aborted');
+    assert.equal(taken, 1, 'it tried once, and then it knew');
+    assert.ok(!agent?.executed.some((command) => command.includes('upgrade')));
+    assert.ok(!term.isOver, 'losing a race is not losing the lead');
+  });
+
+  test('a removal of a node whose status changes in the same moment', async () => {
+    const [agent] = await agents(1);
+    assert.ok(agent);
+    let removal: Promise<string> | undefined;
+    const term = await lead({
+      async before(keys) {
+        if (removal !== undefined || !keys.some((key) => key.startsWith(cluster.keys.outcomes))) return;
+        // While the leader is busy both arrive, so that it meets them together.
+        agent.health = 'unhealthy';
+        agent.tell();
+        removal = wish({ kind: 'remove', node: 'node-1' });
+        await mirror.waitFor(() => mirror.under(cluster.keys.intents).length > 1, 5_000);
+        await mirror.waitFor(() => false, 100);
+      },
+    });
+    const status = () => mirror.get(cluster.keys.nodeStatus('node-1'));
+    await mirror.waitFor(() => status()?.value.includes('0.1.0') ?? false, 5_000);
+    assert.equal((await outcome(await start('none', '9c9'))).error?.code, 'RELEASE_NOT_FOUND');
+    assert.ok(removal);
+    assert.equal((await outcome(await removal)).error, null);
+    assert.equal(await mirror.waitFor(() => status() !== undefined, 500), false, 'it does not come back');
+    assert.ok(!term.isOver);
+  });
+});
+
+describe('wishes', () => {
+  test('that waited for a leader are taken in order, each once', async () => {
+    await agents(1);
+    const first = await start('one');
+    const second = await start('two');
+    const third = await start('one');
+    const term = await lead();
+    const id = await started(first);
+    assert.equal((await outcome(second)).error?.code, 'ROLLOUT_ACTIVE');
+    assert.equal(await started(third), id);
+    await reaches(id, 'succeeded');
+    assert.ok(!term.isOver);
+    assert.deepEqual((await readPrefix(direct, cluster.keys.intents)).entries, []);
+  });
+
+  test('that come while a new leader loads are not missed', async () => {
+    await agents(1);
+    const client = etcd.client(proxy.port);
+    await readKey(client, 'warm');
+    let stored: Promise<string> | undefined;
+    proxy.watchDown(() => {
+      if (stored !== undefined) return;
+      // The first answer to the leader is on its way: what it reads next comes after the wish.
+      proxy.set('up', 'hold');
+      stored = start().then(async (key) => {
+        await mirror.waitFor(() => mirror.under(cluster.keys.intents).length > 0, 5_000);
+        proxy.set('up', 'pass');
+        return key;
+      });
+    });
+    await lead({}, client);
+    await mirror.waitFor(() => stored !== undefined && mirror.under(cluster.keys.intents).length > 0, 5_000);
+    assert.ok(stored);
+    await reaches(await started(await stored), 'succeeded');
+  });
+
+  test('a start is in force as a whole, whatever number of nodes it has', async () => {
+    const nodes = Array.from({ length: 52 }, (_, index) => `node-${index}`);
+    for (const node of nodes) await transact(direct, [], nodeOperations(node, ''));
+    const term = await lead();
+    for (const size of [46, 47, 48, 49, 50, 51]) {
+      const request = { to: '0b1', maxConcurrent: 0, force: false, downgrade: false, ...nothingMore };
+      const some = { ...request, nodes: nodes.slice(0, size) };
+      const id = await started(await wish({ kind: 'start', requestId: '', planDigest: '', request: some }));
+      assert.equal((await outcome(await wish({ kind: 'abort', rollback: false }, id))).error, null);
+      await reaches(id, 'aborted');
+    }
+    assert.ok(!term.isOver);
+  });
+});
+
+describe('the end of a lead', () => {
+  test('a write of a term that is over ends it at once, and changes nothing', async () => {
+    await agents(1);
+    const term = await lead();
+    const { entry } = await readKey(direct, cluster.keys.leader);
+    const usurper = { id: 'controller-9', address: '127.0.0.1:9', epoch: 1, since: new Date().toISOString() };
+    const { leader } = cluster.keys;
+    await transact(direct, [], [{ kind: 'delete', key: leader }]);
+    await transact(direct, [], [{ kind: 'put', key: leader, value: JSON.stringify(usurper) }]);
+    assert.ok(entry);
+    const beganMs = performance.now();
+    await start();
+    assert.match(await term.over, /^term \d+ is over; another controller leads$/);
+    assert.ok(performance.now() - beganMs < 500, 'it did not wait for its lease');
+    assert.equal((await readPrefix(direct, cluster.keys.intents)).entries.length, 1, 'the wish still stands');
+    assert.deepEqual((await readPrefix(direct, cluster.keys.rollouts)).entries, []);
+    await transact(direct, [], [{ kind: 'delete', key: leader }]);
+  });
+
+  test('after it nothing is sent any more', async () => {
+    const [agent] = await agents(1);
+    const release = agent?.hold('stage');
+    const term = await lead();
+    const id = await started(await start());
+    await agent?.begun('stage');
+    await term.lead.resign('enough');
+    assert.equal(await term.over, 'enough');
+    const { length } = term.sent;
+    release?.();
+    assert.equal(await mirror.waitFor(() => phaseOf(id) !== 'staging', 400), false);
+    assert.equal(term.sent.length, length);
+    assert.ok(!agent?.executed.some((command) => command.includes('upgrade')));
+  });
+});
