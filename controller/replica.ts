@@ -1,4 +1,5 @@
 /** One controller replica, wired: mirror, API, campaign, lead, and the campaign again. */
+import { once } from 'node:events';
 import type { Logger } from 'pino';
 import type { ControllerConfig } from '../config/schema/controller.js';
 import type { ReleaseRepository } from '../release/repository/fetch.js';
@@ -30,25 +31,21 @@ export async function runReplica(parts: ReplicaParts): Promise<void> {
   const keys = clusterKeys(config.cluster);
   const client = connectEtcd(config.etcd);
   const mirror = new Mirror(config.etcd, keys.prefix, () => true, log);
-  await mirror.start();
-  const reader = new ClusterReader(client, keys, mirror);
-  const wishes = new WishWriter(client, keys, mirror);
-  const server = await serveGrpc({
-    config,
-    keys,
-    repository: parts.repository,
-    client,
-    reader,
-    wishes,
-    mirror,
-    wall,
-  });
-  const http = config.http && (await serveHttp(config.http.listen, config.tls, () => mirror.revision > 0n));
-  log.info({ listen: config.listen }, 'the controller listens');
+  let server: Awaited<ReturnType<typeof serveGrpc>> | undefined;
+  let http: Awaited<ReturnType<typeof serveHttp>> | undefined;
   try {
+    // Without etcd there is nothing to answer from; but whoever waits for it can be stopped.
+    if (!signal.aborted) await Promise.race([mirror.start(), once(signal, 'abort')]);
+    if (signal.aborted) return;
+    const reader = new ClusterReader(client, keys, mirror);
+    const wishes = new WishWriter(client, keys, mirror);
+    const { repository } = parts;
+    server = await serveGrpc({ config, keys, repository, client, reader, wishes, mirror, wall });
+    http = config.http && (await serveHttp(config.http.listen, config.tls, () => mirror.revision > 0n));
+    log.info({ listen: config.listen }, 'the controller listens');
     while (!signal.aborted) await leadOnce(parts, { keys, client, mirror });
   } finally {
-    server.forceShutdown();
+    server?.forceShutdown();
     http?.close();
     await mirror.stop();
     client.close();

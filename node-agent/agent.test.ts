@@ -32,6 +32,8 @@ const upgradePhases = [
   'committing',
   'leaving_maintenance',
 ];
+/** Two nodes at a time: each waits for its disk and its service more than it works. */
+const together = { concurrency: 2 };
 const inService = { record: false, hook: false };
 
 let cluster: TinyCluster;
@@ -102,7 +104,7 @@ function target(version: '0a1' | '0b1' | '0b2'): string {
 
 const stale = { code: 'STALE_TOKEN' };
 
-describe('who may command a node', () => {
+describe('who may command a node', together, () => {
   test('Describe tells what it is and runs, needs no token and changes nothing', async (t) => {
     const { node, caller } = await Running.start(t);
     const fence = await readFile(node.at('agent', 'fence.json'), 'utf8');
@@ -171,7 +173,7 @@ describe('who may command a node', () => {
   });
 });
 
-describe('tokens', () => {
+describe('tokens', together, () => {
   test('before any adoption a command is obeyed when its token is high enough', async (t) => {
     const { caller } = await Running.start(t, { version: 'none' });
     assert.equal((await caller.execute(maintenance('on', [1, 1, 1], true))).result.outcome, 'done');
@@ -231,7 +233,7 @@ describe('tokens', () => {
   });
 });
 
-describe('a command that comes again', () => {
+describe('a command that comes again', together, () => {
   test('gets the recorded result, and nothing is done; in other words it is refused', async (t) => {
     const running = await Running.start(t, { version: 'none' });
     const { node } = running;
@@ -320,7 +322,7 @@ describe('a command that comes again', () => {
   });
 });
 
-describe('an upgrade', () => {
+describe('an upgrade', together, () => {
   test('goes to the new version: data, links, backup, journal, status', async (t) => {
     const running = await Running.start(t);
     const { node, caller } = running;
@@ -465,7 +467,7 @@ describe('an upgrade', () => {
   });
 });
 
-describe('roll_back', () => {
+describe('roll_back', together, () => {
   test('of the running upgrade takes it back, and both are told so', async (t) => {
     const { node, caller } = await Running.start(t);
     await caller.execute(plan('0a1', '0b1').stage('s', [1, 5, 1]));
@@ -526,7 +528,7 @@ describe('roll_back', () => {
   });
 });
 
-describe('maintenance', () => {
+describe('maintenance', together, () => {
   test('on and off: the record, the hook, the status as it is pushed; the service runs on', async (t) => {
     const running = await Running.start(t);
     const { node, caller } = running;
@@ -558,7 +560,7 @@ describe('maintenance', () => {
   });
 });
 
-describe('state that cannot be trusted', () => {
+describe('state that cannot be trusted', together, () => {
   test('without its fence the node answers Describe, and nothing else; the service runs on', async (t) => {
     const running = await Running.start(t);
     const { node } = running;

@@ -91,9 +91,10 @@ export async function startAgent(
     port,
     async stop() {
       stopping.abort();
-      await node.monitor.stop();
       await stopServer(server);
       await Promise.all(background);
+      // Last, because it is the background that starts it.
+      await node.monitor.stop();
     },
   };
 }
@@ -144,9 +145,16 @@ async function serveWhenRecovered(
   isIdle: () => boolean,
   signal: AbortSignal,
 ): Promise<void> {
-  await ended?.catch(() => undefined);
+  await Promise.race([ended?.catch(() => undefined), aborted(signal)]);
   if (signal.aborted) return;
   await keepRunning(node, isIdle, signal);
+}
+
+function aborted(signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    if (signal.aborted) resolve();
+    else signal.addEventListener('abort', () => resolve(), { once: true });
+  });
 }
 
 /** The journal, once nothing of an earlier agent runs any more. With trouble the node holds, and asks. */

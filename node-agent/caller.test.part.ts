@@ -1,5 +1,5 @@
 /** A controller's side of NodeAgentService, for tests: commands in one line, events in a list. */
-import { Metadata } from '@grpc/grpc-js';
+import { Metadata, status } from '@grpc/grpc-js';
 import { fromServiceError } from '../config/grpc-status.js';
 import { grpcChannel, type TlsFiles } from '../config/tls.js';
 import {
@@ -37,6 +37,15 @@ export class Caller {
     this.client = new NodeAgentServiceClient(`127.0.0.1:${port}`, credentials, options);
   }
 
+  /** Resolves when the agent listens. */
+  connected(): Promise<void> {
+    return new Promise((resolve, reject) => {
+      this.client.waitForReady(Date.now() + patienceMs, (error) =>
+        error === undefined ? resolve() : reject(error),
+      );
+    });
+  }
+
   describe(): Promise<NodeStatus> {
     return new Promise((resolve, reject) => {
       this.client.describe({}, new Metadata(), { deadline: Date.now() + patienceMs }, (error, response) =>
@@ -67,7 +76,9 @@ export class Caller {
         onEvent(event);
       });
       stream.on('error', (error) => reject(asOurs(error)));
-      stream.on('end', () => resolve(summed(events)));
+      stream.on('status', ({ code }) => {
+        if (code === status.OK) resolve(new Promise((end) => end(summed(events))));
+      });
     });
   }
 
@@ -89,10 +100,10 @@ export class Caller {
     return new Promise((resolve, reject) => {
       const stream = this.client.watchStatus(new Metadata(), { deadline: Date.now() + patienceMs });
       let last: NodeStatus | undefined;
-      stream.on('data', ({ status }: WatchStatusResponse) => {
-        last = status;
-        if (status === undefined || !isIt(status)) return;
-        resolve(status);
+      stream.on('data', ({ status: now }: WatchStatusResponse) => {
+        last = now;
+        if (now === undefined || !isIt(now)) return;
+        resolve(now);
         stream.cancel();
       });
       stream.on('error', (error) =>
@@ -173,7 +184,7 @@ export class TinyPlan {
         backupMs: 10_000n,
         migrateMs: 10_000n,
         applyMs: 10_000n,
-        probeMs: this.to === '0b2' ? 500n : 10_000n,
+        probeMs: this.to === '0b2' ? 800n : 10_000n,
         rollbackMs: 15_000n,
       },
       probe: { goodInARow: 2, spacingMs: 10n, intervalMaxMs: 50n, tryMs: 2_000n },

@@ -88,7 +88,7 @@ export class TinyNode {
           'enter',
           marker,
         ],
-        leave: ['rm', '-f', marker],
+        leave: ['sh', '-c', 'while [ -e "$1.hold-leave" ]; do sleep 0.01; done; rm -f "$1"', 'leave', marker],
       },
       ...changes,
     });
@@ -109,7 +109,14 @@ export class TinyNode {
   }
 
   /** Makes a hook or a migration wait, or fail, by its marker in run/; removing it lets it go on. */
-  mark(name: 'maintenance.hold' | 'maintenance.fail' | 'hold-migration' | 'fail-migration'): Promise<void> {
+  mark(
+    name:
+      | 'maintenance.hold'
+      | 'maintenance.hold-leave'
+      | 'maintenance.fail'
+      | 'hold-migration'
+      | 'fail-migration',
+  ): Promise<void> {
     return writeFile(this.at('run', name), '');
   }
 

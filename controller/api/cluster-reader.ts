@@ -10,7 +10,7 @@ import { readSlot } from '../state/codec.js';
 import type { ClusterKeys } from '../state/keys.js';
 import type { Mirror } from '../state/mirror.js';
 import { readNodes, type StoredNode } from '../state/node-store.js';
-import { activeRecord, decode } from '../state/records.js';
+import { activeRecord, decode, nodeStatusRecord } from '../state/records.js';
 import { loadRollout } from '../state/world-store.js';
 import { leaderDocument, rolloutDocument } from './documents.js';
 
@@ -25,7 +25,7 @@ export class ClusterReader {
   async planEntries(): Promise<EtcdEntry[]> {
     const { keys } = this;
     const reads = await Promise.all(
-      [keys.nodes, keys.slots, keys.leader].map((prefix) => readPrefix(this.client, prefix)),
+      [keys.nodes, keys.slots, keys.leader, keys.active].map((prefix) => readPrefix(this.client, prefix)),
     );
     return reads.flatMap((read) => read.entries);
   }
@@ -39,6 +39,32 @@ export class ClusterReader {
       nodes: readNodes(this.keys, entries).filter((node) => !node.spec.removed),
       heldSlots: new Set(held),
     };
+  }
+
+  /** Waits until the node is in maintenance, or its slot is free again. @throws PlexiError HOOK_FAILED or TIMED_OUT */
+  async waitForMaintenance(node: string, on: boolean, timeoutMs: number): Promise<void> {
+    const slot = () =>
+      this.mirror
+        .under(this.keys.slots)
+        .map((entry) => readSlot(entry.key, entry.value))
+        .find((held) => held.node === node);
+    const isThere = (): boolean => {
+      if (!on) return slot() === undefined;
+      const entry = this.mirror.get(this.keys.nodeStatus(node));
+      return entry !== undefined && decode(nodeStatusRecord, entry.key, entry.value).inMaintenance;
+    };
+    await this.mirror.waitFor(() => isThere() || slot()?.maintenance?.failed === true, timeoutMs);
+    if (isThere()) return;
+    const held = slot();
+    if (held?.maintenance?.failed === true)
+      throw new PlexiError(
+        'HOOK_FAILED',
+        `maintenance ${on ? 'on' : 'off'} failed on ${node}: ${held.reason}`,
+      );
+    throw new PlexiError(
+      'TIMED_OUT',
+      `${node} keeps its slot, and its agent has not told yet that it is ${on ? 'in maintenance' : 'back'}; plexictl nodes shows it`,
+    );
   }
 
   /** Leader and rollout: the named one, else the active one, else the last. @throws PlexiError NOT_FOUND */

@@ -76,6 +76,7 @@ export function nodesService(parts: NodesServiceParts): NodesServiceServer & Unt
         { kind: 'maintenance', by: caller(call), at: parts.wall().toISOString(), node: nodeId, on, reason },
         undefined,
       );
+      await reader.waitForMaintenance(nodeId, on, limits.intentWaitMs);
       return SetMaintenanceResponse.fromPartial({});
     }),
   };

@@ -14,7 +14,7 @@ import type { PlanPart, Rollout, RolloutPolicy } from '../rollout/rollout.js';
 import { readSlot } from '../state/codec.js';
 import type { ClusterKeys } from '../state/keys.js';
 import { readNodes } from '../state/node-store.js';
-import { decode, leaderRecord, type RolloutWish } from '../state/records.js';
+import { activeRecord, decode, leaderRecord, type RolloutWish } from '../state/records.js';
 import { sha256 } from '../state/world-store.js';
 
 export interface PlanSources {
@@ -38,7 +38,7 @@ export async function planRollout(
   );
   const scheme = versionScheme(sources.config.versionScheme);
   const target = targetFacts(manifest, manifestSha256, from, scheme);
-  return makePlan({
+  const planned = makePlan({
     ...shared(sources, entries, nodes),
     request: wish,
     direction: 'forward',
@@ -47,6 +47,15 @@ export async function planRollout(
     to: manifest.version,
     policy: policyOf(sources.config, wish.maxConcurrent),
   });
+  return { ...planned, problems: [...activeProblems(sources.keys, entries), ...planned.problems] };
+}
+
+/** While a rollout is active no other one starts, and what its nodes run now says little. */
+function activeProblems(keys: ClusterKeys, entries: readonly EtcdEntry[]): string[] {
+  const active = entries.find((entry) => entry.key === keys.active);
+  if (active === undefined) return [];
+  const { rollout } = decode(activeRecord, keys.active, active.value);
+  return [`${rollout} is active; follow it with plexictl watch, or end it with plexictl abort`];
 }
 
 /**

@@ -5,6 +5,7 @@
  * Everything is level-triggered: commands follow from the state, so a new leader that loads the same
  * state and looks at the same nodes goes on where the last one stopped.
  */
+import { withSamePlaces } from './budget.js';
 import { decide } from './course.js';
 import { dueEffects } from './effects.js';
 import type { Advance, EngineEvent } from './events.js';
@@ -28,5 +29,6 @@ export function advance(world: World, events: readonly EngineEvent[], nowMs: num
     if (count === decisionsMax) throw new Error('the engine decides in a circle');
     next = decided;
   }
+  next = { ...next, slots: withSamePlaces(world.slots, next.slots) };
   return dueEffects(explainWaiting(next, nowMs), nowMs);
 }

@@ -54,3 +54,28 @@ export function withStuck(
   if (slot === undefined) return slots;
   return withSlot(withoutSlotOf(slots, node), `${stuckPrefix}${node}`, { ...slot, reason });
 }
+
+/**
+ * The same slots, with every node that held an index before at that index still. A node may free one and
+ * take another within one decision; no order of transactions could store two that change places.
+ */
+export function withSamePlaces(
+  before: ReadonlyMap<string, Slot>,
+  after: ReadonlyMap<string, Slot>,
+): ReadonlyMap<string, Slot> {
+  let kept = after;
+  for (const [key, { node }] of before) {
+    const now = slotOf(kept, node);
+    if (now === undefined || now === key || isStuck(key) || isStuck(now)) continue;
+    kept = exchanged(kept, key, now);
+  }
+  return kept;
+}
+
+function exchanged(slots: ReadonlyMap<string, Slot>, one: string, other: string): ReadonlyMap<string, Slot> {
+  const places = new Map([
+    [one, other],
+    [other, one],
+  ]);
+  return new Map([...slots].map(([key, slot]) => [places.get(key) ?? key, slot]));
+}

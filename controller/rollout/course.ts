@@ -48,8 +48,6 @@ function enter(world: World, rollout: Rollout, phase: RolloutPhase, reason: stri
 }
 
 function stepForward(world: World, rollout: Rollout, nowMs: number): World {
-  const told = toldPhase(rollout);
-  if (isAheadOf(rollout.phase, told)) return enter(world, rollout, told, '');
   switch (rollout.phase) {
     case 'planned':
       return enter(world, rollout, 'preflight', '');
@@ -67,7 +65,7 @@ function stepForward(world: World, rollout: Rollout, nowMs: number): World {
       return finalize(world, rollout, nowMs);
     case 'paused':
     case 'rolling_back':
-      return enter(world, rollout, told, '');
+      return enter(world, rollout, resumedPhase(rollout), '');
     case 'succeeded':
     case 'rolled_back':
     case 'aborted':
@@ -76,17 +74,8 @@ function stepForward(world: World, rollout: Rollout, nowMs: number): World {
   }
 }
 
-/**
- * Whether the phase was written, and the answers that led to it were not, because a leader died between
- * the two. No node starts before all were checked and staged, so the phase goes back to what is known.
- */
-function isAheadOf(phase: RolloutPhase, told: RolloutPhase): boolean {
-  if (phase === 'staging') return told === 'preflight';
-  return (phase === 'expanding' || phase === 'rolling') && told !== 'rolling';
-}
-
-/** Where a rollout is, told from its nodes. */
-function toldPhase(rollout: Rollout): RolloutPhase {
+/** Where a resumed rollout is, told from its nodes. */
+function resumedPhase(rollout: Rollout): RolloutPhase {
   const open = [...rollout.nodes.values()].filter((node) => !isSettled(node));
   if (open.some((node) => !node.checked)) return 'preflight';
   if (open.some((node) => node.state.phase === 'pending' || node.state.phase === 'staging')) return 'staging';

@@ -277,6 +277,16 @@ function partProblems({ request, direction, policy }: PlanInputs, part: PlanPart
       `${part.node} runs ${part.from.version}, which is newer; go back with plexictl downgrade --to ${part.to.version}`,
     );
   }
+  if (
+    part.strategy === 'upgrade' &&
+    part.from.version !== '' &&
+    request.downgrade &&
+    direction === 'forward'
+  ) {
+    problems.push(
+      `${part.node} runs ${part.from.version}, which is older; go on with plexictl rollout --to ${part.to.version}`,
+    );
+  }
   if (part.migrations.length > 0 && !policy.backup) {
     problems.push(
       `${part.to.version} migrates the data of ${part.node}, and backups are off; turn on backup.enabled in update.yml`,

@@ -138,9 +138,9 @@ function under(entries: readonly EtcdEntry[], prefix: string): EtcdEntry[] {
 }
 
 /**
- * The writes that take the persisted world from `before` to `after`; none when they are equal. A decision
- * comes before what follows from it, and an end after all that led to it: a leader that dies between two
- * transactions leaves a state from which the next one comes to the same.
+ * The writes that take the persisted world from `before` to `after`; none when they are equal. First what
+ * nodes have told, then the state that follows from it, then the slots that are taken on the strength of
+ * both: a leader that dies between two transactions leaves nothing begun whose reason is not stored.
  */
 export function changedGroups(
   keys: ClusterKeys,
@@ -149,20 +149,17 @@ export function changedGroups(
   lookup: Lookup,
   seen: SeenRevisions,
 ): WriteGroup[] {
-  const groups = nodeGroups(keys, before, after, lookup, seen);
-  const rest: EtcdOperation[] = [];
+  const { told, taking } = nodeGroups(keys, before, after, lookup, seen);
+  const state: EtcdOperation[] = [];
   if (after.budget !== before.budget || lookup(keys.budget) === undefined) {
-    rest.push(put(keys.budget, after.budget, lookup));
+    state.push(put(keys.budget, after.budget, lookup));
   }
   const { rollout } = after;
   if (rollout !== undefined && rollout !== before.rollout) {
-    rest.push(put(keys.rolloutState(rollout.id), stateValue(rollout, after.term), lookup));
-    if (isFinal(rollout.phase)) rest.push({ kind: 'delete', key: keys.active });
+    state.push(put(keys.rolloutState(rollout.id), stateValue(rollout, after.term), lookup));
+    if (isFinal(rollout.phase)) state.push({ kind: 'delete', key: keys.active });
   }
-  if (rest.length === 0) return groups;
-  const goesOn = before.rollout !== undefined && rollout !== undefined && !isFinal(rollout.phase);
-  const state = { operations: rest, guards: [] };
-  return goesOn ? [state, ...groups] : [...groups, state];
+  return [...told, ...(state.length === 0 ? [] : [{ operations: state, guards: [] }]), ...taking];
 }
 
 /**
@@ -175,8 +172,9 @@ function nodeGroups(
   after: World,
   lookup: Lookup,
   seen: SeenRevisions,
-): WriteGroup[] {
+): { told: WriteGroup[]; taking: WriteGroup[] } {
   const freeing: WriteGroup[] = [];
+  const staying: WriteGroup[] = [];
   const taking: WriteGroup[] = [];
   const touched = new Set([
     ...[...(after.rollout?.nodes ?? [])]
@@ -189,6 +187,7 @@ function nodeGroups(
   for (const id of touched) {
     const operations: EtcdOperation[] = [];
     const guards: EtcdCompare[] = [];
+    let target = staying;
     const node = after.rollout?.nodes.get(id);
     if (after.rollout !== undefined && node !== undefined && before.rollout?.nodes.get(id) !== node) {
       const key = keys.rolloutNode(after.rollout.id, id);
@@ -202,15 +201,18 @@ function nodeGroups(
       if (is?.node === id) {
         const stored = was?.node === id ? lookup(keys.slot(key)) : undefined;
         operations.push(put(keys.slot(key), slotValue(is), () => stored));
-        if (isTaken(was, is)) guards.push(...takingGuards(keys, key, stored, after.rollout, lookup, seen));
+        if (isTaken(was, is)) {
+          guards.push(...takingGuards(keys, key, stored, after.rollout, lookup, seen));
+          if (target !== freeing) target = taking;
+        }
       } else if (was?.node === id) {
         operations.push({ kind: 'delete', key: keys.slot(key) });
+        target = freeing;
       }
     }
-    const frees = operations.some(({ kind }) => kind === 'delete');
-    (frees ? freeing : taking).push({ operations, guards });
+    target.push({ operations, guards });
   }
-  return [...freeing, ...taking];
+  return { told: [...freeing, ...staying], taking };
 }
 
 /** Whether a slot begins to stand for something: for another node, or for a rollout. */
@@ -284,9 +286,11 @@ function fits(last: WriteGroup, group: WriteGroup, sizeMax: number): boolean {
   );
 }
 
+/** Both, in their order; what the second says of a key is the last word on it. */
 function joined(first: WriteGroup = { operations: [], guards: [] }, second: WriteGroup): WriteGroup {
+  const renamed = new Set(second.operations.map(({ key }) => key));
   return {
-    operations: [...first.operations, ...second.operations],
+    operations: [...first.operations.filter(({ key }) => !renamed.has(key)), ...second.operations],
     guards: [...first.guards, ...second.guards],
   };
 }

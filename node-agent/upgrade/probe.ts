@@ -35,7 +35,8 @@ export async function probeRelease(context: PhaseContext, release: LocalRelease 
       intervalMaxMs: Number(policy?.intervalMaxMs ?? 1_000n),
       tryMs: Number(policy?.tryMs ?? 5_000n),
     },
-    timeoutMs,
+    // A little before the step's own bound, so that the last reason is told and not only the time.
+    timeoutMs: 0.95 * timeoutMs,
     signal,
     isRunning: () => node.service.isRunning(),
     onSample: (good, needed) => context.progress(Math.floor((100 * good) / needed), 'probe'),

@@ -151,12 +151,15 @@ export class TestCluster {
     return { address, process: child, log: () => text, kill };
   }
 
-  /** Calls to one replica, with somebody's certificate. */
+  /** Calls to one replica, once it listens, with somebody's certificate. */
   async calls(address: string, role: Role = 'operator', name = 'op'): Promise<Calls> {
     const tls = await this.certificate(role, name);
     const { credentials, options } = grpcChannel(tls, { cluster: this.name, role: 'controller' });
     const client = new Client(address, credentials, options);
     this.clients.push(client);
+    await new Promise<void>((resolve, reject) => {
+      client.waitForReady(Date.now() + 20_000, (error) => (error === undefined ? resolve() : reject(error)));
+    });
     return new Calls(client);
   }
 

@@ -8,7 +8,14 @@ import { PlexiError } from '../../config/errors.js';
 import { readKey, readPrefix, transact } from '../../controller/leadership/etcd.js';
 import { NodesServiceService } from '../../gen/plexi/v1/nodes.js';
 import { RolloutsServiceService } from '../../gen/plexi/v1/rollouts.js';
-import { type Calls, type LocalReplica, type ReplicaProcess, TestCluster } from './cluster.test.part.js';
+import { freePorts } from '../../plexictl/dev/ports.js';
+import {
+  type Calls,
+  type LocalReplica,
+  type ReplicaProcess,
+  releaseOf,
+  TestCluster,
+} from './cluster.test.part.js';
 import { RealEtcd } from './real-etcd.test.part.js';
 import type { ScriptedAgent } from './scripted-agent.test.part.js';
 
@@ -119,7 +126,7 @@ describe('replicas', { concurrency: true }, () => {
         refused('NO_ROLLOUT_ACTIVE'),
       );
       await assert.rejects(follower.start({ to: '' }), refused('USAGE'));
-      await assert.rejects(follower.start({ to: '7z9' }), refused('RELEASE_NOT_FOUND'));
+      await assert.rejects(follower.start({ to: '9c9' }), refused('RELEASE_NOT_FOUND'));
       await assert.rejects(follower.status('update_none'), refused('NOT_FOUND'));
       await assert.rejects(
         follower.start({ to: '0b1', nodes: ['node-9'] }),
@@ -213,10 +220,10 @@ describe('replicas', { concurrency: true }, () => {
       for (const outcome of outcomes)
         if (outcome.status === 'rejected')
           refused('ROLLOUT_ACTIVE', new RegExp(ids[0] ?? '?'))(outcome.reason);
-      const wishes = ['pause', 'resume', 'pause', 'resume'] as const;
-      await Promise.all(
-        wishes.map((wish) => follower.ask(RolloutsServiceService[wish], { id: '', reason: 'at once' })),
+      const wishes = [leader, follower, leader, follower].map((calls) =>
+        calls.ask(RolloutsServiceService.pause, { id: '', reason: 'at once' }),
       );
+      assert.ok((await Promise.allSettled(wishes)).some(({ status }) => status === 'fulfilled'));
       for (const open of release) open();
       await leader.ask(RolloutsServiceService.resume, { id: '', reason: '' });
       assert.equal((await leader.follow(ids[0] ?? '')).phase, 'succeeded');
@@ -254,10 +261,8 @@ describe('replicas', { concurrency: true }, () => {
     test('a stopped leader gives the lead up at once, and the follower leads', async () => {
       const beganMs = performance.now();
       await leading.stop();
-      assert.equal(
-        (await readKey(etcd.client(), cluster.keys.leader)).entry?.value.includes('controller-0'),
-        false,
-      );
+      const { entry } = await readKey(etcd.client(), cluster.keys.leader);
+      assert.ok(!entry?.value.includes('controller-0'), 'the key went with it');
       const status = await eventually(
         () => follower.status(),
         ({ leader }) => leader?.id === 'controller-1',
@@ -271,6 +276,7 @@ describe('replicas', { concurrency: true }, () => {
   describe('a leader that is killed in the middle of a rollout', { concurrency: false }, () => {
     let cluster: TestCluster;
     let doomed: ReplicaProcess;
+    let local: LocalReplica;
     let survivor: Calls;
 
     before(async () => {
@@ -288,7 +294,8 @@ describe('replicas', { concurrency: true }, () => {
         ({ entry }) => entry !== undefined || doomed.process.exitCode !== null,
         `it does not lead: ${doomed.log()}`,
       );
-      survivor = await cluster.calls((await cluster.replica('controller-1')).address);
+      local = await cluster.replica('controller-1');
+      survivor = await cluster.calls(local.address);
       await addNodes(survivor, agents);
       const release = second.hold('upgrade');
       const id = await survivor.start({ to: '0b1' });
@@ -318,6 +325,35 @@ describe('replicas', { concurrency: true }, () => {
       );
       assert.deepEqual((await readPrefix(etcd.client(), cluster.keys.slots)).entries, []);
     });
+
+    test('a program that is told to stop gives the lead up before it ends', async () => {
+      const next = await cluster.replicaProcess('controller-2');
+      await cluster.calls(next.address);
+      await local.stop();
+      const led = await eventually(
+        () => readKey(etcd.client(), cluster.keys.leader),
+        ({ entry }) => entry?.value.includes('controller-2') ?? false,
+        `it does not lead: ${next.log()}`,
+      );
+      assert.ok(led.entry);
+      await next.kill('SIGTERM');
+      assert.equal(next.process.exitCode, 0, next.log());
+      assert.equal((await readKey(etcd.client(), cluster.keys.leader)).entry, undefined);
+    });
+  });
+
+  describe('a replica that has no etcd yet', { concurrency: false }, () => {
+    let cluster: TestCluster;
+    before(async () => {
+      cluster = await TestCluster.create('waiting', etcd);
+    });
+    after(() => cluster.stop());
+
+    test('can be stopped all the same', { timeout: 10_000 }, async () => {
+      const [port = 0] = await freePorts(1);
+      const replica = await cluster.replica('controller-0', { etcd: etcd.connection(port) });
+      await replica.stop();
+    });
   });
 
   describe('no leader', { concurrency: false }, () => {
@@ -336,6 +372,13 @@ describe('replicas', { concurrency: true }, () => {
       const agent = await cluster.agent('node-1');
       const node = { nodeId: agent.node, address: agent.address, labels: {} };
       await calls.ask(NodesServiceService.add, node);
+      const seen = {
+        ...releaseOf('0a1'),
+        ...{ phase: 'idle', health: 'healthy', unknown: false, os: 'linux', arch: 'x64' },
+        since: new Date().toISOString(),
+      };
+      const status = JSON.stringify(seen);
+      await transact(client, [], [{ kind: 'put', key: cluster.keys.nodeStatus('node-1'), value: status }]);
       const wish = calls.start({ to: '0b1', force: true });
       await assert.rejects(wish, refused('NO_LEADER', /recorded/));
       assert.equal((await calls.status()).rollout, undefined);
@@ -346,9 +389,13 @@ describe('replicas', { concurrency: true }, () => {
         ({ entries }) => entries.length === 0,
         'the wish is not taken up',
       );
-      const [outcome] = (await readPrefix(client, cluster.keys.outcomes)).entries;
-      // Nobody had looked at the node before there was a leader, so the wish is refused, with its reason.
-      assert.match(outcome?.value ?? '', /PLAN_REFUSED|"rollout":"update_/);
+      const { rollout } = await eventually(
+        () => calls.status(),
+        (status) => status.rollout !== undefined,
+        'the wish is not in force',
+      );
+      const end = await calls.follow(rollout?.id ?? '');
+      assert.deepEqual([end.phase, agent.release.version], ['succeeded', '0b1']);
     });
   });
 });

@@ -246,7 +246,8 @@ export class ScriptedAgent {
     return CommandResult.fromPartial({ outcome: 'done', release: this.release });
   }
 
-  private tell(): void {
+  /** Tells all who watch how the node is. */
+  tell(): void {
     for (const call of this.watchers) call.write({ status: this.status() });
   }
 

@@ -52,7 +52,12 @@ test('the guarantees hold in random histories, and every rollout ends truthfully
       ...(PLEXI_PATH !== undefined && { path: PLEXI_PATH }),
     },
   );
-  t.diagnostic(`${count} histories, ${steps} steps: ${[...ends].sort().map(([end, of]) => `${of} ${end}`).join(', ')}`);
+  t.diagnostic(
+    `${count} histories, ${steps} steps: ${[...ends]
+      .sort()
+      .map(([end, of]) => `${of} ${end}`)
+      .join(', ')}`,
+  );
   if (PLEXI_PATH === undefined) {
     // A generator that never gets as far as an end would prove nothing about it.
     for (const end of ['succeeded 0', 'rolled_back 1', 'aborted 3', 'failed 4', 'aborted 5'])

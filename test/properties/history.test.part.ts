@@ -10,7 +10,7 @@ import type { Effect, EngineEvent } from '../../controller/rollout/events.js';
 import { isFinal, openCommand, type Rollout, type RolloutPolicy } from '../../controller/rollout/rollout.js';
 import { ModelEtcd } from '../scenarios/model-etcd.test.part.js';
 import { keys, LeaderDied, ModelLeader, type Step } from '../scenarios/model-leader.test.part.js';
-import { releaseAt, samplePlan, sampleNode, samplePolicy } from '../scenarios/sample-plan.test.part.js';
+import { releaseAt, sampleNode, samplePlan, samplePolicy } from '../scenarios/sample-plan.test.part.js';
 import { type Answer, type Call, type Fate, ModelAgent } from './model-agent.test.part.js';
 
 /** A history as it was drawn: the cluster, the policy, and what happens. */
@@ -93,7 +93,7 @@ export class History {
     else if (kind < 84) this.restart(agent, how);
     else if (kind < 87) this.breakStream(agent, how);
     else if (kind < 90) this.foreign(agent, who, how);
-    else if (kind < 93) this.changeLeader();
+    else if (kind < 92) this.changeLeader();
     else if (kind < 95) this.die(how % 4);
     else if (kind < 98) this.wish(how);
     else if (kind === 98) this.sicken(agent);
@@ -169,7 +169,8 @@ export class History {
     const node = this.leader.world.rollout?.nodes.get(agent.id);
     const other = this.agents[(who + 1) % this.agents.length];
     const own = node && openCommand(node.state);
-    const commandId = how % 2 === 0 ? `${id}.${other?.id}.upgrade.1` : `${id}.${agent.id}.upgrade.${9 + (how % 3)}`;
+    const commandId =
+      how % 2 === 0 ? `${id}.${other?.id}.upgrade.1` : `${id}.${agent.id}.upgrade.${9 + (how % 3)}`;
     if (commandId === own?.id) return;
     const outcomes = ['done', 'failed', 'rolled_back', 'rollback_failed'] as const;
     const outcome = {
@@ -197,7 +198,13 @@ export class History {
   private die(writes: number): void {
     const events = this.answers.splice(0, 3).filter(({ session }) => session === this.session);
     try {
-      this.follow(this.leader.step(events.map(({ event }) => event), this.nowMs, writes));
+      this.follow(
+        this.leader.step(
+          events.map(({ event }) => event),
+          this.nowMs,
+          writes,
+        ),
+      );
     } catch (thrown) {
       if (!(thrown instanceof LeaderDied)) throw thrown;
       this.succeed();
@@ -246,7 +253,10 @@ export class History {
   private breakForGood(agent: ModelAgent, how: number): void {
     const phase = this.leader.world.rollout?.nodes.get(agent.id)?.state.phase;
     const removable = phase === 'done' || phase === 'rolled_back' || phase === 'rollback_failed';
-    if (how % 2 === 0 || !removable || agent.isWorking) return agent.breakJournal();
+    if (how % 2 === 0 || !removable || agent.isWorking) {
+      agent.breakJournal();
+      return;
+    }
     agent.removed = true;
     agent.reachable = false;
     this.take([
@@ -272,7 +282,9 @@ export class History {
       for (let phase = 0; phase < phases && agent.reachable; phase++) agent.work('fine', this.nowMs);
     }
     const events = this.answers.splice(0).filter(({ session }) => session === this.session);
-    const observed = this.agents.filter(({ reachable }) => reachable).flatMap((agent) => this.observed(agent.id));
+    const observed = this.agents
+      .filter(({ reachable }) => reachable)
+      .flatMap((agent) => this.observed(agent.id));
     this.take([...events.map(({ event }) => event), ...observed, { kind: 'tick' }]);
   }
 
@@ -367,7 +379,8 @@ export class History {
       return agent.removed ? [] : [{ agent, node, part }];
     });
     for (const { agent, node } of nodes) {
-      if (node.attempts.upgrade === undefined) assert.equal(agent.touched, false, `${agent.id} was touched unseen`);
+      if (node.attempts.upgrade === undefined)
+        assert.equal(agent.touched, false, `${agent.id} was touched unseen`);
       if (node.state.phase === 'rollback_failed') continue;
       assert.deepEqual(node.release, agent.release, `${agent.id} runs something else than its record says`);
       assert.equal(agent.inMaintenance, false, `${agent.id} is left in maintenance`);
@@ -392,7 +405,8 @@ export class History {
       case 4:
         assert.equal(rollout.phase, 'failed');
         assert.ok(
-          this.drawn.isRollback || [...rollout.nodes.values()].some((node) => node.state.phase === 'rollback_failed'),
+          this.drawn.isRollback ||
+            [...rollout.nodes.values()].some((node) => node.state.phase === 'rollback_failed'),
           `nobody needs an operator: ${JSON.stringify(this.describe())}`,
         );
         return;
@@ -410,7 +424,11 @@ export class History {
     return {
       phase: rollout?.phase,
       course: rollout?.course,
-      nodes: [...(rollout?.nodes.values() ?? [])].map(({ id: node, state, error }) => ({ node, state, error })),
+      nodes: [...(rollout?.nodes.values() ?? [])].map(({ id: node, state, error }) => ({
+        node,
+        state,
+        error,
+      })),
       slots: [...slots],
     };
   }

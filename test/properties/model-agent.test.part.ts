@@ -5,7 +5,12 @@
  */
 import assert from 'node:assert/strict';
 import type { CommandOutcome, EngineEvent, Observation } from '../../controller/rollout/events.js';
-import { type Fault, type OpenCommand, type ReleaseRef, upgradingPhases } from '../../controller/rollout/rollout.js';
+import {
+  type Fault,
+  type OpenCommand,
+  type ReleaseRef,
+  upgradingPhases,
+} from '../../controller/rollout/rollout.js';
 import { Command, type UpgradeStep } from '../../gen/plexi/v1/node_agent.js';
 
 /** What a leader calls a node with. Tokens order as (term, seq). */
@@ -79,7 +84,8 @@ export class ModelAgent {
       return;
     }
     const refusal = this.admit(call, sent.command, sent.open);
-    if (refusal !== undefined) say({ kind: 'refused', node: this.id, commandId: sent.open.id, fault: refusal });
+    if (refusal !== undefined)
+      say({ kind: 'refused', node: this.id, commandId: sent.open.id, fault: refusal });
     else if (sent.open.kind === 'preflight' || sent.open.kind === 'stage') this.check(call, sent.open, fate);
     else this.attend(call, sent.open, sent.command);
   }
@@ -148,12 +154,14 @@ export class ModelAgent {
     }
     const { running } = this;
     if (isBelow(call, this.fence)) return { code: 'STALE_TOKEN', message: 'stale' };
-    const rollsBack = command.step?.$case === 'rollBack' && command.step.value.upgradeCommandId === running?.job.id;
+    const rollsBack =
+      command.step?.$case === 'rollBack' && command.step.value.upgradeCommandId === running?.job.id;
     if (running !== undefined && !rollsBack) return { code: 'BUSY', message: `works on ${running.job.id}` };
     this.raise(call);
     if (command.step?.$case !== 'upgrade') return undefined;
     const order = command.step.value;
-    if (order.from?.digest !== this.release.digest) return { code: 'NODE_CHANGED', message: 'it has changed' };
+    if (order.from?.digest !== this.release.digest)
+      return { code: 'NODE_CHANGED', message: 'it has changed' };
     const job: Job = { id: open.id, order, payload: payloadOf(command), outcome: undefined };
     this.journal.set(open.id, job);
     this.running = { job, at: 0, goingBack: false, heardBy: [] };
@@ -174,7 +182,10 @@ export class ModelAgent {
     const jobId = command.step?.$case === 'rollBack' ? command.step.value.upgradeCommandId : open.id;
     const ended = this.journal.get(jobId)?.outcome;
     if (ended !== undefined) {
-      this.answer({ session, event: { kind: 'finished', node: this.id, commandId: open.id, outcome: ended } });
+      this.answer({
+        session,
+        event: { kind: 'finished', node: this.id, commandId: open.id, outcome: ended },
+      });
     } else if (running?.job.id === jobId) {
       running.heardBy.push({ session, commandId: open.id });
       if (open.kind === 'roll_back' && running.at <= commitAt) running.goingBack = true;

@@ -14,7 +14,6 @@ import {
   type World,
 } from '../../controller/rollout/rollout.js';
 import type { ClusterKeys } from '../../controller/state/keys.js';
-import { decode, rolloutNodeRecord } from '../../controller/state/records.js';
 import type { WriteGroup } from '../../controller/state/world-store.js';
 import type { ModelEtcd } from './model-etcd.test.part.js';
 
@@ -53,7 +52,7 @@ export function checkGuards(keys: ClusterKeys, store: ModelEtcd, groups: readonl
     for (const operation of operations) {
       if (operation.kind !== 'put' || !operation.key.startsWith(keys.slots)) continue;
       const before = store.get(operation.key);
-      if (before !== undefined && decodeNode(before.value) === decodeNode(operation.value)) continue;
+      if (before !== undefined && nodeOf(before.value) === nodeOf(operation.value)) continue;
       const ranges = guards.flatMap((guard) => (guard.kind === 'rangeNotAfter' ? [guard.prefix] : []));
       assert.ok(compares(guards, 'createRevision', operation.key), `${operation.key} is not compared absent`);
       assert.ok(compares(guards, 'modRevision', keys.budget), 'the budget is not compared');
@@ -71,7 +70,7 @@ function compares(guards: readonly EtcdCompare[], kind: EtcdCompare['kind'], key
   return guards.some((guard) => guard.kind === kind && 'key' in guard && guard.key === key);
 }
 
-function decodeNode(value: string): string {
+function nodeOf(value: string): string {
   const slot: { node: string } = JSON.parse(value);
   return slot.node;
 }
@@ -88,12 +87,12 @@ export function checkSent(
     const key = keys.rolloutNode(rollout.id, effect.node);
     const entry = store.get(key);
     assert.ok(entry, `${effect.command.id} is sent, but ${key} is absent`);
-    const record = decode(rolloutNodeRecord, key, entry.value);
+    const record: { commandId: string; attempt: number } = JSON.parse(entry.value);
     assert.equal(record.commandId, effect.command.id, `${key} does not name what is sent`);
     assert.equal(record.attempt, effect.command.attempt);
     if (effect.command.kind !== 'preflight' && effect.command.kind !== 'stage') {
       assert.ok(
-        store.under(keys.slots).some((slot) => decodeNode(slot.value) === effect.node),
+        store.under(keys.slots).some((slot) => nodeOf(slot.value) === effect.node),
         `${effect.command.id} is sent, but ${effect.node} has no slot in etcd`,
       );
     }
@@ -123,7 +122,10 @@ export function checkContainment(before: World, after: World): void {
     if ((node.attempts.revert ?? 0) > (was?.attempts.revert ?? 0)) {
       assert.equal(rollout.course.kind, 'back', `${node.id} is taken back`);
       const isAsked = 'reason' in rollout.course && rollout.course.reason.startsWith('abort');
-      assert.ok(direction === 'forward' || isAsked, 'a rollback is never taken back unless an operator says so');
+      assert.ok(
+        direction === 'forward' || isAsked,
+        'a rollback is never taken back unless an operator says so',
+      );
       assert.notEqual(was?.outSinceMs ?? null, null, `${node.id} was never touched, and is taken back`);
     }
   }

@@ -119,7 +119,9 @@ export class ModelLeader {
   }
 
   private load(views: World['views']): World {
-    return withoutFinal(loadWorld(keys, this.store.entries(), this.configuredMax, this.term, views, this.leadSinceMs));
+    return withoutFinal(
+      loadWorld(keys, this.store.entries(), this.configuredMax, this.term, views, this.leadSinceMs),
+    );
   }
 
   private reload(): void {

@@ -32,9 +32,13 @@ export const samplePolicy: RolloutPolicy = {
   probe: { goodInARow: 3, spacingMs: 100, intervalMaxMs: 1_000, tryMs: 5_000 },
 };
 
+const releases = new Map<string, ReleaseRef>([[NONE, { version: NONE, digest: '' }]]);
+
 /** What a node at a version runs. */
 export function releaseAt(version: string): ReleaseRef {
-  return version === NONE ? { version, digest: '' } : { version, digest: sha256(`tree of ${version}`) };
+  const known = releases.get(version) ?? { version, digest: sha256(`tree of ${version}`) };
+  releases.set(version, known);
+  return known;
 }
 
 export function sampleNode(id: string, version: string, change: Partial<NodeFacts> = {}): NodeFacts {
@@ -52,7 +56,7 @@ export function sampleNode(id: string, version: string, change: Partial<NodeFact
   };
 }
 
-/** A release whose migrations are one up step for each node that is not at it yet. */
+/** A release for every platform, without migrations. */
 export function sampleTarget(version: string, change: Partial<TargetFacts> = {}): TargetFacts {
   return {
     version,
@@ -78,11 +82,12 @@ export interface SampleRequest {
   readonly stuck?: readonly string[];
 }
 
-/** A plan, and what speaks against it; for fields that a sample does not name, see `sampleInputs`. */
+/** A plan, and what speaks against it. */
 export function samplePlan(request: SampleRequest): PlannedRollout {
   return makePlan(sampleInputs(request));
 }
 
+/** What the plan is made from; tests change a field of it. */
 export function sampleInputs(request: SampleRequest): PlanInputs {
   const target = sampleTarget(request.to);
   const policy = { ...samplePolicy, ...request.policy };

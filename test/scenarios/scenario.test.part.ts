@@ -1,7 +1,15 @@
 /**
  * Plays a scenario: lines that say what operators, nodes and time do, against the real engine and a
  * model etcd; gives back a transcript of all that followed. A change of leader goes through etcd: the
- * next one knows nothing but what was persisted. The words are listed in README.md beside the scenarios.
+ * next one knows nothing but what was persisted.
+ *
+ *   cluster N [concurrency=N] [soak=2s] [canary=N] [failure-budget=N] [rollback-on-failure=off]
+ *             [unknown-max=60s] [from=V] [ahead=node-1,…] [budget=N]     the first line
+ *   start [rollback] [without=NODE]      pause · resume · abort [--rollback] · remove NODE
+ *   leader changes                       nobody leads for 20s while NODE commits
+ *   wait 2s                              NODE unreachable · returns · flaps · unhealthy: REASON
+ *   NODE… answers OUTCOME [at STEP]: REASON      all answers done: every node that has a command
+ *   NODE is at PHASE · drops its stream · refuses CODE: REASON · answers late: COMMAND
  */
 import assert from 'node:assert/strict';
 import { isStuck } from '../../controller/rollout/budget.js';
@@ -43,39 +51,27 @@ export class Scenario {
   private wishes = 0;
   private started = 0;
   private looks = new Map<string, number>();
-  private answersAdopt = true;
   /** A node committed before anybody heard of it: its answer does not begin its good time. */
   private keepsGood = false;
   /** The last rollout's plan, for a rollback of it. */
   private past: { id: string; parts: readonly PlanPart[] } | undefined;
 
-  /** Plays one line. @returns nothing; what followed is in the transcript */
+  /** Plays one line; what followed is in the transcript. */
   play(line: string): void {
     this.lines.push(`> ${line}`);
     const [first = '', ...rest] = line.split(' ');
-    switch (first) {
-      case 'cluster':
-        return this.build(rest);
-      case 'start':
-        return this.start(rest);
-      case 'leader':
-        return this.changeLeader();
-      case 'nobody':
-        return this.commitUnseen(rest);
-      case 'pause':
-      case 'resume':
-      case 'abort':
-        return this.wish(first, rest);
-      case 'remove':
-        return this.take([{ kind: 'removed', node: nameIn(rest) }]);
-      case 'wait':
-        return this.wait(durationOf(rest[0] ?? ''));
-      case 'adoptions':
-        this.answersAdopt = rest[0] === 'work';
-        return this.answersAdopt ? this.adoptAll() : undefined;
-      default:
-        return this.nodeLine(line);
-    }
+    const played: Readonly<Record<string, () => void>> = {
+      cluster: () => this.build(rest),
+      start: () => this.start(rest),
+      leader: () => this.changeLeader(),
+      nobody: () => this.commitUnseen(rest),
+      pause: () => this.wish('pause', rest),
+      resume: () => this.wish('resume', rest),
+      abort: () => this.wish('abort', rest),
+      remove: () => this.remove(rest[0] ?? ''),
+      wait: () => this.wait(durationOf(rest[0] ?? '')),
+    };
+    (played[first] ?? (() => this.nodeLine(line)))();
   }
 
   get transcript(): string {
@@ -129,13 +125,21 @@ export class Scenario {
     });
     for (const text of [...problems, ...warnings]) this.say(text);
     if (problems.length > 0) return;
-    if (plan.parts.every((part) => part.strategy === 'none')) return this.say('nothing to do');
+    if (plan.parts.every((part) => part.strategy === 'none')) {
+      this.say('nothing to do');
+      return;
+    }
     const count = ++this.started === 1 ? '' : `_${this.started}`;
     const id =
       back === undefined ? `update_${plan.header.from}_${to}_20241219_120000${count}` : `rollback_${back.id}`;
     this.past = { id, parts: plan.parts };
     this.say(`${id}: ${plan.parts.map((part) => `${part.node} (${part.orderReason})`).join(', ')}`);
     this.follow(this.leader.start(id, plan, this.nowMs));
+  }
+
+  private remove(node: string): void {
+    this.nodes.delete(node);
+    this.take([{ kind: 'removed', node }]);
   }
 
   private changeLeader(): void {
@@ -279,7 +283,7 @@ export class Scenario {
     for (const effect of step.effects) {
       if (effect.kind === 'look') this.looks.set(effect.node, this.nowMs + effect.inMs);
     }
-    if (this.answersAdopt) this.adoptAll();
+    this.adoptAll();
   }
 
   private adoptAll(): void {
@@ -338,10 +342,6 @@ function lateAnswer(node: string, commandId: string): EngineEvent {
     backupId: '',
   } as const;
   return { kind: 'finished', node, commandId, outcome };
-}
-
-function nameIn(words: readonly string[]): string {
-  return words[0] ?? '';
 }
 
 function outcomeOf(word: string): CommandOutcome['outcome'] {

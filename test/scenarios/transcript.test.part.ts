@@ -1,4 +1,5 @@
 /** Tells one step of the engine in lines: what changed, what was sent, how it ended. */
+import type { Effect } from '../../controller/rollout/events.js';
 import { isFinal, type RolloutNode, type World } from '../../controller/rollout/rollout.js';
 import type { Step } from './model-leader.test.part.js';
 
@@ -9,21 +10,21 @@ export function tellStep({ before, after, effects }: Step, seconds: number): str
     ...sharedLines(nodeChanges(before, after)),
     ...slotLines(before, after),
     ...(before.budget.max === after.budget.max ? [] : [`budget: ${before.budget.max} → ${after.budget.max}`]),
-    ...sharedLines(
-      effects.map((effect) => {
-        switch (effect.kind) {
-          case 'adopt':
-            return [effect.node, 'adopt'];
-          case 'send':
-            return [effect.node, `send ${effect.command.kind} #${effect.command.attempt}`];
-          case 'look':
-            return [effect.node, `look again in ${effect.inMs / 1_000} s`];
-        }
-      }),
-    ),
+    ...sharedLines(effects.map((effect) => [effect.node, effectText(effect)])),
     ...endLines(before, after),
   ];
   return lines.map((line) => `${`${seconds.toFixed(1)}s`.padStart(8)}  ${line}`);
+}
+
+function effectText(effect: Effect): string {
+  switch (effect.kind) {
+    case 'adopt':
+      return 'adopt';
+    case 'send':
+      return `send ${effect.command.kind} #${effect.command.attempt}`;
+    case 'look':
+      return `look again in ${effect.inMs / 1_000} s`;
+  }
 }
 
 function rolloutLines(before: World, after: World): string[] {
@@ -66,7 +67,7 @@ function unknownChange(was: RolloutNode | undefined, node: RolloutNode): string[
 }
 
 /** `node-1 node-2: done`, in the order of what was told first. */
-function sharedLines(told: readonly (readonly [string, string] | readonly string[])[]): string[] {
+function sharedLines(told: readonly (readonly string[])[]): string[] {
   const byText = new Map<string, string[]>();
   for (const [node = '', text = ''] of told) byText.set(text, [...(byText.get(text) ?? []), node]);
   return [...byText].map(([text, nodes]) => `${nodes.join(' ')}: ${text}`);

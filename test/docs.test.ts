@@ -1,0 +1,202 @@
+/**
+ * The documents and the program agree: every link leads somewhere, every file that a document names is
+ * there, every command that it shows is known with its options, and no dependency is unexplained. A
+ * document that is wrong is worse than none, since somebody follows it.
+ */
+import assert from 'node:assert/strict';
+import { execFile } from 'node:child_process';
+import { existsSync, readFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { describe, test } from 'node:test';
+import { fileURLToPath } from 'node:url';
+import { plexictl } from '../plexictl/scripted-controller.test.part.js';
+
+const root = fileURLToPath(new URL('..', import.meta.url));
+const documents = [
+  'README.md',
+  'ARCHITECTURE.md',
+  'CONTRIBUTING.md',
+  'SECURITY.md',
+  'docs/getting-started.md',
+  'docs/dependencies.md',
+];
+/** The folders of a checkout; a path that begins with one of them is a file of ours. */
+const rooms =
+  /^(config|release|controller|node-agent|plexictl|proto|test|deploy|docs|bin|\.ci)\/[\w./-]*$|^[\w./-]+\.(ts|mjs|cjs|md|proto)$/;
+
+interface Words {
+  readonly program: string;
+  /** The words before the first option, and what stands behind them. */
+  readonly words: readonly string[];
+  readonly options: readonly string[];
+}
+
+describe('the documents', () => {
+  for (const document of documents) {
+    const text = readFileSync(join(root, document), 'utf8');
+    test(`${document}: every link leads somewhere`, () => {
+      assert.deepEqual(brokenLinks(document, text), []);
+    });
+    test(`${document}: every file it names is there`, () => {
+      const named = [...prose(text).matchAll(/`([^`\n]+)`/g)].map((match) => match[1] ?? '');
+      const files = named.filter((name) => rooms.test(name));
+      assert.deepEqual(
+        files.filter((file) => !existsSync(join(root, file))),
+        [],
+      );
+    });
+    test(`${document}: every command it shows is known`, async () => {
+      assert.deepEqual(await unknownCommands(text), []);
+    });
+  }
+
+  test('name files, commands and links at all, so that these tests can fail', async () => {
+    assert.deepEqual(brokenLinks('README.md', '[a](nowhere.md) [b](ARCHITECTURE.md#no-such-part)'), [
+      'nowhere.md',
+      'ARCHITECTURE.md#no-such-part',
+    ]);
+    const text = '```sh\nplexictl rolout\nplexictl certs sue --dir x && plexictl rollout --too 0b1\n```\n';
+    const more = '`plexictl node ad node-1`\n```sh\nplexi-node-agent unstall\nnpm run deno\n```\n';
+    assert.deepEqual(await unknownCommands(text + more), [
+      'plexictl rolout',
+      'plexictl certs sue',
+      'plexictl rollout --too',
+      'plexictl node ad',
+      'plexi-node-agent unstall',
+      'npm run deno',
+    ]);
+  });
+
+  test('docs/dependencies.md has a row for each package of package.json, and for no other', () => {
+    const text = readFileSync(join(root, 'docs/dependencies.md'), 'utf8');
+    const rows = [...text.matchAll(/^\| `([^`]+)` \|/gm)].map((match) => match[1] ?? '');
+    const { dependencies, devDependencies } = packageFile();
+    assert.deepEqual(rows, [...Object.keys(dependencies), ...Object.keys(devDependencies)]);
+  });
+});
+
+interface PackageFile {
+  dependencies: Record<string, string>;
+  devDependencies: Record<string, string>;
+  scripts: Record<string, string>;
+}
+
+function packageFile(): PackageFile {
+  return JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
+}
+
+/** The text without its code blocks. */
+function prose(text: string): string {
+  return text.replace(/^```[\s\S]*?^```$/gm, '');
+}
+
+/** Relative links whose file, or whose heading, is not there. */
+function brokenLinks(document: string, text: string): string[] {
+  const links = [...prose(text).matchAll(/\]\(([^)\s]+)\)/g)].map((match) => match[1] ?? '');
+  return links.filter((link) => {
+    if (/^[a-z]+:/.test(link)) return false;
+    const [path = '', heading] = link.split('#', 2);
+    const file = path === '' ? join(root, document) : join(root, dirname(document), path);
+    if (!existsSync(file)) return true;
+    return heading !== undefined && !headings(readFileSync(file, 'utf8')).includes(heading);
+  });
+}
+
+/** The anchors of a document's headings, as they are commonly made. */
+function headings(text: string): string[] {
+  return [...prose(text).matchAll(/^#+ (.+)$/gm)].map((match) =>
+    (match[1] ?? '')
+      .toLowerCase()
+      .replace(/[^\w\- ]/g, '')
+      .replaceAll(' ', '-'),
+  );
+}
+
+/** What a document shows and the programs do not know, in its order. */
+async function unknownCommands(text: string): Promise<string[]> {
+  const unknown: string[] = [];
+  for (const command of commandsIn(text)) {
+    const problem = command.program === 'npm' ? npmProblem(command) : await programProblem(command);
+    if (problem !== undefined) unknown.push(problem);
+  }
+  return unknown;
+}
+
+/** Commands of ours in code blocks and in code within a sentence. */
+function commandsIn(text: string): Words[] {
+  const code = [...text.matchAll(/^```(?:sh|text)\n([\s\S]*?)^```$|`([^`\n]+)`/gm)];
+  const lines = code.flatMap((match) => (match[1] ?? match[2] ?? '').replaceAll('\\\n', ' ').split('\n'));
+  return lines.flatMap((line) =>
+    line
+      .replace(/#.*$/, '')
+      .split(/&&|\|\|?|;|\bdo\b|\buntil\b|^\$ /)
+      .flatMap(commandOf),
+  );
+}
+
+function commandOf(part: string): Words[] {
+  const match = /^\s*(?:[A-Z_]+=\S+\s+)*(plexictl|plexi-controller|plexi-node-agent|npm)\s+(.+)$/.exec(part);
+  if (match === null) return [];
+  const [, program = '', rest = ''] = match;
+  const all = rest.trim().split(/\s+/);
+  const end = all.findIndex((word) => !/^[a-z][a-z-]*(:[a-z]+)?$/.test(word));
+  const options = all.filter((word) => /^--?[a-z]/.test(word)).map((word) => word.replace(/=.*$/, ''));
+  return [{ program, words: end < 0 ? all : all.slice(0, end), options }];
+}
+
+function npmProblem({ words }: Words): string | undefined {
+  const [verb, script = ''] = words;
+  if (verb === 'ci') return undefined;
+  const name = verb === 'run' ? script : (verb ?? '');
+  return Object.hasOwn(packageFile().scripts, name) ? undefined : `npm ${words.join(' ')}`;
+}
+
+async function programProblem({ program, words, options }: Words): Promise<string | undefined> {
+  const known: string[] = [];
+  let help = await helpOf(program, known);
+  for (const word of words) {
+    const under = subcommands(help);
+    if (under.length === 0) break;
+    if (!under.includes(word)) {
+      // A command with words under it may take arguments too, when its usage says so.
+      if (
+        /^Usage: .*<|\[[a-z]+\]\s*$/m.test(help.split('\n')[0] ?? '') &&
+        known.length > 0 &&
+        under.length === 0
+      )
+        break;
+      return [program, ...known, word].join(' ');
+    }
+    known.push(word);
+    help = await helpOf(program, known);
+  }
+  const strange = options.find((option) => !new RegExp(`(^|[ ,])${option}\\b`, 'm').test(help));
+  return strange === undefined ? undefined : [program, ...known, strange].join(' ');
+}
+
+/** The words that a help lists under `Commands:`. */
+function subcommands(help: string): string[] {
+  const list = /^Commands:\n((?: {2,}.*\n?)*)/m.exec(help)?.[1] ?? '';
+  return [...list.matchAll(/^ {2}([a-z][a-z-]*)/gm)].map((match) => match[1] ?? '');
+}
+
+const helps = new Map<string, Promise<string>>();
+
+/** A program's own help for some of its words. */
+function helpOf(program: string, words: readonly string[]): Promise<string> {
+  const key = [program, ...words].join(' ');
+  const help = helps.get(key) ?? askForHelp(program, words);
+  helps.set(key, help);
+  return help;
+}
+
+async function askForHelp(program: string, words: readonly string[]): Promise<string> {
+  if (program === 'plexictl') return (await plexictl([...words, '--help'])).stdout;
+  const main = join(root, program === 'plexi-controller' ? 'controller' : 'node-agent', 'main.ts');
+  return new Promise((resolve, reject) => {
+    const argv = ['--import', 'tsx', main, ...words, '--help'];
+    execFile(process.execPath, argv, { cwd: root }, (error, stdout) =>
+      error === null ? resolve(stdout) : reject(error),
+    );
+  });
+}
