@@ -5,24 +5,32 @@
  */
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
-import { existsSync, readFileSync } from 'node:fs';
-import { dirname, join } from 'node:path';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { basename, dirname, join } from 'node:path';
 import { describe, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { plexictl } from '../plexictl/scripted-controller.test.part.js';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
 const documents = [
-  'README.md',
-  'ARCHITECTURE.md',
-  'CONTRIBUTING.md',
-  'SECURITY.md',
-  'docs/getting-started.md',
-  'docs/dependencies.md',
-];
-/** The folders of a checkout; a path that begins with one of them is a file of ours. */
-const rooms =
-  /^(config|release|controller|node-agent|plexictl|proto|test|deploy|docs|bin|\.ci)\/[\w./-]*$|^[\w./-]+\.(ts|mjs|cjs|md|proto)$/;
+  ...readdirSync(root).filter((name) => name.endsWith('.md')),
+  ...readdirSync(join(root, 'docs'), { recursive: true, encoding: 'utf8' })
+    .filter((name) => name.endsWith('.md'))
+    .map((name) => `docs/${name}`),
+].sort();
+const rooms = ['config', 'release', 'controller', 'node-agent', 'plexictl', 'proto', 'test', 'deploy', 'bin'];
+/** The names of all files of ours, for those that are named without their folder. */
+const names = new Set(
+  [...rooms, 'docs'].flatMap((room) =>
+    readdirSync(join(root, room), { recursive: true, encoding: 'utf8' }).map((path) => basename(path)),
+  ),
+);
+/** A path that begins with one of the rooms, or a source file. */
+const fileOfOurs = new RegExp(
+  `^(${rooms.join('|')}|docs|\\.ci)/[\\w./-]*$|^[\\w-][\\w./-]*\\.(ts|mjs|cjs|md|proto)$|^\\.[\\w-]+\\.cjs$`,
+);
+/** Read when there is one. */
+const mayBeAbsent = ['test/deep/'];
 
 interface Words {
   readonly program: string;
@@ -39,9 +47,8 @@ describe('the documents', () => {
     });
     test(`${document}: every file it names is there`, () => {
       const named = [...prose(text).matchAll(/`([^`\n]+)`/g)].map((match) => match[1] ?? '');
-      const files = named.filter((name) => rooms.test(name));
       assert.deepEqual(
-        files.filter((file) => !existsSync(join(root, file))),
+        named.filter((name) => fileOfOurs.test(name) && !isThere(name)),
         [],
       );
     });
@@ -50,7 +57,11 @@ describe('the documents', () => {
     });
   }
 
-  test('name files, commands and links at all, so that these tests can fail', async () => {
+  test('would be found wrong: a link, a heading, a file, a command, an option, a script', async () => {
+    assert.ok(
+      ['controller/nowhere.ts', 'nowhere.ts', '.no-cruiser.cjs'].every((file) => fileOfOurs.test(file)),
+    );
+    assert.ok(!isThere('controller/nowhere.ts') && !isThere('nowhere.ts') && isThere('fence.test.ts'));
     assert.deepEqual(brokenLinks('README.md', '[a](nowhere.md) [b](ARCHITECTURE.md#no-such-part)'), [
       'nowhere.md',
       'ARCHITECTURE.md#no-such-part',
@@ -83,6 +94,10 @@ interface PackageFile {
 
 function packageFile(): PackageFile {
   return JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
+}
+
+function isThere(file: string): boolean {
+  return existsSync(join(root, file)) || names.has(file) || mayBeAbsent.includes(file);
 }
 
 /** The text without its code blocks. */
@@ -158,13 +173,6 @@ async function programProblem({ program, words, options }: Words): Promise<strin
     const under = subcommands(help);
     if (under.length === 0) break;
     if (!under.includes(word)) {
-      // A command with words under it may take arguments too, when its usage says so.
-      if (
-        /^Usage: .*<|\[[a-z]+\]\s*$/m.test(help.split('\n')[0] ?? '') &&
-        known.length > 0 &&
-        under.length === 0
-      )
-        break;
       return [program, ...known, word].join(' ');
     }
     known.push(word);

@@ -47,7 +47,37 @@ export async function planRollout(
     to: manifest.version,
     policy: policyOf(sources.config, wish.maxConcurrent),
   });
-  return { ...planned, problems: [...activeProblems(sources.keys, entries), ...planned.problems] };
+  return {
+    ...planned,
+    warnings: [...planned.warnings, ...skippedParts(manifest)],
+    problems: [
+      ...activeProblems(sources.keys, entries),
+      ...planned.problems,
+      ...clusterMigrations(manifest, [...from.values()]),
+    ],
+  };
+}
+
+/** What a release asks for and this version does not do is said, never skipped in silence. */
+function skippedParts(manifest: ReleaseManifest): string[] {
+  if (manifest.tests.length === 0) return [];
+  const names = manifest.tests.map((test) => test.name).join(', ');
+  return [`the tests of ${manifest.version} (${names}) are not run; run them by hand`];
+}
+
+/** A migration of the whole cluster that would have to run is a problem: only node-local ones are run. */
+function clusterMigrations(target: ReleaseManifest, running: readonly ReleaseManifest[]): string[] {
+  const known = new Set(running.flatMap((manifest) => manifest.migrations.map((migration) => migration.id)));
+  const wanted = new Set(target.migrations.map((migration) => migration.id));
+  return [target, ...running]
+    .flatMap((manifest) => manifest.migrations)
+    .filter(
+      (migration) => migration.scope === 'cluster' && known.has(migration.id) !== wanted.has(migration.id),
+    )
+    .map(
+      (migration) =>
+        `migration ${migration.id} is for the whole cluster, and only migrations of a node's own data are run`,
+    );
 }
 
 /** While a rollout is active no other one starts, and what its nodes run now says little. */

@@ -151,7 +151,7 @@ async function wish(intent: Record<string, unknown>, rollout?: string): Promise<
 const nothingMore = { canary: 0, canarySelector: '', nodes: [], selectors: [], exclude: [], reason: '' };
 
 function start(requestId: string = randomUUID(), to = '0b1'): Promise<string> {
-  const request = { to, maxConcurrent: 0, force: false, downgrade: true, ...nothingMore };
+  const request = { to, maxConcurrent: 0, force: false, downgrade: false, ...nothingMore };
   return wish({ kind: 'start', requestId, planDigest: '', request });
 }
 
@@ -256,6 +256,27 @@ describe('what others write in between', () => {
     assert.equal((await outcome(await wish({ kind: 'resume' }, id))).error, null);
     await reaches(id, 'succeeded');
     assert.ok(!term.isOver);
+  });
+
+  test('so does any other wish: maintenance by hand comes first, and the rollout waits for its end', async () => {
+    const [first, second] = await agents(2);
+    assert.ok(first && second);
+    let wished: string | undefined;
+    await lead({
+      async before(keys) {
+        if (takesSlot(keys) && wished === undefined)
+          wished = await wish({ kind: 'maintenance', node: 'node-2', on: true });
+      },
+    });
+    const id = await started(await start());
+    const holder = (): string => mirror.get(cluster.keys.slot('0'))?.value ?? '';
+    assert.ok(await mirror.waitFor(() => holder() !== '', 10_000));
+    assert.match(holder(), /"node":"node-2"/);
+    assert.equal((await outcome(wished ?? '')).error, null);
+    await second.begun('maintenance');
+    assert.ok(!first.executed.some((command) => command.includes('upgrade')));
+    assert.equal((await outcome(await wish({ kind: 'maintenance', node: 'node-2', on: false }))).error, null);
+    await reaches(id, 'succeeded');
   });
 
   test('a slot that somebody else took in between counts: the leader loads, and waits for it', async () => {

@@ -214,7 +214,7 @@ async function readEpoch(client: Etcd3, key: string): Promise<bigint> {
   if (typeof epoch !== 'number' || !Number.isSafeInteger(epoch) || epoch < 1) {
     throw new PlexiError(
       'STORE_INVALID',
-      `the key ${key} does not hold an epoch; put it right with plexictl cluster re-epoch`,
+      `the key ${key} does not hold an epoch; put it right by hand: {"epoch": 1} in a new cluster, or one more than it was`,
     );
   }
   return BigInt(epoch);

@@ -73,7 +73,7 @@ export function settleLost(world: World, rollout: Rollout, nowMs: number): World
     const isAwaited = rollout.course.kind === 'back' && phase === 'done' && node.outSinceMs !== null;
     const isOut = holdsSlot(world, node.id) && phase !== 'rollback_failed' && phase !== 'done';
     if (!isAwaited && !isOut) continue;
-    const message = `${node.id} could not be reached for ${Math.round(unknownMaxMs / 1000)} s while it was ${phase}; look at the node, then at plexictl why ${node.id}`;
+    const message = `${node.id} could not be reached for ${Math.round(unknownMaxMs / 1000)} s while it was ${phase}; look at the node, then at plexictl status`;
     return strand(world, node.id, { code: 'NODE_LOST', message }, nowMs);
   }
   return world;

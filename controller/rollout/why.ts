@@ -41,7 +41,10 @@ function reasonsOf(world: World, rollout: Rollout, node: RolloutNode): Reason[] 
     });
   }
   if (node.state.phase === 'rollback_failed') {
-    reasons.push({ reason: 'it needs an operator', unblock: `plexi-node-agent status on ${node.id}` });
+    reasons.push({
+      reason: 'it needs an operator',
+      unblock: `a look at ${node.id}: its agent's log, then its journal`,
+    });
   }
   if (node.state.phase === 'ready' || node.state.phase === 'pending')
     reasons.push(...beforeStart(world, rollout, node));

@@ -58,7 +58,8 @@ export class CommandService {
       const before = this.fence.current;
       const { lineage } = request;
       this.fence.check(token, adoptionId(token));
-      refuseStrangeLineage(before?.lineage, request.knownLineage);
+      // A higher epoch is an operator's word that the restore was meant.
+      if (token.epoch === before?.token.epoch) refuseStrangeLineage(before.lineage, request.knownLineage);
       await this.fence.raise(
         token,
         adoptionId(token),
@@ -244,7 +245,7 @@ function refuseStrangeLineage(seen: FenceLineage | undefined, known: readonly Li
   if (known.some((entry) => entry.nonce === seen.nonce)) return;
   throw new PlexiError(
     'ETCD_RESTORED',
-    `this node knows term ${seen.term} of another history: etcd was restored from a snapshot; run plexictl cluster re-epoch`,
+    `this node knows term ${seen.term} of another history: etcd was restored from a snapshot; bring back its newest data, or raise the cluster's epoch key by one`,
   );
 }
 

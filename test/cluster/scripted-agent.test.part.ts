@@ -109,9 +109,9 @@ export class ScriptedAgent {
 
   /** Resolves once a command of this kind was begun. */
   async begun(step: StepName, timeoutMs = 15_000): Promise<void> {
-    const infix = `.${step === 'rollBack' ? 'roll_back' : step}.`;
+    const word = step === 'rollBack' ? 'roll_back' : step;
     const deadlineMs = performance.now() + timeoutMs;
-    while (!this.executed.some((id) => id.includes(infix))) {
+    while (!this.executed.some((id) => id.split('.').includes(word))) {
       const leftMs = deadlineMs - performance.now();
       if (leftMs <= 0) throw new Error(`${this.node} was sent no ${step}: ${this.executed.join(', ')}`);
       await new Promise<void>((resolve) => {

@@ -4,10 +4,11 @@
  * and whatever happens to the test file, the cluster is taken down.
  */
 import { spawnSync } from 'node:child_process';
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { parse, stringify } from 'yaml';
 import { CommandRun, type Ended, type RunOptions } from './command-run.test.part.js';
 import type { EtcdEvents } from './etcd-events.test.part.js';
 import { followKeys, readKey } from './etcd-events.test.part.js';
@@ -109,6 +110,34 @@ export class DevCluster {
   /** Kills one process as the kernel would; nothing of it is told or tidied up. */
   kill(name: string): void {
     process.kill(this.entry(name).pid, 'SIGKILL');
+  }
+
+  /**
+   * Gives the node a maintenance hook that waits while it is held, so that a test can say its word in
+   * the middle of an upgrade however slow the machine is. Its agent is started anew.
+   */
+  async makeHoldable(node: string): Promise<void> {
+    const file = join(this.root, 'config', `${node}.yml`);
+    const config: { maintenance: { enter: string[] } } = parse(readFileSync(file, 'utf8'));
+    const script = 'touch "$0"; while [ -e "$1" ]; do sleep 0.05; done';
+    const marker = join(this.nodeRoot(node), 'run', 'maintenance');
+    config.maintenance.enter = ['sh', '-c', script, marker, this.#holdFile(node)];
+    writeFileSync(file, stringify(config));
+    this.kill(node);
+    await this.up();
+  }
+
+  /** The node's next upgrade stands still as it enters maintenance. */
+  hold(node: string): void {
+    writeFileSync(this.#holdFile(node), '');
+  }
+
+  release(node: string): void {
+    rmSync(this.#holdFile(node));
+  }
+
+  #holdFile(node: string): string {
+    return join(this.folder, `hold-${node}`);
   }
 
   nodeRoot(node: string): string {
