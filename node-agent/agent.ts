@@ -21,13 +21,14 @@ import {
   ensureFolder,
   readBounded,
   removeDurably,
+  sweepTemporary,
   writeDurably,
 } from './disk/durable-file.js';
 import { hasInstallIdentity, openInstallIdentity } from './install-identity.js';
 import { Journal, type JournalDisk } from './journal/journal.js';
 import { type AgentClock, type AgentNode, type NodePaths, nodePaths } from './node.js';
 import { keepRegistered } from './register.js';
-import { keepRunning } from './service/keeper.js';
+import { type KeeperTurn, keepRunning } from './service/keeper.js';
 import { Maintenance } from './service/maintenance.js';
 import { HealthMonitor } from './service/monitor.js';
 import { endOrphans } from './service/orphans.js';
@@ -73,7 +74,10 @@ export async function startAgent(
     serveWhenRecovered(
       node,
       recovery?.ended,
-      () => executor.runningCommandId === undefined && needsOperator() === undefined,
+      {
+        isIdle: () => executor.runningCommandId === undefined && needsOperator() === undefined,
+        whileIdle: (work) => executor.whileIdle(work),
+      },
       stopping.signal,
     ),
     keepRegistered(
@@ -118,6 +122,7 @@ export async function openNode(
     await ensureFolder(folder, 0o755);
   for (const folder of [paths.agent, paths.journal, paths.identity, paths.quarantine])
     await ensureFolder(folder, 0o700);
+  for (const folder of [paths.agent, paths.journal]) await sweepTemporary(folder);
   const log = environment.log.child({ node: config.node });
   const service = new ProcessService(paths.root);
   const monitor = new HealthMonitor({
@@ -142,12 +147,12 @@ export async function openNode(
 async function serveWhenRecovered(
   node: AgentNode,
   ended: Promise<unknown> | undefined,
-  isIdle: () => boolean,
+  turn: KeeperTurn,
   signal: AbortSignal,
 ): Promise<void> {
   await Promise.race([ended?.catch(() => undefined), aborted(signal)]);
   if (signal.aborted) return;
-  await keepRunning(node, isIdle, signal);
+  await keepRunning(node, turn, signal);
 }
 
 function aborted(signal: AbortSignal): Promise<void> {

@@ -7,7 +7,7 @@ import { asPlexiError, type PlexiError } from '../../config/errors.js';
 import type { ControllerConfig } from '../../config/schema/controller.js';
 import type { ReleaseRepository } from '../../release/repository/fetch.js';
 import type { Lead } from '../leadership/campaign.js';
-import { type EtcdClient, type EtcdEntry, readKey } from '../leadership/etcd.js';
+import { type EtcdClient, type EtcdEntry, readKey, readPrefix } from '../leadership/etcd.js';
 import { FencedStore } from '../leadership/fenced-store.js';
 import type { World } from '../rollout/rollout.js';
 import type { ClusterKeys } from '../state/keys.js';
@@ -179,9 +179,11 @@ class Term {
   }
 
   private async prune(): Promise<void> {
-    const { keys, mirror, nowMs, log } = this.parts;
+    const { keys, client, nowMs, log } = this.parts;
     const active = this.loop.world.rollout?.id;
-    const removed = await pruneRollouts(this.store, keys, mirror.under(keys.rollouts), active, nowMs());
+    // Not from the mirror: where it is behind, what has just ended looks as if it had never been in force.
+    const { entries } = await readPrefix(client, keys.rollouts);
+    const removed = await pruneRollouts(this.store, keys, entries, active, nowMs());
     if (removed.length > 0) log.info({ removed }, 'old rollouts were removed');
   }
 

@@ -22,9 +22,11 @@ export async function pruneRollouts(
   nowMs: number,
 ): Promise<string[]> {
   const doomed = doomedRollouts(keys, entries, active, nowMs);
-  const operations: EtcdOperation[] = entries
-    .filter((entry) => doomed.has(rolloutOf(keys, entry.key)))
-    .map((entry) => ({ kind: 'delete', key: entry.key }));
+  const isState = (entry: EtcdEntry): boolean => entry.key === keys.rolloutState(rolloutOf(keys, entry.key));
+  const doomedEntries = entries.filter((entry) => doomed.has(rolloutOf(keys, entry.key)));
+  // The state first: a rollout without one is not shown, and one without its plan could not be read.
+  const inOrder = [...doomedEntries].sort((a, b) => Number(isState(b)) - Number(isState(a)));
+  const operations: EtcdOperation[] = inOrder.map(({ key }) => ({ kind: 'delete', key }));
   for (let from = 0; from < operations.length; from += chunkSize) {
     await store.write(operations.slice(from, from + chunkSize));
   }

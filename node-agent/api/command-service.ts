@@ -39,7 +39,7 @@ interface Admission {
 
 export class CommandService {
   private section: Promise<unknown> = Promise.resolve();
-  private readonly direct = new Map<string, Promise<CommandResult>>();
+  private readonly direct = new Map<string, { payloadHash: string; result: Promise<CommandResult> }>();
 
   constructor(
     private readonly node: AgentNode,
@@ -82,15 +82,18 @@ export class CommandService {
    */
   async execute(command: Command, sink: EventSink): Promise<void> {
     checkCommand(command);
-    const unwatch = this.executor.watch((commandId, progress) => {
-      if (commandId === command.commandId) sink({ $case: 'progress', value: progress });
+    const { commandId } = command;
+    let isAccepted = false;
+    const unwatch = this.executor.watch((of, progress) => {
+      if (of === commandId && isAccepted) sink({ $case: 'progress', value: progress });
     });
     try {
       const admission = await this.exclusively(() => this.admit(command, sink));
-      const known = admission.kind === 'replay' || admission.kind === 'attach';
-      sink({ $case: 'accepted', value: { known } });
-      const { progress } = this.executor;
-      if (admission.kind === 'attach' && progress !== undefined) sink({ $case: 'progress', value: progress });
+      sink({ $case: 'accepted', value: { known: admission.kind !== 'begun' } });
+      isAccepted = true;
+      const { progress, runningCommandId } = this.executor;
+      if (runningCommandId === commandId && progress !== undefined)
+        sink({ $case: 'progress', value: progress });
       sink({ $case: 'finished', value: await admission.result });
     } finally {
       unwatch();
@@ -128,7 +131,10 @@ export class CommandService {
     const known = this.journal.find(command.commandId);
     if (known !== undefined) return this.admitKnown(known, payloadHash);
     const direct = this.direct.get(command.commandId);
-    if (direct !== undefined) return { kind: 'attach', result: direct };
+    if (direct !== undefined) {
+      if (direct.payloadHash !== payloadHash) throw otherContents(command.commandId);
+      return { kind: 'attach', result: direct.result };
+    }
     this.fence.check(token, command.commandId);
     const running = this.executor.runningCommandId;
     const rollsBackRunning =
@@ -140,7 +146,7 @@ export class CommandService {
     const intent = await this.intentOf(command, token, payloadHash);
     if (intent === undefined) {
       const result = this.runDirect(command, sink).finally(() => this.direct.delete(command.commandId));
-      this.direct.set(command.commandId, result);
+      this.direct.set(command.commandId, { payloadHash, result });
       return { kind: 'begun', result };
     }
     const job = await this.journal.append(intent);
@@ -149,10 +155,7 @@ export class CommandService {
 
   private admitKnown(known: Job, payloadHash: string): Admission {
     if (known.payloadHash !== payloadHash) {
-      throw new PlexiError(
-        'COMMAND_CONFLICT',
-        `the command ${known.commandId} was given before with other contents`,
-      );
+      throw otherContents(known.commandId);
     }
     if (known.result !== undefined) {
       return { kind: 'replay', result: Promise.resolve(toCommandResult(known.result)) };
@@ -269,4 +272,8 @@ function toJournalJob(job: Job): JournalJob {
     step: (job.goingBack?.begun ?? job.begun).at(-1) ?? '',
     result: job.result === undefined ? undefined : toCommandResult(job.result),
   };
+}
+
+function otherContents(commandId: string): PlexiError {
+  return new PlexiError('COMMAND_CONFLICT', `the command ${commandId} was given before with other contents`);
 }

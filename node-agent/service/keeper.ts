@@ -11,15 +11,21 @@ const pauseFirstMs = 1_000;
 const pauseMaxMs = 60_000;
 /** A service that ran for this long starts with the first pause again, in milliseconds. */
 const lastedMs = 60_000;
+/** Milliseconds for what is left of a service to end. */
+const stopMs = 10_000;
 /** Milliseconds between two looks. */
 const lookMs = 500;
 
-/** Runs until the signal is aborted. `isIdle` says that neither a job nor an operator has the node. */
-export async function keepRunning(
-  node: AgentNode,
-  isIdle: () => boolean,
-  signal: AbortSignal,
-): Promise<void> {
+/** What keeps the keeper and a job apart. */
+export interface KeeperTurn {
+  /** Neither a job nor an operator has the node. */
+  isIdle(): boolean;
+  /** Does something while no job runs; a job that comes waits for its end. */
+  whileIdle(work: () => Promise<void>): Promise<void>;
+}
+
+/** Runs until the signal is aborted. */
+export async function keepRunning(node: AgentNode, turn: KeeperTurn, signal: AbortSignal): Promise<void> {
   let pauseMs = pauseFirstMs;
   let startedMs = Number.NEGATIVE_INFINITY;
   node.monitor.expect((await localRelease(node.paths, await linkedFolder(node.paths.current)))?.version);
@@ -27,10 +33,10 @@ export async function keepRunning(
   while (!signal.aborted) {
     const nowMs = node.clock.nowMs();
     if (nowMs - startedMs > lastedMs) pauseMs = pauseFirstMs;
-    if (isIdle() && nowMs - startedMs >= pauseMs && (await shouldRunButDoesNot(node)) && isIdle()) {
+    if (turn.isIdle() && nowMs - startedMs >= pauseMs && (await shouldRunButDoesNot(node))) {
       if (startedMs !== Number.NEGATIVE_INFINITY) pauseMs = Math.min(pauseMs * 2, pauseMaxMs);
       startedMs = nowMs;
-      await startCurrent(node);
+      await turn.whileIdle(() => (turn.isIdle() ? startCurrent(node) : Promise.resolve()));
     }
     await sleep(lookMs, undefined, { signal, ref: false }).catch(() => undefined);
   }
@@ -47,6 +53,8 @@ async function startCurrent(node: AgentNode): Promise<void> {
     return;
   }
   try {
+    // Its main process is dead; what it left behind would be in the way of the start.
+    await node.service.stop(stopMs);
     await startService(node, release);
     node.log.info({ version: release.version }, 'the service was started');
   } catch (thrown) {

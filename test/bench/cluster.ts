@@ -38,7 +38,10 @@ export async function startBenchCluster(nodeCount: number): Promise<BenchCluster
   const releases = await publish(folder);
   const processes: ChildProcess[] = [];
   const start = (program: string, args: readonly string[]): ChildProcess => {
-    const child = spawn(program, [...args], { stdio: ['ignore', 'ignore', program === 'etcd' ? 'ignore' : 'inherit'], cwd: process.cwd() });
+    const child = spawn(program, [...args], {
+      stdio: ['ignore', 'ignore', program === 'etcd' ? 'ignore' : 'inherit'],
+      cwd: process.cwd(),
+    });
     processes.push(child);
     return child;
   };

@@ -14,6 +14,8 @@ import type { TlsFiles } from '../../config/tls.js';
 import { connectEtcd, type EtcdConnection } from '../../controller/leadership/etcd.js';
 import { freePorts } from '../../plexictl/dev/ports.js';
 
+process.once('SIGTERM', () => process.exit(143));
+
 export class RealEtcd {
   private member: ChildProcess | undefined;
   private frozen = false;
@@ -39,6 +41,12 @@ export class RealEtcd {
     return etcd;
   }
 
+  /** A port on which nobody listens. */
+  static async unusedPort(): Promise<number> {
+    const [port = 0] = await freePorts(1);
+    return port;
+  }
+
   /** How to reach it, directly or through a proxy on another port. */
   connection(port = this.port): EtcdConnection {
     return { endpoints: [`https://127.0.0.1:${port}`], tls: this.tls };
@@ -55,6 +63,8 @@ export class RealEtcd {
   async run(): Promise<void> {
     const member = spawn('etcd', this.flags(), { stdio: ['ignore', 'ignore', 'pipe'] });
     this.member = member;
+    // A test that is ended from outside leaves no member behind.
+    process.once('exit', () => member.kill('SIGKILL'));
     await new Promise<void>((resolve, reject) => {
       let text = '';
       member.once('error', reject);

@@ -8,7 +8,6 @@ import { PlexiError } from '../../config/errors.js';
 import { readKey, readPrefix, transact } from '../../controller/leadership/etcd.js';
 import { NodesServiceService } from '../../gen/plexi/v1/nodes.js';
 import { RolloutsServiceService } from '../../gen/plexi/v1/rollouts.js';
-import { freePorts } from '../../plexictl/dev/ports.js';
 import {
   type Calls,
   type LocalReplica,
@@ -350,8 +349,8 @@ describe('replicas', { concurrency: true }, () => {
     after(() => cluster.stop());
 
     test('can be stopped all the same', { timeout: 10_000 }, async () => {
-      const [port = 0] = await freePorts(1);
-      const replica = await cluster.replica('controller-0', { etcd: etcd.connection(port) });
+      const nowhere = etcd.connection(await RealEtcd.unusedPort());
+      const replica = await cluster.replica('controller-0', { etcd: nowhere });
       await replica.stop();
     });
   });

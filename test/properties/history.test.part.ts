@@ -68,7 +68,10 @@ export class History {
 
   /** Plays all that was drawn, then lets the faults stop. @returns the rollout as it ended */
   play(): Rollout {
-    while (this.drawn.isChecked && this.ended === undefined && !this.hasBegun()) this.calmRound(0);
+    for (let round = 0; this.drawn.isChecked && this.ended === undefined && !this.hasBegun(); round++) {
+      assert.ok(round < calmRoundsMax, 'the checks do not end');
+      this.calmRound(0);
+    }
     for (const action of this.drawn.actions) {
       if (this.ended !== undefined) break;
       this.act(...action);

@@ -1,0 +1,234 @@
+/**
+ * One job on its way: through the list of phases, with a journal record before each step, and back
+ * again when a step before the commit fails.
+ *
+ * Outcomes: `done`; `rolled_back` (the node is as it was); `rollback_failed` (it stays in maintenance
+ * and asks for an operator); `failed` (committed, but could not leave maintenance).
+ */
+import { asPlexiError, PlexiError } from '../../config/errors.js';
+import { limits } from '../../config/limits.js';
+import { Command, type MaintenanceStep, type UpgradeStep } from '../../gen/plexi/v1/node_agent.js';
+import type { Job, Journal } from '../journal/journal.js';
+import type { JobFailure, JobResult } from '../journal/records.js';
+import { type AgentNode, currentRelease, localRelease } from '../node.js';
+import { hookRun } from './maintenance.js';
+import type { Phase, PhaseContext } from './phase.js';
+
+export interface JobProgress {
+  readonly phase: string;
+  readonly percent: number;
+  readonly message: string;
+}
+
+/** How a walk through phases ended, when it did not reach the end. */
+interface Stopped {
+  readonly failure: JobFailure;
+  readonly failedStep: string;
+}
+
+export interface JobRunParts {
+  readonly node: AgentNode;
+  readonly journal: Journal;
+  readonly forwardPhases: readonly Phase[];
+  readonly backPhases: readonly Phase[];
+  readonly onProgress: (progress: JobProgress) => void;
+}
+
+export class JobRun {
+  private latest: JobProgress | undefined;
+  private cancelReason: string | undefined;
+  private readonly cancelling = new AbortController();
+  private readonly timings: { step: string; durationMs: number }[] = [];
+
+  constructor(
+    private job: Job,
+    private readonly parts: JobRunParts,
+  ) {}
+
+  get commandId(): string {
+    return this.job.commandId;
+  }
+
+  /** Undefined before the first step. */
+  get progress(): JobProgress | undefined {
+    return this.latest;
+  }
+
+  /** Lets the job go back at its next safe point; it may have committed by then. */
+  cancel(reason: string): void {
+    this.cancelReason ??= reason;
+    this.cancelling.abort();
+  }
+
+  /** Forward from a step that the journal has announced. */
+  async forward(from: number): Promise<JobResult> {
+    const stopped = await this.walk(this.parts.forwardPhases, from);
+    if (stopped === undefined) return this.finish({ outcome: 'done', failure: null, failedStep: '' });
+    return this.job.committed ? this.finish({ outcome: 'failed', ...stopped }) : this.goBack(stopped);
+  }
+
+  /** Turns back, whatever the job has changed. */
+  async goBack(stopped: Stopped): Promise<JobResult> {
+    this.parts.node.log.warn({ ...this.names(), ...stopped }, 'going back');
+    // What may still write must not be restored under.
+    if (stopped.failure.code === 'COMMAND_LEFT_RUNNING') {
+      return this.finish({ outcome: 'rollback_failed', ...stopped });
+    }
+    const first = nextPhase(this.parts.backPhases, 0, orderOf(this.job), this.job);
+    if (first === undefined) return this.finish({ outcome: 'rolled_back', ...stopped });
+    await this.append({ kind: 'going_back', ...stopped, step: first.phase.step });
+    return this.goOnBack(first.index);
+  }
+
+  /** The way back, from a step that the journal has announced. */
+  async goOnBack(from: number): Promise<JobResult> {
+    const why = this.job.goingBack;
+    if (why === undefined) throw new Error('goOnBack is called only once the job goes back');
+    const stopped = await this.walk(this.parts.backPhases, from);
+    if (stopped === undefined) {
+      return this.finish({ outcome: 'rolled_back', failure: why.failure, failedStep: why.failedStep });
+    }
+    const message = `${why.failure.message}; and going back failed at ${stopped.failedStep}: ${stopped.failure.message}`;
+    return this.finish({
+      outcome: 'rollback_failed',
+      failure: { code: 'ROLLBACK_FAILED', message },
+      failedStep: stopped.failedStep,
+    });
+  }
+
+  /** A node taken out of service, or put back, by itself. */
+  async maintain(order: MaintenanceStep): Promise<JobResult> {
+    const { node } = this.parts;
+    const timeoutMs = Number(order.timeoutMs);
+    const release = await localRelease(node.paths, this.job.facts.folderBefore);
+    const bounds = { timeoutMs, signal: AbortSignal.timeout(timeoutMs) };
+    const run = { ...hookRun(node, release, bounds), withHooks: true };
+    this.tell(order.on ? 'entering_maintenance' : 'leaving_maintenance', 0, '');
+    try {
+      const since = node.clock.wall().toISOString();
+      if (order.on) await node.maintenance.enter({ ...run, reason: order.reason, since });
+      else await node.maintenance.leave(run);
+      return await this.finish({ outcome: 'done', failure: null, failedStep: '' });
+    } catch (thrown) {
+      const failure = failureOf(asPlexiError(thrown, 'HOOK_FAILED', 'maintenance'));
+      return this.finish({ outcome: 'failed', failure, failedStep: 'maintenance' });
+    }
+  }
+
+  /** Ends the job with a result, durably. */
+  async finish(end: Pick<JobResult, 'outcome' | 'failure' | 'failedStep'>): Promise<JobResult> {
+    const { node, journal } = this.parts;
+    const backedUp = this.job.begun.some((step) => step === 'migrate' || step === 'apply');
+    const result: JobResult = {
+      ...end,
+      release: await currentRelease(node.paths),
+      timings: this.timings,
+      backupId: backedUp ? this.job.facts.backupId : '',
+    };
+    node.monitor.resume();
+    await this.append({ kind: 'finished', result });
+    await journal.prune();
+    return result;
+  }
+
+  private async walk(phases: readonly Phase[], from: number): Promise<Stopped | undefined> {
+    const { node, forwardPhases } = this.parts;
+    const order = orderOf(this.job);
+    const before = await localRelease(node.paths, this.job.facts.folderBefore);
+    const after = await localRelease(node.paths, this.job.facts.folderAfter);
+    let previous: Phase | undefined;
+    let at = nextPhase(phases, from, order, this.job);
+    for (; at !== undefined; at = nextPhase(phases, at.index + 1, order, this.job)) {
+      const { step } = at.phase;
+      if (phases === forwardPhases && !this.job.committed && this.cancelReason !== undefined) {
+        return { failure: { code: 'CANCELLED', message: this.cancelReason }, failedStep: step };
+      }
+      if (previous !== undefined) {
+        await this.append({ kind: 'step', done: previous.step, step, committed: step === 'commit' });
+      }
+      const failure = await this.runPhase(at.phase, { order, before, after });
+      if (failure !== undefined) return { failure, failedStep: step };
+      previous = at.phase;
+    }
+    return undefined;
+  }
+
+  private async runPhase(
+    phase: Phase,
+    releases: Pick<PhaseContext, 'order' | 'before' | 'after'>,
+  ): Promise<JobFailure | undefined> {
+    const { node } = this.parts;
+    const startedMs = node.clock.nowMs();
+    const timeoutMs = phase.timeoutMs(releases.order);
+    const timeout = AbortSignal.timeout(timeoutMs);
+    const signal = phase.cancellable ? AbortSignal.any([timeout, this.cancelling.signal]) : timeout;
+    const progress = (percent: number, message: string): void => this.tell(phase.phase, percent, message);
+    progress(0, phase.step);
+    try {
+      await phase.run({ node, job: this.job, ...releases, signal, timeoutMs, progress });
+      return undefined;
+    } catch (thrown) {
+      return this.failureOfPhase(phase, thrown, timeout.aborted ? timeoutMs : undefined);
+    } finally {
+      const durationMs = Math.round(node.clock.nowMs() - startedMs);
+      this.timings.push({ step: phase.step, durationMs });
+      node.log.info({ ...this.names(), step: phase.step, durationMs }, 'step');
+    }
+  }
+
+  /** @param timedOutMs the bound that was over; undefined when the step failed by itself */
+  private failureOfPhase(phase: Phase, thrown: unknown, timedOutMs: number | undefined): JobFailure {
+    if (this.cancelReason !== undefined && phase.cancellable && timedOutMs === undefined) {
+      return { code: 'CANCELLED', message: this.cancelReason };
+    }
+    const error =
+      timedOutMs === undefined
+        ? asPlexiError(thrown, 'INTERNAL', phase.step)
+        : new PlexiError('TIMED_OUT', `${phase.step} did not end within ${timedOutMs} ms`, { cause: thrown });
+    this.parts.node.log.error({ ...this.names(), step: phase.step, err: thrown }, error.message);
+    return failureOf(error);
+  }
+
+  private async append(
+    record: DistributiveOmit<Parameters<Journal['append']>[0], 'commandId'>,
+  ): Promise<void> {
+    this.job = await this.parts.journal.append({ ...record, commandId: this.job.commandId });
+  }
+
+  private tell(phase: string, percent: number, message: string): void {
+    const progress = { phase, percent, message };
+    this.latest = progress;
+    this.parts.onProgress(progress);
+  }
+
+  private names(): { commandId: string; rollout: unknown } {
+    return { commandId: this.job.commandId, rollout: this.job.command.rolloutId };
+  }
+}
+
+type DistributiveOmit<T, K extends PropertyKey> = T extends unknown ? Omit<T, K> : never;
+
+function failureOf(error: PlexiError): JobFailure {
+  return { code: error.code, message: error.message.slice(0, limits.failureChars) };
+}
+
+/** The upgrade order of a job, read back from the journal. */
+function orderOf(job: Job): UpgradeStep {
+  const { step } = Command.fromJSON(job.command);
+  if (step?.$case === 'upgrade') return step.value;
+  throw new PlexiError('JOURNAL_UNREADABLE', `the job ${job.commandId} is no upgrade`);
+}
+
+/** The first phase at or after an index that a job of this order needs. */
+export function nextPhase(
+  phases: readonly Phase[],
+  from: number,
+  order: UpgradeStep,
+  job: Pick<Job, 'facts' | 'begun'>,
+): { phase: Phase; index: number } | undefined {
+  for (let index = from; index < phases.length; index++) {
+    const phase = phases[index];
+    if (phase?.applies(order, job)) return { phase, index };
+  }
+  return undefined;
+}
