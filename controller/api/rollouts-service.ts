@@ -1,10 +1,5 @@
 /** RolloutsService: plans and states for everybody who may look, wishes for operators. */
-import type {
-  handleUnaryCall,
-  ServerUnaryCall,
-  ServerWritableStream,
-  UntypedServiceImplementation,
-} from '@grpc/grpc-js';
+import type { handleUnaryCall, ServerUnaryCall, UntypedServiceImplementation } from '@grpc/grpc-js';
 import { PlexiError } from '../../config/errors.js';
 import { toServiceError } from '../../config/grpc-status.js';
 import { limits } from '../../config/limits.js';
@@ -20,15 +15,13 @@ import {
   RolloutRequest,
   type RolloutsServiceServer,
   StartResponse,
-  type WatchRequest,
-  WatchResponse,
 } from '../../gen/plexi/v1/rollouts.js';
 import { type PlanSources, planRollout } from '../execution/prepare.js';
-import { isFinal, type RolloutPhase, rolloutPhases } from '../rollout/rollout.js';
 import type { Mirror } from '../state/mirror.js';
 import type { Intent, RolloutWish } from '../state/records.js';
 import type { ClusterReader } from './cluster-reader.js';
 import { planDocument, rolloutDocument } from './documents.js';
+import { watchRollout } from './watch-rollout.js';
 import type { WishWriter } from './wish-writer.js';
 
 export interface RolloutsServiceParts extends PlanSources {
@@ -37,9 +30,6 @@ export interface RolloutsServiceParts extends PlanSources {
   readonly mirror: Mirror;
   readonly wall: () => Date;
 }
-
-/** Milliseconds that changes are gathered for before a watcher is told. */
-const gatherMs = 20;
 
 export function rolloutsService(
   parts: RolloutsServiceParts,
@@ -78,7 +68,7 @@ export function rolloutsService(
         rollouts: rollouts.map((rollout) => rolloutDocument(rollout, false)),
       });
     }),
-    watch: (call) => watch(call, parts),
+    watch: (call) => watchRollout(call, reader, parts.mirror),
     pause: unary(async (call) => {
       const reason = reasonOf(call.request.reason, 'paused by', caller(call));
       return PauseResponse.fromPartial({
@@ -144,57 +134,4 @@ function wishOf(request: RolloutRequest | undefined): RolloutWish {
   if (nodes.length + selectors.length + exclude.length > limits.nodes)
     throw new PlexiError('LIMIT_EXCEEDED', 'too many nodes are named');
   return { to, maxConcurrent, canary, canarySelector, nodes, selectors, exclude, force, reason, downgrade };
-}
-
-/** Sends the state at once and after every change, until the rollout is final. */
-function watch(
-  call: ServerWritableStream<WatchRequest, WatchResponse>,
-  { reader, mirror }: RolloutsServiceParts,
-): void {
-  let timer: NodeJS.Timeout | undefined;
-  let off = (): void => undefined;
-  const stop = (): void => {
-    clearTimeout(timer);
-    off();
-  };
-  call.on('cancelled', stop);
-  const begin = async (): Promise<void> => {
-    const first = await reader.status(call.request.id);
-    call.write(WatchResponse.fromPartial({ status: first }));
-    const id = first.rollout?.id;
-    if (id === undefined || isOver(first.rollout?.phase)) {
-      call.end();
-      return;
-    }
-    const send = (): void => {
-      timer = undefined;
-      try {
-        sendNow();
-      } catch (thrown) {
-        stop();
-        call.emit('error', toServiceError(thrown));
-      }
-    };
-    const sendNow = (): void => {
-      const status = reader.statusNow(id);
-      if (call.cancelled || status.rollout === undefined) return;
-      call.write(WatchResponse.fromPartial({ status }));
-      if (!isOver(status.rollout.phase)) return;
-      stop();
-      call.end();
-    };
-    off = mirror.listen(() => {
-      timer ??= setTimeout(send, gatherMs);
-    });
-    timer ??= setTimeout(send, gatherMs);
-  };
-  begin().catch((thrown) => {
-    stop();
-    call.emit('error', toServiceError(thrown));
-  });
-}
-
-function isOver(phase: string | undefined): boolean {
-  const known = rolloutPhases.find((candidate): candidate is RolloutPhase => candidate === phase);
-  return known !== undefined && isFinal(known);
 }

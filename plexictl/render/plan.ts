@@ -58,7 +58,7 @@ function nodesTable(nodes: readonly PlanNode[]): string {
 }
 
 function factLines(plan: Plan): string {
-  const steps = plan.steps.length === 0 ? [] : [`Each node: ${plan.steps.join(', ')}`];
+  const steps = plan.steps.length === 0 ? [] : wrapped(`Each node: ${plan.steps.join(', ')}`);
   const noReturn = plan.pointOfNoReturn === '' ? 'none, code and data can go back' : plan.pointOfNoReturn;
   const estimate =
     plan.estimateMs === 0n ? [] : [`Estimate: about ${formatDuration(Number(plan.estimateMs))}`];
@@ -68,6 +68,18 @@ function factLines(plan: Plan): string {
 function list(title: string, sentences: readonly string[], colour: (text: string) => string): string {
   if (sentences.length === 0) return '';
   return [colour(`${title}:`), ...sentences.map((sentence) => `  - ${printable(sentence)}`)].join('\n');
+}
+
+/** Lines of at most 78 characters; those after the first are set in. */
+function wrapped(text: string): string[] {
+  const lines = [''];
+  for (const word of text.split(' ')) {
+    const last = lines.length - 1;
+    const longer = lines[last] === '' ? word : `${lines[last]} ${word}`;
+    if (longer.length <= 78) lines[last] = longer;
+    else lines.push(`  ${word}`);
+  }
+  return lines;
 }
 
 /** `1 node`, `3 nodes`. */

@@ -1,0 +1,79 @@
+/**
+ * The Watch stream of one caller: the state at once, then after every change, until the rollout is
+ * final. It is told from the mirror, so a thousand watchers cost etcd nothing.
+ */
+import type { ServerWritableStream } from '@grpc/grpc-js';
+import { toServiceError } from '../../config/grpc-status.js';
+import { type WatchRequest, WatchResponse } from '../../gen/plexi/v1/rollouts.js';
+import { isFinal, type RolloutPhase, rolloutPhases } from '../rollout/rollout.js';
+import type { Mirror } from '../state/mirror.js';
+import type { ClusterReader } from './cluster-reader.js';
+
+/** Milliseconds that changes are gathered for before a watcher is told. */
+const gatherMs = 20;
+
+type WatchCall = ServerWritableStream<WatchRequest, WatchResponse>;
+
+/** Serves one call; what goes wrong ends it with a status. */
+export function watchRollout(call: WatchCall, reader: ClusterReader, mirror: Mirror): void {
+  const watch = new RolloutWatch(call, reader, mirror);
+  call.on('cancelled', () => watch.stop());
+  watch.begin().catch((thrown) => watch.fail(thrown));
+}
+
+class RolloutWatch {
+  private timer: NodeJS.Timeout | undefined;
+  private off = (): void => undefined;
+
+  constructor(
+    private readonly call: WatchCall,
+    private readonly reader: ClusterReader,
+    private readonly mirror: Mirror,
+  ) {}
+
+  async begin(): Promise<void> {
+    const status = await this.reader.status(this.call.request.id);
+    if (this.call.cancelled) return;
+    this.call.write(WatchResponse.fromPartial({ status }));
+    const id = status.rollout?.id;
+    if (id === undefined || isOver(status.rollout?.phase)) {
+      this.call.end();
+      return;
+    }
+    const tellSoon = (): void => {
+      this.timer ??= setTimeout(() => this.tell(id), gatherMs);
+    };
+    this.off = this.mirror.listen(tellSoon);
+    tellSoon();
+  }
+
+  stop(): void {
+    clearTimeout(this.timer);
+    this.off();
+  }
+
+  fail(thrown: unknown): void {
+    this.stop();
+    this.call.emit('error', toServiceError(thrown));
+  }
+
+  private tell(id: string): void {
+    this.timer = undefined;
+    try {
+      const status = this.reader.statusNow(id);
+      if (this.call.cancelled || status.rollout === undefined) return;
+      this.call.write(WatchResponse.fromPartial({ status }));
+      if (!isOver(status.rollout.phase)) return;
+      this.stop();
+      this.call.end();
+    } catch (thrown) {
+      // A value that another version wrote must end this call, not the process.
+      this.fail(thrown);
+    }
+  }
+}
+
+function isOver(phase: string | undefined): boolean {
+  const known = rolloutPhases.find((candidate): candidate is RolloutPhase => candidate === phase);
+  return known !== undefined && isFinal(known);
+}
