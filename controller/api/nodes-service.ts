@@ -2,7 +2,7 @@
  * NodesService. Replicas write only `spec`; what a node is like, the leader alone says (protocol,
  * rule 25). Every write compares what it read, so two replicas cannot undo each other.
  */
-import type { UntypedServiceImplementation } from '@grpc/grpc-js';
+import type { ServerUnaryCall, UntypedServiceImplementation } from '@grpc/grpc-js';
 import { PlexiError } from '../../config/errors.js';
 import { limits } from '../../config/limits.js';
 import { isName, splitHostPort } from '../../config/schema/fields.js';
@@ -52,7 +52,9 @@ export function nodesService(parts: NodesServiceParts): NodesServiceServer & Unt
         );
       checkNode(nodeId, call.request.address);
       return RegisterResponse.fromPartial({
-        result: await changeSpec(parts, nodeId, (before) => registered(call.request, before)),
+        result: await changeSpec(parts, nodeId, (before) =>
+          registered(call.request, fingerprintOf(call), before),
+        ),
       });
     }),
     add: unary(async ({ request }) => {
@@ -92,11 +94,16 @@ function checkNode(id: string, address: string): void {
     throw new PlexiError('USAGE', `${JSON.stringify(address)} is no HOST:PORT`);
 }
 
+/** SHA-256 of the caller's certificate, as it is written: pairs of hex digits with colons. */
+function fingerprintOf(call: ServerUnaryCall<unknown, unknown>): string {
+  return call.getAuthContext().sslPeerCertificate?.fingerprint256 ?? '';
+}
+
 /** An agent's word about itself: its address. A second installation under one name is refused. */
-export function registered(request: RegisterRequest, before: NodeSpec | undefined): NodeSpec {
+function registered(request: RegisterRequest, fingerprint: string, before: NodeSpec | undefined): NodeSpec {
   const { nodeId, address, installId, counter } = request;
   if (before === undefined) {
-    return { address, labels: {}, fingerprint: '', installId, counter: String(counter), removed: false };
+    return { address, labels: {}, fingerprint, installId, counter: String(counter), removed: false };
   }
   if (before.removed)
     throw new PlexiError(
@@ -109,10 +116,11 @@ export function registered(request: RegisterRequest, before: NodeSpec | undefine
       `another installation is registered as ${nodeId}; give this one a name of its own, or run plexictl node remove ${nodeId} and node add ${nodeId}`,
     );
   }
-  if (before.installId === installId && before.address === address) return before;
+  const isKnown = before.installId === installId && before.fingerprint === fingerprint;
+  if (isKnown && before.address === address) return before;
   return BigInt(before.counter) >= counter
     ? before
-    : { ...before, address, installId, counter: String(counter) };
+    : { ...before, address, fingerprint, installId, counter: String(counter) };
 }
 
 function added(

@@ -216,5 +216,11 @@ function finalize(world: World, rollout: Rollout, nowMs: number): World {
       nowMs,
     );
   const all = rollout.plan.header.nodeCount;
-  return end(world, 'succeeded', `all ${all} nodes run ${rollout.plan.header.to}`, 0, nowMs);
+  return end(
+    world,
+    'succeeded',
+    `${all === 1 ? 'the one node runs' : `all ${all} nodes run`} ${rollout.plan.header.to}`,
+    0,
+    nowMs,
+  );
 }

@@ -7,7 +7,7 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { limits } from '../../config/limits.js';
 import { monotonicClock } from './clock.js';
-import { groupExists, signalTo } from './process-table.js';
+import { groupExists, groupLives, signalTo } from './process-table.js';
 import { whyNotStarted } from './start-failure.js';
 
 /** What to run. */
@@ -116,7 +116,9 @@ async function endGroup(child: ChildProcess): Promise<boolean> {
   signalTo(-group, 'SIGTERM');
   if (await becomesTrue(() => !groupExists(group), limits.commandKillGraceMs)) return true;
   signalTo(-group, 'SIGKILL');
-  return becomesTrue(() => child.exitCode !== null || child.signalCode !== null, KILL_WAIT_MS);
+  // The signal is delivered, but a process lives until the system has ended it; none may write any more.
+  const hasExited = (): boolean => child.exitCode !== null || child.signalCode !== null;
+  return becomesTrue(() => hasExited() && !groupLives(group), KILL_WAIT_MS);
 }
 
 async function becomesTrue(condition: () => boolean, withinMs: number): Promise<boolean> {

@@ -65,6 +65,13 @@ export async function findProcesses(wanted: {
   return found;
 }
 
+/** Whether a process group has a member that lives; the dead that nobody collects do not count. */
+export function groupLives(group: number): boolean {
+  return readdirSync('/proc').some(
+    (name) => /^[1-9][0-9]*$/.test(name) && liveProcess(Number(name))?.group === group,
+  );
+}
+
 /** Whether a process group has a member; a dead one that is not collected counts here. */
 export function groupExists(group: number): boolean {
   return signalTo(-group, 0);
