@@ -3,7 +3,7 @@
  * paused, aborting, back) and then at the phase; each leaf makes one step and returns the world
  * unchanged when there is none to make.
  */
-import { freeIndex, slotOf, stuckCount } from './budget.js';
+import { freeIndex, isStuck, slotOf, stuckCount } from './budget.js';
 import { nodesInOrder, takeSlot, viewOf, withCommand, withNode, withRollout } from './change.js';
 import { end, endIfSettled } from './ends.js';
 import { settleManual } from './manual.js';
@@ -134,7 +134,10 @@ function stepRolling(world: World, rollout: Rollout, nowMs: number): World {
   const { policy } = rollout.plan.header;
   if (first !== undefined && failed.length > policy.failureBudget) return turnBack(world, rollout, first);
   const next = nextReady(world, rollout);
-  if (next !== undefined && stuckCount(world.slots) <= policy.failureBudget) {
+  if (next !== undefined && stuckCount(world.slots) > policy.failureBudget) {
+    return waitForOperator(world, rollout);
+  }
+  if (next !== undefined) {
     const taken = takeSlot(world, next.node, next.index, `upgrade to ${rollout.plan.header.to}`, nowMs);
     return withCommand(
       taken,
@@ -146,6 +149,17 @@ function stepRolling(world: World, rollout: Rollout, nowMs: number): World {
   }
   const open = [...rollout.nodes.values()].some((node) => !isSettled(node));
   return open ? world : enter(world, rollout, 'soaking', '');
+}
+
+/** Nodes that need an operator stop every further start: once nothing is under way, that is said. */
+function waitForOperator(world: World, rollout: Rollout): World {
+  const isUnderWay = [...rollout.nodes.values()].some(
+    (node) => openCommand(node.state) !== undefined || node.state.phase === 'soaking',
+  );
+  if (isUnderWay) return world;
+  const names = [...world.slots].filter(([key]) => isStuck(key)).map(([, slot]) => slot.node);
+  const reason = `${names.join(', ')} must be looked after by an operator first; then resume, or free it with plexictl node remove ${names[0]}`;
+  return withRollout(world, { course: { kind: 'paused', by: 'failure', reason } });
 }
 
 /** The index a node may take: the one that an operator took for it already, or a free one. */
@@ -207,14 +221,8 @@ function finalize(world: World, rollout: Rollout, nowMs: number): World {
     const names = wrong.map((part) => part.node).join(', ');
     return end(world, 'failed', `${names} do not run what the plan says; look with plexictl nodes`, 4, nowMs);
   }
-  const failed = nodesInOrder(rollout).filter((node) => node.error !== null);
-  if (failed.length > 0)
-    return endIfSettled(
-      world,
-      rollout,
-      `${failed.map((node) => node.id).join(', ')} failed, within the failure budget`,
-      nowMs,
-    );
+  const unfinished = nodesInOrder(rollout).filter((node) => node.error !== null);
+  if (unfinished.length > 0) return endIfSettled(world, rollout, whyUnfinished(unfinished), nowMs);
   const all = rollout.plan.header.nodeCount;
   return end(
     world,
@@ -223,4 +231,15 @@ function finalize(world: World, rollout: Rollout, nowMs: number): World {
     0,
     nowMs,
   );
+}
+
+function whyUnfinished(nodes: readonly RolloutNode[]): string {
+  const names = (left: boolean): string =>
+    nodes
+      .filter((node) => (node.state.phase === 'skipped') === left)
+      .map((node) => node.id)
+      .join(', ');
+  const failed = names(false) === '' ? [] : [`${names(false)} failed, within the failure budget`];
+  const leftOut = names(true) === '' ? [] : [`${names(true)} could not be reached and was left out`];
+  return [...failed, ...leftOut].join('; ');
 }

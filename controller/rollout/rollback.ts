@@ -4,7 +4,7 @@
  * were never touched are left alone (semantics S11).
  */
 import { freeIndex } from './budget.js';
-import { holdsSlot, nodesInOrder, takeSlot, viewOf, withCommand, withRollout } from './change.js';
+import { holdsSlot, nodesInOrder, strand, takeSlot, viewOf, withCommand, withRollout } from './change.js';
 import { endIfSettled } from './ends.js';
 import { isUpgrading, type Rollout, type RolloutNode, type World } from './rollout.js';
 
@@ -42,6 +42,10 @@ export function stepBack(world: World, rollout: Rollout, nowMs: number): World {
 export function stepAborting(world: World, rollout: Rollout, nowMs: number): World {
   const recalled = recallOne(world, rollout, nowMs);
   if (recalled !== world) return recalled;
+  const unhealthy = nodesInOrder(rollout).find(
+    (node) => node.state.phase === 'soaking' && node.error !== null,
+  );
+  if (unhealthy?.error) return strand(world, unhealthy.id, unhealthy.error, nowMs);
   const inFlight = nodesInOrder(rollout).some(
     (node) => node.state.phase === 'soaking' || node.state.phase === 'rolling_back',
   );

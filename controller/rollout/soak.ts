@@ -23,8 +23,8 @@ export function settleSoaking(world: World, rollout: Rollout, nowMs: number): Wo
     const view = viewOf(world, node.id);
     const watchedSinceMs = Math.max(node.sinceMs, world.leadSinceMs);
     const overdue = view.reachable && nowMs - watchedSinceMs > soakMs * soakPatience + timeouts.probeMs;
-    if ((view.reachable && view.health === 'unhealthy') || overdue)
-      return failSoak(world, rollout, node, nowMs);
+    const isBad = (view.reachable && view.health === 'unhealthy') || overdue;
+    if (isBad && node.error === null) return failSoak(world, rollout, node, nowMs);
   }
   return world;
 }
@@ -45,22 +45,23 @@ export function soakedForMs(view: NodeView, node: RolloutNode, nowMs: number): n
   return Math.min(view.goodForMs, nowMs - node.sinceMs + unseenMarginMs);
 }
 
-/** It committed, so it does not go back by itself: the rollout turns back, and it with the others. */
+/**
+ * It committed, so it does not go back by itself. It keeps its slot: it is out of service until it was
+ * taken back, or was healthy for its whole soak after all.
+ */
 function failSoak(world: World, rollout: Rollout, node: RolloutNode, nowMs: number): World {
   const { healthReason } = viewOf(world, node.id);
   const error = {
     code: 'SOAK_FAILED',
     message: `it did not stay healthy after the upgrade: ${healthReason}`,
   };
+  const failed = withNode(world, node.id, { error }, nowMs);
+  if (rollout.course.kind !== 'forward') return failed;
   const reason = `${node.id}: ${error.message}`;
   const { header } = rollout.plan;
-  const isForward = rollout.course.kind === 'forward';
-  if (isForward && header.direction === 'forward' && header.policy.rollbackOnFailure) {
-    // It keeps its slot: it is out of service until it was taken back.
-    return withRollout(withNode(world, node.id, { error }, nowMs), { course: { kind: 'back', reason } });
-  }
-  const failed = settle(world, node.id, { state: { phase: 'done' }, error }, nowMs);
-  return isForward ? withRollout(failed, { course: { kind: 'paused', by: 'failure', reason } }) : failed;
+  return header.direction === 'forward' && header.policy.rollbackOnFailure
+    ? withRollout(failed, { course: { kind: 'back', reason } })
+    : withRollout(failed, { course: { kind: 'paused', by: 'failure', reason } });
 }
 
 /** One node that held a slot, or is to be taken back, and was unknown for too long: lost, and an operator's. */
