@@ -62,6 +62,11 @@ class RolloutWatch {
     try {
       const status = this.reader.statusNow(id);
       if (this.call.cancelled || status.rollout === undefined) return;
+      // A state is whole, so one that is left out is made good by the next.
+      if (this.call.writableNeedDrain) {
+        this.call.once('drain', () => this.tell(id));
+        return;
+      }
       this.call.write(WatchResponse.fromPartial({ status }));
       if (!isOver(status.rollout.phase)) return;
       this.stop();

@@ -29,6 +29,7 @@ function begun(): Rollout {
     slots: new Map(),
     views: new Map(),
     term: '7',
+    holdStarts: false,
     leadSinceMs: 0,
   };
   const start = {

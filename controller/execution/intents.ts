@@ -50,6 +50,11 @@ export class Intents {
     for (const entry of entries) if (!this.taken.has(entry.key)) this.pending.set(entry.key, entry);
   }
 
+  /** Whether there are wishes that were not taken yet. */
+  get wait(): boolean {
+    return this.pending.size > 0;
+  }
+
   /** Takes every wish that waits, oldest first. Called again in the middle of that, it does nothing. */
   async takeAll(): Promise<void> {
     if (this.taking) return;

@@ -138,6 +138,7 @@ class Term {
         load: (before) => this.load(before),
         exists: async (key) => (await readKey(client, key)).entry !== undefined,
         urgent: () => this.intents.takeAll(),
+        wishesWait: () => this.intents.wait,
         intentsRevision: () =>
           mirror.revision > this.loadedRevision ? mirror.revision : this.loadedRevision,
         sideWrites: (before, after, lookup) => this.reports.writes(before, after, lookup),
@@ -178,7 +179,18 @@ class Term {
     this.dispatch.setNodes(new Map(nodes.map((node) => [node.id, node.spec.address])));
   }
 
+  /** Housekeeping must not cost the lead; the next end of a rollout tries again. */
   private async prune(): Promise<void> {
+    try {
+      await this.pruneNow();
+    } catch (thrown) {
+      const error = asPlexiError(thrown, 'INTERNAL', 'old rollouts could not be removed');
+      if (error.code === 'NOT_LEADER') throw error;
+      this.parts.log.warn({ err: thrown }, error.message);
+    }
+  }
+
+  private async pruneNow(): Promise<void> {
     const { keys, client, nowMs, log } = this.parts;
     const active = this.loop.world.rollout?.id;
     // Not from the mirror: where it is behind, what has just ended looks as if it had never been in force.

@@ -27,6 +27,8 @@ export interface RunLoopParts {
   readonly exists: (key: string) => Promise<boolean>;
   /** A rollout has become final. */
   readonly ended: () => void;
+  /** Whether wishes wait that were not taken yet. */
+  readonly wishesWait: () => boolean;
   /** Takes the wishes that wait; they come before everything else. */
   readonly urgent: () => Promise<void>;
   /** Up to which revision every wish was taken. */
@@ -111,7 +113,7 @@ export class RunLoop {
   ): Promise<void> {
     for (let reloads = 0; reloads <= reloadsMax && !this.stopped; reloads++) {
       await this.parts.urgent();
-      const before = this.world;
+      const before = { ...this.world, holdStarts: this.parts.wishesWait() };
       const { world, effects } = advance(before, events, this.parts.nowMs());
       if (await this.persist(before, world, extra)) {
         this.current = isOver(world) ? { ...world, rollout: undefined } : world;

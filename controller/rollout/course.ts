@@ -6,7 +6,6 @@
 import { freeIndex, isStuck, slotOf, stuckCount } from './budget.js';
 import { nodesInOrder, takeSlot, viewOf, withCommand, withNode, withRollout } from './change.js';
 import { end, endIfSettled } from './ends.js';
-import { settleManual } from './manual.js';
 import { stepAborting, stepBack } from './rollback.js';
 import {
   isFinal,
@@ -20,8 +19,6 @@ import { settleLost, settleSoaking } from './soak.js';
 
 /** One decision; the same world when there is nothing to decide. */
 export function decide(world: World, nowMs: number): World {
-  const manual = settleManual(world);
-  if (manual !== world) return manual;
   const { rollout } = world;
   if (rollout === undefined || isFinal(rollout.phase)) return world;
   const settled = settleLost(settleSoaking(world, rollout, nowMs), rollout, nowMs);
@@ -133,7 +130,7 @@ function stepRolling(world: World, rollout: Rollout, nowMs: number): World {
   const first = failed[0];
   const { policy } = rollout.plan.header;
   if (first !== undefined && failed.length > policy.failureBudget) return turnBack(world, rollout, first);
-  const next = nextReady(world, rollout);
+  const next = world.holdStarts ? undefined : nextReady(world, rollout);
   if (next !== undefined && stuckCount(world.slots) > policy.failureBudget) {
     return waitForOperator(world, rollout);
   }

@@ -37,15 +37,15 @@ export function wishMaintenance(
   return { ...world, slots: withSlot(world.slots, index, slot) };
 }
 
-/** Frees the slots of nodes that are back. */
-export function settleManual(world: World): World {
-  for (const slot of world.slots.values()) {
-    if (!isManual(slot) || slot.maintenance.wanted !== 'out') continue;
-    const view = viewOf(world, slot.node);
-    if (view.reachable && view.inMaintenance === false)
-      return { ...world, slots: withoutSlotOf(world.slots, slot.node) };
-  }
-  return world;
+/**
+ * A command for an operator's slot has ended well. The slot is freed by the end of the command that
+ * put the node back, and by nothing else: what the node said before may be from before it went out.
+ */
+export function finishMaintenance(world: World, node: string, commandId: string): World {
+  const key = slotOf(world.slots, node);
+  const slot = key === undefined ? undefined : world.slots.get(key);
+  if (slot === undefined || !isManual(slot) || manualCommandId(slot) !== commandId) return world;
+  return slot.maintenance.wanted === 'out' ? { ...world, slots: withoutSlotOf(world.slots, node) } : world;
 }
 
 /** The command that brings a node to what the operator wants; undefined when it is there, or must wait. */
@@ -54,10 +54,10 @@ export function manualEffect(world: World, slot: Slot, nowMs: number): Effect | 
   const view = viewOf(world, slot.node);
   if (!view.reachable || view.adopting || view.retryAtMs > nowMs || view.inMaintenance === null)
     return undefined;
-  if (view.inMaintenance === (slot.maintenance.wanted === 'in')) return undefined;
+  if (view.inFlight !== null) return undefined;
+  if (slot.maintenance.wanted === 'in' && view.inMaintenance) return undefined;
   if (!view.adopted) return { kind: 'adopt', node: slot.node };
   const id = manualCommandId(slot);
-  if (view.inFlight === id) return undefined;
   const { attempt } = slot.maintenance;
   return { kind: 'send', node: slot.node, command: { kind: 'maintenance', id, attempt } };
 }

@@ -3,9 +3,10 @@
  * newer release's down-migrations and the old code, newest first, inside the same budget. Nodes that
  * were never touched are left alone (semantics S11).
  */
-import { freeIndex } from './budget.js';
-import { holdsSlot, nodesInOrder, strand, takeSlot, viewOf, withCommand, withRollout } from './change.js';
+import { freeIndex, slotOf } from './budget.js';
+import { nodesInOrder, strand, takeSlot, viewOf, withCommand, withRollout } from './change.js';
 import { endIfSettled } from './ends.js';
+import { isManual } from './manual.js';
 import { isUpgrading, type Rollout, type RolloutNode, type World } from './rollout.js';
 
 /** Course `back`: one more step until every touched node is back. */
@@ -21,7 +22,7 @@ export function stepBack(world: World, rollout: Rollout, nowMs: number): World {
   const soaking = nodesInOrder(rollout).find((node) => node.state.phase === 'soaking');
   if (soaking !== undefined) return revert(world, soaking, nowMs);
   const next = newestTouched(world, rollout);
-  const index = freeIndex(world);
+  const index = next && (slotOf(world.slots, next.id) ?? freeIndex(world));
   if (next !== undefined && index !== undefined) {
     return revert(
       takeSlot(
@@ -78,7 +79,14 @@ function isAnyTouched(rollout: Rollout): boolean {
 function newestTouched(world: World, rollout: Rollout): RolloutNode | undefined {
   return [...rollout.nodes.values()]
     .filter(
-      (node) => isTouched(rollout, node) && !holdsSlot(world, node.id) && viewOf(world, node.id).reachable,
+      (node) => isTouched(rollout, node) && !isHeldByUs(world, node.id) && viewOf(world, node.id).reachable,
     )
     .sort((a, b) => (b.backAtMs ?? 0) - (a.backAtMs ?? 0))[0];
+}
+
+/** An operator's own slot does not keep a node from going back: the rollout takes it over, and gives it back. */
+function isHeldByUs(world: World, node: string): boolean {
+  const key = slotOf(world.slots, node);
+  const slot = key === undefined ? undefined : world.slots.get(key);
+  return slot !== undefined && !isManual(slot);
 }

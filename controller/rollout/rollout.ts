@@ -279,6 +279,8 @@ export interface World {
   readonly slots: ReadonlyMap<string, Slot>;
   readonly views: ReadonlyMap<string, NodeView>;
   readonly term: string;
+  /** Wishes wait that were not taken yet, one of which may be a pause: no node starts before. */
+  readonly holdStarts: boolean;
   /** Since when this leader looks; deadlines do not run while nobody does (protocol, rule 31). */
   readonly leadSinceMs: Milliseconds;
 }

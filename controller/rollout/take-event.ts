@@ -5,7 +5,7 @@
 import { withoutSlotOf } from './budget.js';
 import { settle, strand, viewOf, withNode, withRollout, withView } from './change.js';
 import type { CommandOutcome, EngineEvent, Wish } from './events.js';
-import { failMaintenance, wishMaintenance } from './manual.js';
+import { failMaintenance, finishMaintenance, wishMaintenance } from './manual.js';
 import {
   type Fault,
   isFinal,
@@ -231,6 +231,9 @@ function takeResult(
   if (outcome.outcome !== 'done') {
     const failed = failMaintenance(freed, id, commandId, faultOf(outcome).message);
     if (failed !== freed) return failed;
+  } else {
+    const finished = finishMaintenance(freed, id, commandId);
+    if (finished !== freed) return finished;
   }
   const node = freed.rollout?.nodes.get(id);
   const command = node === undefined ? undefined : openCommand(node.state);

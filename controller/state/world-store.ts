@@ -71,6 +71,7 @@ export function loadWorld(
     views,
     term: String(term),
     leadSinceMs,
+    holdStarts: false,
   };
 }
 

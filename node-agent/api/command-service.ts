@@ -257,11 +257,22 @@ function requireToken(token: FenceToken | undefined): FenceToken {
   return token;
 }
 
-/** Over everything but the token: the same command from the next leader has the same payload. */
+/** Over what does not change from one sending to the next: neither the token, nor a time, nor a reason. */
 function hashPayload(command: Command): string {
   return createHash('sha256')
-    .update(Command.encode({ ...command, token: undefined }).finish())
+    .update(Command.encode({ ...command, token: undefined, step: lastingPart(command.step) }).finish())
     .digest('hex');
+}
+
+function lastingPart(step: Command['step']): Command['step'] {
+  switch (step?.$case) {
+    case 'preflight':
+      return { $case: 'preflight', value: { ...step.value, controllerTime: undefined } };
+    case 'rollBack':
+      return { $case: 'rollBack', value: { ...step.value, reason: '' } };
+    default:
+      return step;
+  }
 }
 
 function toJournalJob(job: Job): JournalJob {

@@ -24,21 +24,37 @@ export interface KeeperTurn {
   whileIdle(work: () => Promise<void>): Promise<void>;
 }
 
-/** Runs until the signal is aborted. */
+/** Runs until the signal is aborted. Never throws: what cannot be read is logged, and looked at again later. */
 export async function keepRunning(node: AgentNode, turn: KeeperTurn, signal: AbortSignal): Promise<void> {
   let pauseMs = pauseFirstMs;
   let startedMs = Number.NEGATIVE_INFINITY;
-  node.monitor.expect((await localRelease(node.paths, await linkedFolder(node.paths.current)))?.version);
+  let lookAgainMs = lookMs;
   node.monitor.start();
+  await expectCurrent(node);
   while (!signal.aborted) {
     const nowMs = node.clock.nowMs();
     if (nowMs - startedMs > lastedMs) pauseMs = pauseFirstMs;
-    if (turn.isIdle() && nowMs - startedMs >= pauseMs && (await shouldRunButDoesNot(node))) {
-      if (startedMs !== Number.NEGATIVE_INFINITY) pauseMs = Math.min(pauseMs * 2, pauseMaxMs);
-      startedMs = nowMs;
-      await turn.whileIdle(() => (turn.isIdle() ? startCurrent(node) : Promise.resolve()));
+    try {
+      lookAgainMs = lookMs;
+      if (turn.isIdle() && nowMs - startedMs >= pauseMs && (await shouldRunButDoesNot(node))) {
+        if (startedMs !== Number.NEGATIVE_INFINITY) pauseMs = Math.min(pauseMs * 2, pauseMaxMs);
+        startedMs = nowMs;
+        await turn.whileIdle(() => (turn.isIdle() ? startCurrent(node) : Promise.resolve()));
+      }
+    } catch (thrown) {
+      node.log.error({ err: thrown }, 'the service cannot be looked after');
+      lookAgainMs = pauseMaxMs;
     }
-    await sleep(lookMs, undefined, { signal, ref: false }).catch(() => undefined);
+    await sleep(lookAgainMs, undefined, { signal, ref: false }).catch(() => undefined);
+  }
+}
+
+/** A service that survived the agent must say the version that `current` has. */
+async function expectCurrent(node: AgentNode): Promise<void> {
+  try {
+    node.monitor.expect((await localRelease(node.paths, await linkedFolder(node.paths.current)))?.version);
+  } catch (thrown) {
+    node.log.error({ err: thrown }, '`current` cannot be read');
   }
 }
 

@@ -8,6 +8,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
+import { PlexiError } from '../../config/errors.js';
 import { limits } from '../../config/limits.js';
 import { Command } from '../../gen/plexi/v1/node_agent.js';
 import { openTestNode } from '../agent-node.test.part.js';
@@ -336,6 +337,24 @@ describe('a step that fails', () => {
     const { result } = await run(model);
     assert.equal(result.outcome, 'rollback_failed');
     assert.ok(model.ran.includes('start_old'));
+  });
+
+  test('whose migration cannot be ended is not restored under, even when its time was over', async () => {
+    const model = new ModelNode();
+    model.disturbances.push({
+      step: 'migrate',
+      moment: 'middle',
+      act: async ({ signal }) => {
+        await new Promise<void>((resolve) =>
+          signal.addEventListener('abort', () => resolve(), { once: true }),
+        );
+        throw new PlexiError('COMMAND_LEFT_RUNNING', 'it may still act');
+      },
+    });
+    const { result } = await run(model, { stepMs: 50 });
+    assert.equal(result.outcome, 'rollback_failed');
+    assert.equal(result.failure?.code, 'COMMAND_LEFT_RUNNING');
+    assert.ok(!model.ran.includes('restore'), 'nothing is restored beside what may still write');
   });
 
   test('by taking too long is TIMED_OUT, whatever it throws then', async () => {

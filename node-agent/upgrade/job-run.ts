@@ -178,11 +178,16 @@ export class JobRun {
 
   /** @param timedOutMs the bound that was over; undefined when the step failed by itself */
   private failureOfPhase(phase: Phase, thrown: unknown, timedOutMs: number | undefined): JobFailure {
-    if (this.cancelReason !== undefined && phase.cancellable && timedOutMs === undefined) {
+    if (
+      this.cancelReason !== undefined &&
+      phase.cancellable &&
+      timedOutMs === undefined &&
+      !isLeftRunning(thrown)
+    ) {
       return { code: 'CANCELLED', message: this.cancelReason };
     }
     const error =
-      timedOutMs === undefined
+      timedOutMs === undefined || isLeftRunning(thrown)
         ? asPlexiError(thrown, 'INTERNAL', phase.step)
         : new PlexiError('TIMED_OUT', `${phase.step} did not end within ${timedOutMs} ms`, { cause: thrown });
     this.parts.node.log.error({ ...this.names(), step: phase.step, err: thrown }, error.message);
@@ -207,6 +212,11 @@ export class JobRun {
 }
 
 type DistributiveOmit<T, K extends PropertyKey> = T extends unknown ? Omit<T, K> : never;
+
+/** Something may still write: no other word for the failure may hide that. */
+function isLeftRunning(thrown: unknown): boolean {
+  return thrown instanceof PlexiError && thrown.code === 'COMMAND_LEFT_RUNNING';
+}
 
 function failureOf(error: PlexiError): JobFailure {
   return { code: error.code, message: error.message.slice(0, limits.failureChars) };
