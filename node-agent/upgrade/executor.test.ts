@@ -345,9 +345,11 @@ describe('a step that fails', () => {
       step: 'migrate',
       moment: 'middle',
       act: async ({ signal }) => {
-        await new Promise<void>((resolve) =>
-          signal.addEventListener('abort', () => resolve(), { once: true }),
-        );
+        await new Promise((resolve) => {
+          // A signal alone does not keep the process alive.
+          const alive = setTimeout(resolve, 10_000);
+          signal.addEventListener('abort', () => resolve(clearTimeout(alive)), { once: true });
+        });
         throw new PlexiError('COMMAND_LEFT_RUNNING', 'it may still act');
       },
     });
