@@ -166,7 +166,11 @@ function interruptible(stdoutClosed: AbortSignal): Interruptible {
 /** A reader that went away (`plexictl history | head -1`) is no error of ours. */
 function quietBrokenPipe(stream: NodeJS.WriteStream, onClosed: () => void): void {
   stream.on('error', (error: NodeJS.ErrnoException) => {
-    if (error.code !== 'EPIPE') throw error;
+    if (error.code !== 'EPIPE') {
+      // A full disk says nothing about a rollout, so it must not look like the end of one.
+      process.stderr.write(`plexictl: the output cannot be written (${error.code}); see where it goes to\n`);
+      process.exit(2);
+    }
     onClosed();
   });
 }

@@ -101,6 +101,12 @@ export async function planRollback(
   const changed = parts.filter(
     (part) => rollout.nodes.get(part.node)?.state.phase === 'done' && part.strategy !== 'none',
   );
+  if (changed.length === 0) {
+    throw new PlexiError(
+      'CONFLICT',
+      `${rollout.id} left no node on ${header.to}, so there is nothing to take back`,
+    );
+  }
   const byNode = new Map(changed.map((part) => [part.node, part]));
   const nodes = nodeFacts(sources.keys, entries).filter((node) => byNode.has(node.id));
   const targets = await rollbackTargets(sources, changed, nodes);

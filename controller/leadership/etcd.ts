@@ -201,6 +201,10 @@ async function unavailableAs<T>(call: () => Promise<T>): Promise<T> {
     if (refusals.some((refusal) => cause instanceof refusal)) {
       throw new PlexiError('STORE_INVALID', `etcd refused the request: ${reason}`, { cause });
     }
-    throw new PlexiError('STORE_UNAVAILABLE', `etcd did not answer: ${reason}`, { cause });
+    throw new PlexiError(
+      'STORE_UNAVAILABLE',
+      'etcd did not answer: it is down, cut off or overloaded; look at its log',
+      { cause },
+    );
   }
 }

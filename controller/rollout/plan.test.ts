@@ -182,6 +182,18 @@ describe('what speaks against it', () => {
     assert.deepEqual(samplePlan({ nodes: three, to: '0b1', policy, stuck: ['node-9'] }).problems, []);
   });
 
+  test('a canary selector that matches no node is a problem, and only canaries a warning', () => {
+    assert.match(
+      planWith(three, { canarySelector: 'zone=zzz' }).problems.join(),
+      /no node is a canary by zone=zzz/,
+    );
+    const all = samplePlan({ nodes: three, to: '0b1', canary: 9 });
+    assert.deepEqual(
+      [all.problems, all.warnings],
+      [[], ['every node is a canary, so none goes before the others']],
+    );
+  });
+
   test('warnings: everything at once, no backup, nodes that did not serve', () => {
     const nodes = three.map(
       (node) => ({ ...node, health: node.id === 'node-2' ? 'unhealthy' : 'healthy' }) as const,

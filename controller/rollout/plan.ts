@@ -243,6 +243,9 @@ function warningsOf({ policy, nodes }: PlanInputs, parts: readonly PlanPart[]): 
   if (changing.length > 0 && policy.maxConcurrent >= nodes.length && nodes.length > 1) {
     warnings.push(`all ${nodes.length} nodes may be out of service at a time`);
   }
+  if (changing.length > 1 && changing.every((part) => part.orderReason === 'canary')) {
+    warnings.push('every node is a canary, so none goes before the others');
+  }
   if (!policy.backup && changing.length > 0) warnings.push('no backup is made: data cannot go back');
   const unhealthy = changing.filter((part) => part.orderReason === 'unhealthy').map((part) => part.node);
   if (unhealthy.length > 0)
@@ -258,6 +261,10 @@ function problemsOf(inputs: PlanInputs, chosen: readonly NodeFacts[], parts: rea
         `${node.id} cannot be reached; start its agent, or leave it out with --exclude ${node.id}`,
       );
     }
+  }
+  const { canarySelector } = inputs.request;
+  if (canarySelector !== '' && !chosen.some((node) => matches(node, canarySelector))) {
+    problems.push(`no node is a canary by ${canarySelector}; plexictl nodes -o wide lists the labels`);
   }
   for (const part of parts) problems.push(...partProblems(inputs, part));
   if (inputs.stuck.length > inputs.policy.failureBudget) {

@@ -2,6 +2,7 @@
  * Why a node does not go on: each reason, since when, and what would let it go on. The words hold no
  * numbers that move, so that a waiting node costs no writes (semantics S26).
  */
+import { freeIndex } from './budget.js';
 import { viewOf, withNode } from './change.js';
 import { isManual } from './manual.js';
 import { isFinal, type Rollout, type RolloutNode, type WaitReason, type World } from './rollout.js';
@@ -70,12 +71,15 @@ function beforeStart(world: World, rollout: Rollout, node: RolloutNode): Reason[
   if (rollout.phase === 'staging') {
     return [{ reason: 'staging is not over on all nodes', unblock: 'the downloads of the other nodes' }];
   }
+  const wave = waveAhead(rollout, node);
+  if (wave !== undefined)
+    return [{ reason: `wave ${wave} is not over`, unblock: 'the end of its last soak' }];
   const byHand = [...world.slots.values()].filter((slot) => isManual(slot) && slot.node !== node.id);
-  if (byHand.length > 0) {
+  if (byHand.length > 0 && freeIndex(world) === undefined) {
     const names = byHand.map((slot) => slot.node).join(', ');
     return [
       {
-        reason: `the budget is spent on ${names}, in maintenance by an operator`,
+        reason: `the budget is spent, on ${names} too, in maintenance by an operator`,
         unblock: `plexictl node maintenance off ${byHand[0]?.node}`,
       },
     ];
@@ -83,10 +87,20 @@ function beforeStart(world: World, rollout: Rollout, node: RolloutNode): Reason[
   const max = rollout.plan.header.policy.maxConcurrent;
   return [
     {
-      reason: `${max} ${max === 1 ? 'node is' : 'nodes are'} out of service at a time, and others go first`,
+      reason: `at most ${max} ${max === 1 ? 'node' : 'nodes'} may be out of service, and others go first`,
       unblock: 'the end of the soak of a node before it',
     },
   ];
+}
+
+/** The lowest wave with a node that has not ended, when it is before this node's own. */
+function waveAhead(rollout: Rollout, node: RolloutNode): number | undefined {
+  const own = rollout.plan.parts.find((part) => part.node === node.id)?.wave ?? 0;
+  const open = rollout.plan.parts.filter((part) => {
+    const phase = rollout.nodes.get(part.node)?.state.phase;
+    return part.wave < own && phase !== 'done' && phase !== 'skipped' && phase !== 'rolled_back';
+  });
+  return open.length === 0 ? undefined : Math.min(...open.map((part) => part.wave));
 }
 
 function sameReasons(before: readonly WaitReason[], after: readonly Reason[]): boolean {
