@@ -83,10 +83,11 @@ function stage(from: string | ReleaseRepository, more: Partial<StageOptions> = {
   return stageRelease(options(typeof from === 'string' ? openRepository(from) : from, more));
 }
 
-async function refused(work: Promise<unknown>, code: string, sentence: RegExp): Promise<void> {
+async function refused(work: Promise<unknown>, code: string | RegExp, sentence: RegExp): Promise<void> {
   await assert.rejects(work, (thrown) => {
     assert.ok(thrown instanceof PlexiError, String(thrown));
-    assert.equal(thrown.code, code, thrown.message);
+    if (typeof code === 'string') assert.equal(thrown.code, code, thrown.message);
+    else assert.match(thrown.code, code, thrown.message);
     assert.match(thrown.message, sentence);
     return true;
   });
@@ -209,7 +210,12 @@ describe('staging from a folder', () => {
     const flipped = Buffer.from(honest);
     flipped[honest.length - 5] = (flipped[honest.length - 5] ?? 0) ^ 1;
     await writeFile(file, flipped);
-    await refused(stage(repository), 'ARCHIVE_REFUSED', /no intact gzip stream/);
+    // Its last bytes reach the unpacking and the digest together; whichever sees the damage first says so.
+    await refused(
+      stage(repository),
+      /^(ARCHIVE_REFUSED|RELEASE_DIGEST_MISMATCH)$/,
+      /no intact gzip stream|has SHA-256/,
+    );
     await writeFile(file, Buffer.concat([honest, Buffer.from('more')]));
     await refused(stage(repository), 'RELEASE_DIGEST_MISMATCH', /more than the \d+ bytes/);
     await writeFile(file, honest.subarray(0, 1000));
