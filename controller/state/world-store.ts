@@ -262,7 +262,7 @@ const operationsMax = 100;
 
 /**
  * Groups into transactions, in their order. etcd refuses a key twice in one transaction, so what frees
- * a slot and what takes it are two. The caller's own writes go with the last group, where the state is.
+ * a slot and what takes it are two. The caller's own writes go with the last group.
  */
 export function transactionsOf(
   groups: readonly WriteGroup[],
