@@ -19,6 +19,7 @@ export const allowedRoles: Readonly<Record<string, readonly Role[]>> = {
   '/plexi.v1.NodeAgentService/Adopt': controllers,
   '/plexi.v1.NodeAgentService/Execute': controllers,
   '/plexi.v1.NodeAgentService/WatchStatus': controllers,
+  '/plexi.v1.NodeAgentService/ReadLog': controllers,
 
   '/plexi.v1.RolloutsService/Plan': viewers,
   '/plexi.v1.RolloutsService/Start': operators,
@@ -28,6 +29,8 @@ export const allowedRoles: Readonly<Record<string, readonly Role[]>> = {
   '/plexi.v1.RolloutsService/Pause': operators,
   '/plexi.v1.RolloutsService/Resume': operators,
   '/plexi.v1.RolloutsService/Abort': operators,
+  '/plexi.v1.RolloutsService/Retry': operators,
+  '/plexi.v1.RolloutsService/Skip': operators,
   '/plexi.v1.RolloutsService/Rollback': operators,
 
   '/plexi.v1.NodesService/List': viewers,
@@ -36,6 +39,13 @@ export const allowedRoles: Readonly<Record<string, readonly Role[]>> = {
   '/plexi.v1.NodesService/Add': operators,
   '/plexi.v1.NodesService/Remove': operators,
   '/plexi.v1.NodesService/SetMaintenance': operators,
+  '/plexi.v1.NodesService/SetHold': operators,
+  '/plexi.v1.NodesService/TakeOver': operators,
+  // What a service prints is not for everybody who may look.
+  '/plexi.v1.NodesService/Logs': operators,
+
+  '/plexi.v1.ClusterService/Get': viewers,
+  '/plexi.v1.ClusterService/SetFreeze': operators,
 
   '/grpc.health.v1.Health/Check': roles,
   '/grpc.health.v1.Health/Watch': roles,

@@ -10,7 +10,7 @@ export const defaults = {
   zoneLabel: 'zone',
   logLevel: 'info',
   leadership: { ttlSeconds: 10, marginMs: 3_000 },
-  rollout: { soakMs: 30_000, failureBudget: 0, canary: 0 },
+  rollout: { soakMs: 30_000, failureBudget: 0, canary: 0, backupKeep: 3 },
   timeouts: {
     preflightMs: 60_000,
     stageMs: 3_600_000,
@@ -20,6 +20,7 @@ export const defaults = {
     migrateMs: 600_000,
     applyMs: 90_000,
     probeMs: 60_000,
+    testMs: 600_000,
     rollbackMs: 300_000,
   },
   probe: {
@@ -38,13 +39,7 @@ export const defaults = {
     /** Without a word from a controller for this long, an uncommitted job is taken back. */
     orphanedAfterMs: 600_000,
   },
-  nodeBackup: {
-    paths: ['data', 'config'],
-    directory: 'backups',
-    encryption: true,
-    keep: 3,
-    retentionDays: 30,
-  },
+  nodeBackup: { paths: ['data', 'config'] },
   update: {
     backup: { enabled: true, directory: 'backups/updates', encryption: true, retentionDays: 30 },
     behavior: { autoBackup: true, autoRestart: true, maintenanceMode: true, clusterCoordination: true },

@@ -167,4 +167,26 @@ export const limits = {
   etcdAnswerBytes: 512 * 1024 * 1024,
   /** Characters of a failure's sentence in a node's journal: two of them fit one record, however they are written. */
   failureChars: 4_096,
+  /** Services of one node. */
+  services: 16,
+  /** Secrets of one node. */
+  secrets: 64,
+  /** Bytes of one secret. */
+  secretBytes: 16 * 1024,
+  /** Bytes of a node's update log before it is set aside. */
+  updateLogBytes: 5 * 1024 * 1024,
+  /** Update logs that were set aside and are kept. */
+  updateLogsKept: 4,
+  /** Bytes of a hook's, migration's or test's own log; what is older goes. */
+  hookLogBytes: 256 * 1024,
+  /** Lines of a log that one call may ask for. */
+  logTailLines: 10_000,
+  /** Bytes of one piece of a log that is sent. */
+  logPieceBytes: 64 * 1024,
+  /** Milliseconds that a node waits for a person to start its service. */
+  restartByHandMs: 24 * 60 * 60 * 1000,
+  /** Milliseconds for taking over a service that runs already: its files are copied. */
+  takeOverMs: 30 * 60 * 1000,
+  /** Contexts in one client file. */
+  contexts: 64,
 } as const;

@@ -85,7 +85,9 @@ describe('samples', () => {
     assert.equal(sample.probeIntervalMs, minimal.probeIntervalMs);
     assert.equal(sample.registerIntervalMs, minimal.registerIntervalMs);
     assert.deepEqual(sample.maintenance.enter, ['/usr/local/bin/drain', 'node-1']);
-    assert.deepEqual(sample.service, { adapter: 'process', env: { PORT: '4001' } });
+    assert.deepEqual(sample.services, [
+      { name: 'service', adapter: 'process', start: undefined, env: { PORT: '4001' } },
+    ]);
   });
 
   test('the samples of the client and of the policy load', () => {
@@ -140,7 +142,7 @@ describe('what holds when little is said', () => {
     const config = loadNodeAgentConfig(
       write(nodeMinimal.replace('{adapter: process}', '{adapter: process, env: {V: 0b1, W: 1e}}')),
     );
-    assert.deepEqual(config.service.env, { V: '0b1', W: '1e' });
+    assert.deepEqual(config.services[0]?.env, { V: '0b1', W: '1e' });
     const message = refusal(() => loadNodeAgentConfig(write(`%YAML 1.1\n---\n${nodeMinimal}`)));
     assert.match(message, /:1: has a %YAML directive/);
   });

@@ -19,7 +19,10 @@ import { readYamlFile } from './yaml-source.js';
 
 export type { ClientConfig } from './schema/client.js';
 export type { ControllerConfig } from './schema/controller.js';
-export type { NodeAgentConfig, ProbeConfig, ServiceConfig } from './schema/node-agent.js';
+export type { NodeAgentConfig } from './schema/node-agent.js';
+export type { ProbeConfig } from './schema/probes.js';
+export type { SecretsConfig } from './schema/secrets.js';
+export type { ServiceConfig } from './schema/service.js';
 export type { UpdateConfig } from './schema/update.js';
 
 /** Loads node-agent.yml. Errors: CONFIG_INVALID with all problems. */

@@ -28,11 +28,11 @@ import { hasInstallIdentity, openInstallIdentity } from './install-identity.js';
 import { Journal, type JournalDisk } from './journal/journal.js';
 import { type AgentClock, type AgentNode, type NodePaths, nodePaths } from './node.js';
 import { keepRegistered } from './register.js';
+import { openServices } from './service/adapters.js';
 import { type KeeperTurn, keepRunning } from './service/keeper.js';
 import { Maintenance } from './service/maintenance.js';
 import { HealthMonitor } from './service/monitor.js';
 import { endOrphans } from './service/orphans.js';
-import { ProcessService } from './service/process.js';
 import { Executor } from './upgrade/executor.js';
 
 /** What only main.ts makes: clocks, randomness, a log. */
@@ -124,7 +124,7 @@ export async function openNode(
     await ensureFolder(folder, 0o700);
   for (const folder of [paths.agent, paths.journal]) await sweepTemporary(folder);
   const log = environment.log.child({ node: config.node });
-  const service = new ProcessService(paths.root);
+  const service = openServices(config.services, paths.root);
   const monitor = new HealthMonitor({
     probes: config.probes,
     intervalMs: config.probeIntervalMs,

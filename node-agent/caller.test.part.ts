@@ -163,6 +163,8 @@ export class TinyPlan {
       artifactSha256: artifact.sha256,
       back: this.release(this.from),
       timeoutMs: 20_000n,
+      reinstall: false,
+      checkMigrations: [],
     };
     return command(id, token, { $case: 'stage', value });
   }
@@ -177,7 +179,10 @@ export class TinyPlan {
       to: this.release(this.to),
       migrations,
       backup: true,
+      backupPolicy: { directory: 'backups', encryption: true, keep: 3, retentionDays: 30 },
       maintenanceHooks: true,
+      tests: false,
+      restartByHand: false,
       timeouts: {
         maintenanceMs: 10_000n,
         stopMs: 5_000n,
@@ -185,6 +190,7 @@ export class TinyPlan {
         migrateMs: 10_000n,
         applyMs: 10_000n,
         probeMs: this.to === '0b2' ? 800n : 10_000n,
+        testMs: 10_000n,
         rollbackMs: 15_000n,
       },
       probe: { goodInARow: 2, spacingMs: 10n, intervalMaxMs: 50n, tryMs: 2_000n },

@@ -120,7 +120,7 @@ export function programEnvironment(
     HOME: process.env.HOME ?? '/',
     LANG: process.env.LANG ?? 'C.UTF-8',
     ...release?.manifest.service.env,
-    ...config.service.env,
+    ...Object.assign({}, ...config.services.map((service) => service.env)),
     PLEXI_NODE: config.node,
     PLEXI_ROOT: paths.root,
     PLEXI_VERSION: release?.version ?? NONE,

@@ -76,7 +76,9 @@ export class TinyNode {
     const config = agentConfig(root, {
       tls: cluster.tls('agent', 'node-1'),
       repository: cluster.repository,
-      service: { adapter: 'process', env: { PORT: String(port), ...env } },
+      services: [
+        { name: 'service', adapter: 'process', start: undefined, env: { PORT: String(port), ...env } },
+      ],
       probes: [
         { kind: 'http', url: `http://127.0.0.1:${port}/health`, status: 200, versionField: 'version' },
       ],

@@ -242,7 +242,7 @@ describe('a followed rollout', () => {
   });
 
   test('when there never was a rollout, it says so and ends 0', async () => {
-    const none = { leader: running.leader, rollout: undefined };
+    const none = { leader: running.leader, rollout: undefined, freeze: undefined };
     const controller = await cluster.controller({ watch: () => stream(none) });
     const ran = await plexictl(['watch'], { config: await cluster.clientFile([controller.address]) });
     assert.equal(ran.exitCode, 0);

@@ -50,6 +50,7 @@ const timeouts = z
     migrate_ms: milliseconds(100, longestMs).default(defaults.timeouts.migrateMs),
     apply_ms: milliseconds(100, longestMs).default(defaults.timeouts.applyMs),
     probe_ms: milliseconds(100, longestMs).default(defaults.timeouts.probeMs),
+    test_ms: milliseconds(100, longestMs).default(defaults.timeouts.testMs),
     rollback_ms: milliseconds(100, longestMs).default(defaults.timeouts.rollbackMs),
   })
   .transform((value) => ({
@@ -61,6 +62,7 @@ const timeouts = z
     migrateMs: value.migrate_ms,
     applyMs: value.apply_ms,
     probeMs: value.probe_ms,
+    testMs: value.test_ms,
     rollbackMs: value.rollback_ms,
   }));
 
@@ -88,6 +90,7 @@ const rollout = z
     soak_ms: milliseconds(0, longestMs).default(defaults.rollout.soakMs),
     failure_budget: z.int().min(0).max(limits.nodes).default(defaults.rollout.failureBudget),
     canary: z.int().min(0).max(limits.nodes).default(defaults.rollout.canary),
+    backup_keep: z.int().min(1).max(1_000).default(defaults.rollout.backupKeep),
     timeouts: timeouts.prefault({}),
     probe: probe.prefault({}),
   })
@@ -100,6 +103,7 @@ const rollout = z
     soakMs: value.soak_ms,
     failureBudget: value.failure_budget,
     canary: value.canary,
+    backupKeep: value.backup_keep,
     timeouts: value.timeouts,
     probe: value.probe,
   }));

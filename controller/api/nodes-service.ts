@@ -20,7 +20,7 @@ import type { ClusterKeys } from '../state/keys.js';
 import { decode, encode, type NodeSpec, nodeSpecRecord } from '../state/records.js';
 import type { ClusterReader } from './cluster-reader.js';
 import { nodeListDocument } from './documents.js';
-import { caller, unary } from './rollouts-service.js';
+import { caller, notYet, unary } from './rollouts-service.js';
 import type { WishWriter } from './wish-writer.js';
 
 export interface NodesServiceParts {
@@ -72,6 +72,9 @@ export function nodesService(parts: NodesServiceParts): NodesServiceServer & Unt
       );
       return RemoveResponse.fromPartial({});
     }),
+    setHold: unary(async () => notYet()),
+    takeOver: unary(async () => notYet()),
+    logs: (call) => call.end(),
     setMaintenance: unary(async (call) => {
       const { nodeId, on, reason } = call.request;
       await wishes.wish(

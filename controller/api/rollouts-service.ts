@@ -88,6 +88,8 @@ export function rolloutsService(
         id: await forRollout(id, { kind: 'abort', rollback, reason }, caller(call)),
       });
     }),
+    retry: unary(async () => notYet()),
+    skip: unary(async () => notYet()),
     rollback: unary(async (call) => {
       const rollout = call.request.id === '' ? await reader.activeOrLast() : call.request.id;
       if (rollout === undefined) throw new PlexiError('NOT_FOUND', 'there is no rollout to take back');
@@ -114,6 +116,10 @@ export function unary<Request, Response>(
       (thrown) => callback(toServiceError(thrown)),
     );
   };
+}
+
+export function notYet(): never {
+  throw new PlexiError('INTERNAL', 'this controller does not know this yet');
 }
 
 /** The name in the caller's certificate. */

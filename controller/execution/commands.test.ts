@@ -76,7 +76,7 @@ describe('buildCommand', () => {
     const [part] = plan.parts;
     assert.deepEqual([step.from, step.to], [part?.from, part?.to]);
     assert.deepEqual(step.migrations, migrations);
-    assert.equal(step.backup, plan.header.policy.backup);
+    assert.equal(step.backup, plan.parts[0]?.backup);
     assert.equal(step.timeouts?.rollbackMs, BigInt(plan.header.policy.timeouts.rollbackMs));
     assert.equal(step.probe?.goodInARow, plan.header.policy.probe.goodInARow);
   });

@@ -68,8 +68,12 @@ function stepOf(
           to: part.to,
           unpackedBytes: BigInt(part.unpackedBytes),
           controllerTime: now,
-          backup: policy.backup,
+          backup: part.backup,
           maintenanceHooks: policy.maintenanceHooks,
+          backupPolicy: policy.backupRule,
+          os: part.os,
+          arch: part.arch,
+          allowUnhealthy: policy.allowUnhealthy,
         },
       };
     case 'stage':
@@ -81,6 +85,8 @@ function stepOf(
           artifactSha256: part.artifactSha256,
           back: part.from,
           timeoutMs: BigInt(policy.timeouts.stageMs),
+          reinstall: part.strategy === 'reinstall',
+          checkMigrations: policy.checkMigrations ? [...part.migrations] : [],
         },
       };
     case 'upgrade':
@@ -114,8 +120,11 @@ function upgradeStep(rollout: Rollout, part: PlanPart, way: 'forward' | 'back') 
     from: forward ? part.from : part.to,
     to: forward ? part.to : part.from,
     migrations: forward ? [...part.migrations] : inverted(part.migrations),
-    backup: policy.backup,
+    backup: part.backup,
+    backupPolicy: policy.backupRule,
     maintenanceHooks: policy.maintenanceHooks,
+    tests: forward && policy.tests,
+    restartByHand: policy.restartByHand,
     timeouts: {
       maintenanceMs: BigInt(timeouts.maintenanceMs),
       stopMs: BigInt(timeouts.stopMs),
@@ -123,6 +132,7 @@ function upgradeStep(rollout: Rollout, part: PlanPart, way: 'forward' | 'back') 
       migrateMs: BigInt(timeouts.migrateMs),
       applyMs: BigInt(timeouts.applyMs),
       probeMs: BigInt(timeouts.probeMs),
+      testMs: BigInt(timeouts.testMs),
       rollbackMs: BigInt(timeouts.rollbackMs),
     },
     probe: {

@@ -163,7 +163,12 @@ describe('what speaks against it', () => {
       sampleNode('node-3', '0b2', { arch: 'arm64' }),
       sampleNode('node-4', '', { unknown: true, digest: '' }),
     ];
-    const inputs = sampleInputs({ nodes, to: '0b1', policy: { backup: false }, stuck: ['node-9'] });
+    const inputs = sampleInputs({
+      nodes,
+      to: '0b1',
+      backups: { enabled: false, always: true },
+      stuck: ['node-9'],
+    });
     const { problems } = makePlan({ ...inputs, targetOf: () => target });
     const expected = [
       /^node-4 cannot be reached; .*--exclude node-4$/,
@@ -198,7 +203,12 @@ describe('what speaks against it', () => {
     const nodes = three.map(
       (node) => ({ ...node, health: node.id === 'node-2' ? 'unhealthy' : 'healthy' }) as const,
     );
-    const { warnings } = samplePlan({ nodes, to: '0b1', policy: { maxConcurrent: 3, backup: false } });
+    const { warnings } = samplePlan({
+      nodes,
+      to: '0b1',
+      policy: { maxConcurrent: 3 },
+      backups: { enabled: false, always: true },
+    });
     assert.deepEqual(warnings, [
       'all 3 nodes may be out of service at a time',
       'no backup is made: data cannot go back',

@@ -71,6 +71,8 @@ export interface PlanInputs {
   targetOf(node: NodeFacts): TargetFacts;
   readonly to: string;
   readonly policy: RolloutPolicy;
+  /** `always`: also where no migration needs one. */
+  readonly backups: { readonly enabled: boolean; readonly always: boolean };
   readonly scheme: VersionScheme;
   readonly zoneLabel: string;
   readonly leaderHost: string;
@@ -174,6 +176,7 @@ function planPart(inputs: PlanInputs, placed: Placed, index: number): PlanPart {
   const from: ReleaseRef = { version: node.version, digest: node.digest };
   const to: ReleaseRef = { version: target.version, digest: artifact?.digest ?? '' };
   const strategy = strategyOf(inputs.scheme, from, to);
+  const migrations = strategy === 'none' ? [] : target.migrationsFrom(node.version);
   return {
     node: node.id,
     index,
@@ -185,10 +188,19 @@ function planPart(inputs: PlanInputs, placed: Placed, index: number): PlanPart {
     manifestSha256: target.manifestSha256,
     artifactSha256: artifact?.artifactSha256 ?? '',
     unpackedBytes: artifact?.unpackedBytes ?? 0,
-    migrations: strategy === 'none' ? [] : target.migrationsFrom(node.version),
+    migrations,
+    backup: backsUp(inputs, strategy, migrations.length > 0),
+    os: node.os,
+    arch: node.arch,
     wasInMaintenance: node.inMaintenance,
     estimateMs: strategy === 'none' ? 0 : nodeEstimateMs + inputs.policy.soakMs,
   };
+}
+
+/** Whether a node's data is copied away: by the policy, and where there is data that may change. */
+function backsUp({ backups }: PlanInputs, strategy: Strategy, migrates: boolean): boolean {
+  if (!backups.enabled || strategy === 'none' || strategy === 'restart') return false;
+  return backups.always || migrates;
 }
 
 function strategyOf(scheme: VersionScheme, from: ReleaseRef, to: ReleaseRef): Strategy {
@@ -211,6 +223,7 @@ function planHeader(inputs: PlanInputs, parts: readonly PlanPart[]): PlanHeader 
     to: inputs.to,
     direction: inputs.direction,
     rollbackOf: inputs.rollbackOf,
+    stageOnly: false,
     policy,
     nodeCount: parts.length,
     partsDigest: inputs.hash(parts.map((part) => inputs.hash(partText(part))).join('\n')),
@@ -237,7 +250,7 @@ function oldest(scheme: VersionScheme, parts: readonly PlanPart[]): string {
     );
 }
 
-function warningsOf({ policy, nodes }: PlanInputs, parts: readonly PlanPart[]): string[] {
+function warningsOf({ policy, backups, nodes }: PlanInputs, parts: readonly PlanPart[]): string[] {
   const changing = parts.filter((part) => part.strategy !== 'none');
   const warnings: string[] = [];
   if (changing.length > 0 && policy.maxConcurrent >= nodes.length && nodes.length > 1) {
@@ -246,7 +259,7 @@ function warningsOf({ policy, nodes }: PlanInputs, parts: readonly PlanPart[]): 
   if (changing.length > 1 && changing.every((part) => part.orderReason === 'canary')) {
     warnings.push('every node is a canary, so none goes before the others');
   }
-  if (!policy.backup && changing.length > 0) warnings.push('no backup is made: data cannot go back');
+  if (!backups.enabled && changing.length > 0) warnings.push('no backup is made: data cannot go back');
   const unhealthy = changing.filter((part) => part.orderReason === 'unhealthy').map((part) => part.node);
   if (unhealthy.length > 0)
     warnings.push(`${unhealthy.join(', ')} did not serve before the rollout, and go first`);
@@ -275,7 +288,7 @@ function problemsOf(inputs: PlanInputs, chosen: readonly NodeFacts[], parts: rea
   return problems;
 }
 
-function partProblems({ request, direction, policy }: PlanInputs, part: PlanPart): string[] {
+function partProblems({ request, direction, backups }: PlanInputs, part: PlanPart): string[] {
   const problems: string[] = [];
   if (part.to.digest === '' && part.from.version !== '')
     problems.push(`release ${part.to.version} has no artifact for the platform of ${part.node}`);
@@ -294,7 +307,7 @@ function partProblems({ request, direction, policy }: PlanInputs, part: PlanPart
       `${part.node} runs ${part.from.version}, which is older; go on with plexictl rollout --to ${part.to.version}`,
     );
   }
-  if (part.migrations.length > 0 && !policy.backup) {
+  if (part.migrations.length > 0 && !backups.enabled) {
     problems.push(
       `${part.to.version} migrates the data of ${part.node}, and backups are off; turn on backup.enabled in update.yml`,
     );

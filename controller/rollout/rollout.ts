@@ -29,6 +29,7 @@ export interface StepTimeouts {
   readonly migrateMs: number;
   readonly applyMs: number;
   readonly probeMs: number;
+  readonly testMs: number;
   readonly rollbackMs: number;
 }
 
@@ -39,6 +40,15 @@ export interface ProbeRule {
   readonly tryMs: number;
 }
 
+/** How backups are made and kept. */
+export interface BackupRule {
+  /** Relative to the node's root. */
+  readonly directory: string;
+  readonly encryption: boolean;
+  readonly keep: number;
+  readonly retentionDays: number;
+}
+
 /** The rules of one rollout, resolved from the configuration when it was planned. */
 export interface RolloutPolicy {
   readonly maxConcurrent: number;
@@ -46,8 +56,16 @@ export interface RolloutPolicy {
   /** Failed nodes that are put up with. */
   readonly failureBudget: number;
   readonly rollbackOnFailure: boolean;
-  readonly backup: boolean;
+  readonly backupRule: BackupRule;
   readonly maintenanceHooks: boolean;
+  /** The release's own tests are run after the probes. */
+  readonly tests: boolean;
+  /** After the switch a node waits until a person has started its service. */
+  readonly restartByHand: boolean;
+  /** Migrations that can be tried are tried before any node is touched. */
+  readonly checkMigrations: boolean;
+  /** An operator goes on although nodes are not healthy before the rollout. */
+  readonly allowUnhealthy: boolean;
   /** A node that cannot be reached for this long is lost. */
   readonly unknownMaxMs: number;
   readonly timeouts: StepTimeouts;
@@ -63,6 +81,8 @@ export interface PlanHeader {
   readonly direction: Direction;
   /** The rollout that this one takes back; null for any other. */
   readonly rollbackOf: string | null;
+  /** It ends once the release lies on every node. */
+  readonly stageOnly: boolean;
   readonly policy: RolloutPolicy;
   readonly nodeCount: number;
   /** SHA-256 (hex) over the nodes' parts, in order. */
@@ -71,7 +91,7 @@ export interface PlanHeader {
   readonly estimateMs: number;
 }
 
-export type Strategy = 'install' | 'upgrade' | 'downgrade' | 'none';
+export type Strategy = 'install' | 'upgrade' | 'downgrade' | 'restart' | 'reinstall' | 'none';
 
 /** The immutable part of a plan for one node. */
 export interface PlanPart {
@@ -88,6 +108,11 @@ export interface PlanPart {
   readonly unpackedBytes: number;
   /** On the way forward. Going back runs their inverse, in reverse order. */
   readonly migrations: readonly MigrationRef[];
+  /** Data and configuration are copied away before anything changes them. */
+  readonly backup: boolean;
+  /** What the artifact is for, in Node's words. */
+  readonly os: string;
+  readonly arch: string;
   readonly wasInMaintenance: boolean;
   readonly estimateMs: number;
 }

@@ -108,7 +108,10 @@ export class CommandService {
         return preflight(this.node, step.value);
       case 'stage':
         return stage(this.node, step.value, (percent) =>
-          sink({ $case: 'progress', value: { phase: 'staging', percent, message: 'download' } }),
+          sink({
+            $case: 'progress',
+            value: { phase: 'staging', percent, message: 'download', waitsFor: '' },
+          }),
         );
       case 'rollBack':
         return this.rollBack(step.value);

@@ -56,6 +56,11 @@ function handlers({ commands, status, fence, log }: AgentServerParts): NodeAgent
         (thrown) => callback(toServiceError(thrown)),
       );
     },
+    readLog(call) {
+      call.destroy(
+        toServiceError(new PlexiError('NOT_FOUND', 'this agent keeps no logs that can be asked for')),
+      );
+    },
     adopt(call, callback) {
       commands.adopt(call.request).then(
         (response) => callback(null, response),

@@ -107,7 +107,7 @@ async function probeAnswers(signs: string, change: Partial<ProbeOrder> = {}) {
   });
   const clock = fakeClock();
   const outcome = await probeUntilGood({
-    probes: [{ kind: 'http', url, status: 200 }],
+    probes: [{ kind: 'http', url, status: 200, versionField: undefined }],
     policy: { goodInARow: 3, spacingMs: 100, intervalMaxMs: 60, tryMs: 5_000 },
     timeoutMs: 10_000,
     isRunning: async () => true,
@@ -151,7 +151,7 @@ describe('probing until good', () => {
     const good = await serve((_request, response) => response.end());
     const address = await closedAddress();
     const probes: Probe[] = [
-      { kind: 'http', url: good, status: 200 },
+      { kind: 'http', url: good, status: 200, versionField: undefined },
       { kind: 'tcp', address },
     ];
     const mixed = await probeAnswers('', { probes, timeoutMs: 50 });
@@ -164,7 +164,7 @@ describe('probing until good', () => {
     const silent = await serve(() => cancel.abort());
     const cancel = new AbortController();
     const outcome = await probeAnswers('', {
-      probes: [{ kind: 'http', url: silent, status: 200 }],
+      probes: [{ kind: 'http', url: silent, status: 200, versionField: undefined }],
       signal: cancel.signal,
     });
     assert.deepEqual([outcome.good, outcome.reason, outcome.samples], [false, 'it was cancelled', 1]);

@@ -9,19 +9,11 @@ import http from 'node:http';
 import https from 'node:https';
 import net from 'node:net';
 import { limits } from '../../config/limits.js';
+import type { ProbeConfig } from '../../config/schema/probes.js';
 import { type MonotonicClock, monotonicClock } from './clock.js';
 
 /** How to ask. */
-export type Probe =
-  | {
-      readonly kind: 'http';
-      readonly url: string;
-      /** The status code of a healthy answer. */
-      readonly status: number;
-      /** Where in the JSON answer the version stands, with dots: `build.version`. */
-      readonly versionField?: string | undefined;
-    }
-  | { readonly kind: 'tcp'; readonly address: string };
+export type Probe = ProbeConfig;
 
 /** `bad`: it answered, and not as it should. `error`: it could not be asked. */
 export interface ProbeSample {
@@ -122,6 +114,8 @@ export async function sampleProbe(
   tryMs: number,
   signal?: AbortSignal,
 ): Promise<ProbeSample> {
+  if (probe.kind !== 'http' && probe.kind !== 'tcp')
+    return { result: 'error', reason: `this agent knows no ${probe.kind} probe` };
   const where = probe.kind === 'http' ? probe.url : probe.address;
   const over = new AbortController();
   const timer = setTimeout(() => over.abort(new Error(`no answer within ${Math.round(tryMs)} ms`)), tryMs);

@@ -18,6 +18,8 @@ export interface JobProgress {
   readonly phase: string;
   readonly percent: number;
   readonly message: string;
+  /** What a person must do before it goes on; empty: it waits for nobody. */
+  readonly waitsFor: string;
 }
 
 /** How a walk through phases ended, when it did not reach the end. */
@@ -162,7 +164,8 @@ export class JobRun {
     const timeoutMs = phase.timeoutMs(releases.order);
     const timeout = AbortSignal.timeout(timeoutMs);
     const signal = phase.cancellable ? AbortSignal.any([timeout, this.cancelling.signal]) : timeout;
-    const progress = (percent: number, message: string): void => this.tell(phase.phase, percent, message);
+    const progress = (percent: number, message: string, waitsFor = ''): void =>
+      this.tell(phase.phase, percent, message, waitsFor);
     progress(0, phase.step);
     try {
       await phase.run({ node, job: this.job, ...releases, signal, timeoutMs, progress });
@@ -200,8 +203,8 @@ export class JobRun {
     this.job = await this.parts.journal.append({ ...record, commandId: this.job.commandId });
   }
 
-  private tell(phase: string, percent: number, message: string): void {
-    const progress = { phase, percent, message };
+  private tell(phase: string, percent: number, message: string, waitsFor = ''): void {
+    const progress = { phase, percent, message, waitsFor };
     this.latest = progress;
     this.parts.onProgress(progress);
   }

@@ -20,8 +20,8 @@ export interface PhaseContext {
   readonly signal: AbortSignal;
   /** What is left of the step's time, in milliseconds. */
   readonly timeoutMs: number;
-  /** Tells how far the step is, 0 to 100. */
-  progress(percent: number, message: string): void;
+  /** Tells how far the step is, 0 to 100, and what a person must do before it goes on. */
+  progress(percent: number, message: string, waitsFor?: string): void;
 }
 
 export interface Phase {

@@ -6,7 +6,7 @@
 import { restoreBackup } from '../backup/restore.js';
 import type { Job } from '../journal/journal.js';
 import { ensureRunning, switchBack } from './apply.js';
-import { backupFolder } from './backup.js';
+import { backupFolder, backupPolicyOf } from './backup.js';
 import type { Phase } from './phase.js';
 import { probeRelease } from './probe.js';
 
@@ -35,10 +35,10 @@ export const restoreStep: Phase = {
   ...back,
   step: 'restore',
   applies: (order, job) => order.backup && begun(job, 'migrate', 'apply'),
-  async run({ node, job }) {
+  async run({ node, job, order }) {
     await restoreBackup({
       root: node.paths.root,
-      backupDir: backupFolder(node.paths.root, node.config.backup.directory, job.facts.backupId),
+      backupDir: backupFolder(node.paths.root, backupPolicyOf(order).directory, job.facts.backupId),
       keys: node.backupKeys,
       id: job.facts.backupId,
     });

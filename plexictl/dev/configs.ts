@@ -48,7 +48,7 @@ function controllerAddresses(shape: Shape): string[] {
 
 /** What differs from the defaults; a confirmation is asked for, as in a real cluster. */
 const updatePolicy = {
-  update_system: { backup: { directory: 'backups' }, safety: { require_confirmation: true } },
+  update_system: { safety: { require_confirmation: true } },
 };
 
 function controllerConfig(layout: Layout, shape: Shape, replica: ControllerReplica): object {
@@ -89,7 +89,7 @@ function nodeConfig(layout: Layout, shape: Shape, node: DevNode): object {
     ],
     probe_interval_ms: 200,
     maintenance: { enter: ['touch', marker], leave: ['rm', '-f', marker] },
-    backup: { paths: ['data', 'config'], directory: 'backups', encryption: true, keep: 3 },
+    backup: { paths: ['data', 'config'] },
     register_interval_ms: 5_000,
     log: { level: 'info' },
   };

@@ -178,6 +178,7 @@ export class ScriptedAgent {
       execute: (call) => {
         this.execute(call).catch((thrown) => call.emit('error', toServiceError(thrown)));
       },
+      readLog: (call) => call.end(),
       watchStatus: (call) => {
         this.watchers.add(call);
         call.on('data', () => call.write({ status: this.status() }));
@@ -217,7 +218,7 @@ export class ScriptedAgent {
   ): Promise<CommandResult> {
     const result = this.carryOut(command, (phase) => {
       this.phase = phase;
-      send({ $case: 'progress', value: { phase, percent: 0, message: '' } });
+      send({ $case: 'progress', value: { phase, percent: 0, message: '', waitsFor: '' } });
     });
     this.results.set(command.commandId, result);
     this.executed.push(command.commandId);

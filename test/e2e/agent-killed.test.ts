@@ -47,7 +47,7 @@ class KilledNode {
     const killed = new KilledNode(await TinyNode.create(cluster));
     t.after(() => killed.remove());
     killed.port = await freePort();
-    const { root, tls, repository, maintenance, service, probes } = killed.node.config;
+    const { root, tls, repository, maintenance, services, probes } = killed.node.config;
     const [probe] = probes;
     assert.ok(probe?.kind === 'http');
     const config = {
@@ -58,7 +58,7 @@ class KilledNode {
       controllers: ['127.0.0.1:1'],
       tls,
       repository,
-      service,
+      service: { adapter: 'process', env: services[0]?.env },
       probes: [{ kind: 'http', url: probe.url, status: 200, version_field: 'version' }],
       probe_interval_ms: 50,
       maintenance,

@@ -15,8 +15,12 @@ export const samplePolicy: RolloutPolicy = {
   soakMs: 2_000,
   failureBudget: 0,
   rollbackOnFailure: true,
-  backup: true,
+  backupRule: { directory: 'backups/updates', encryption: true, keep: 3, retentionDays: 30 },
   maintenanceHooks: true,
+  tests: true,
+  restartByHand: false,
+  checkMigrations: true,
+  allowUnhealthy: false,
   unknownMaxMs: 60_000,
   timeouts: {
     preflightMs: 5_000,
@@ -27,6 +31,7 @@ export const samplePolicy: RolloutPolicy = {
     migrateMs: 5_000,
     applyMs: 5_000,
     probeMs: 5_000,
+    testMs: 5_000,
     rollbackMs: 5_000,
   },
   probe: { goodInARow: 3, spacingMs: 100, intervalMaxMs: 1_000, tryMs: 5_000 },
@@ -80,6 +85,7 @@ export interface SampleRequest {
   readonly direction?: Direction;
   readonly rollbackOf?: string | null;
   readonly stuck?: readonly string[];
+  readonly backups?: PlanInputs['backups'];
 }
 
 /** A plan, and what speaks against it. */
@@ -110,6 +116,7 @@ export function sampleInputs(request: SampleRequest): PlanInputs {
     targetOf: () => target,
     to: request.to,
     policy,
+    backups: request.backups ?? { enabled: true, always: true },
     scheme: versionScheme('plexi'),
     zoneLabel: 'zone',
     leaderHost: '',
