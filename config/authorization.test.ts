@@ -11,6 +11,7 @@ import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { Client, Server, type ServiceError, status } from '@grpc/grpc-js';
 import { service as healthService } from 'grpc-health-check';
+import { ClusterServiceService } from '../gen/plexi/v1/cluster.js';
 import { NodeAgentServiceService } from '../gen/plexi/v1/node_agent.js';
 import { NodesServiceService } from '../gen/plexi/v1/nodes.js';
 import { RolloutsServiceService } from '../gen/plexi/v1/rollouts.js';
@@ -20,7 +21,13 @@ import { PlexiError } from './errors.js';
 import { type Role, roles } from './identity.js';
 import { grpcChannel, grpcServerCredentials, type TlsFiles } from './tls.js';
 
-const services = [NodeAgentServiceService, NodesServiceService, RolloutsServiceService, healthService];
+const services = [
+  ClusterServiceService,
+  NodeAgentServiceService,
+  NodesServiceService,
+  RolloutsServiceService,
+  healthService,
+];
 const methods = services.flatMap((service) => Object.values(service).map((method) => method.path));
 
 /** c controller, a agent, o operator, v viewer. */
@@ -29,11 +36,17 @@ const expectation: Record<string, string> = {
   '/plexi.v1.NodeAgentService/Adopt': 'c',
   '/plexi.v1.NodeAgentService/Execute': 'c',
   '/plexi.v1.NodeAgentService/WatchStatus': 'c',
+  '/plexi.v1.NodeAgentService/ReadLog': 'c',
   '/plexi.v1.NodesService/List': 'ov',
   '/plexi.v1.NodesService/Register': 'a',
   '/plexi.v1.NodesService/Add': 'o',
   '/plexi.v1.NodesService/Remove': 'o',
   '/plexi.v1.NodesService/SetMaintenance': 'o',
+  '/plexi.v1.NodesService/SetHold': 'o',
+  '/plexi.v1.NodesService/TakeOver': 'o',
+  '/plexi.v1.NodesService/Logs': 'o',
+  '/plexi.v1.ClusterService/Get': 'ov',
+  '/plexi.v1.ClusterService/SetFreeze': 'o',
   '/plexi.v1.RolloutsService/Plan': 'ov',
   '/plexi.v1.RolloutsService/Start': 'o',
   '/plexi.v1.RolloutsService/Get': 'ov',
@@ -42,6 +55,8 @@ const expectation: Record<string, string> = {
   '/plexi.v1.RolloutsService/Pause': 'o',
   '/plexi.v1.RolloutsService/Resume': 'o',
   '/plexi.v1.RolloutsService/Abort': 'o',
+  '/plexi.v1.RolloutsService/Retry': 'o',
+  '/plexi.v1.RolloutsService/Skip': 'o',
   '/plexi.v1.RolloutsService/Rollback': 'o',
   '/grpc.health.v1.Health/Check': 'caov',
   '/grpc.health.v1.Health/Watch': 'caov',

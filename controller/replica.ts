@@ -1,14 +1,17 @@
 /** One controller replica, wired: mirror, API, campaign, lead, and the campaign again. */
 import { once } from 'node:events';
 import type { Logger } from 'pino';
+import { ownVersion } from '../config/own-version.js';
 import type { ControllerConfig } from '../config/schema/controller.js';
 import type { ReleaseRepository } from '../release/repository/fetch.js';
 import { ClusterReader } from './api/cluster-reader.js';
 import { serveGrpc, serveHttp } from './api/server.js';
 import { WishWriter } from './api/wish-writer.js';
+import { policyDigest } from './execution/cluster-facts.js';
 import { leadTerm } from './execution/leader.js';
 import { campaign } from './leadership/campaign.js';
 import { connectEtcd } from './leadership/etcd.js';
+import { keepPresence } from './leadership/presence.js';
 import { clusterKeys } from './state/keys.js';
 import { Mirror } from './state/mirror.js';
 
@@ -32,6 +35,7 @@ export async function runReplica(parts: ReplicaParts): Promise<void> {
   const client = connectEtcd(config.etcd);
   const mirror = new Mirror(config.etcd, keys.prefix, () => true, log);
   let server: Awaited<ReturnType<typeof serveGrpc>> | undefined;
+  let presence: Promise<void> | undefined;
   let http: Awaited<ReturnType<typeof serveHttp>> | undefined;
   try {
     // Without etcd there is nothing to answer from; but whoever waits for it can be stopped.
@@ -42,14 +46,26 @@ export async function runReplica(parts: ReplicaParts): Promise<void> {
     const { repository } = parts;
     server = await serveGrpc({ config, keys, repository, client, reader, wishes, mirror, wall });
     http = config.http && (await serveHttp(config.http.listen, config.tls, () => mirror.revision > 0n));
+    presence = keepPresence(client, keys.controller(config.id), presenceOf(config, wall()), signal, log);
     log.info({ listen: config.listen }, 'the controller listens');
     while (!signal.aborted) await leadOnce(parts, { keys, client, mirror });
   } finally {
     server?.forceShutdown();
     http?.close();
+    await presence;
     await mirror.stop();
     client.close();
   }
+}
+
+/** What a controller says of itself to the others. */
+function presenceOf(config: ControllerConfig, now: Date): string {
+  return JSON.stringify({
+    address: config.address,
+    version: ownVersion,
+    policyDigest: policyDigest(config),
+    since: now.toISOString(),
+  });
 }
 
 async function leadOnce(

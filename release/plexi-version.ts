@@ -23,7 +23,12 @@ const dottedPattern = new RegExp(`^([abcr])\\.(${number})\\.(${number})-(${numbe
 const typeRank: Readonly<Record<PlexiType, number>> = { a: 0, b: 1, c: 2, r: 3 };
 
 /** The plexi scheme; choose it through `versionScheme('plexi')`. */
-export const plexiScheme: VersionScheme = { name: 'plexi', parse: parsePlexi, compare: comparePlexi };
+export const plexiScheme: VersionScheme = {
+  name: 'plexi',
+  parse: parsePlexi,
+  compare: comparePlexi,
+  pathProblem: plexiPathProblem,
+};
 
 function parsePlexi(text: string): Version {
   assertVersionText(text, write);
@@ -98,6 +103,13 @@ function comparePlexi(a: Version, b: Version): number {
   if (a.scheme === 'plexi') return b.scheme === 'plexi' ? compareNative(a, b) : 1;
   if (b.scheme === 'plexi') return -1;
   return compareSemver(a, b) || compareText(a.canonical, b.canonical);
+}
+
+/** Majors are not jumped over: what a major release changes is prepared by the last one before it. */
+function plexiPathProblem(from: Version, to: Version): string | undefined {
+  if (from.scheme !== 'plexi' || to.scheme !== 'plexi' || to.major <= from.major + 1) return undefined;
+  const hops = Array.from({ length: to.major - from.major - 1 }, (_, at) => from.major + at + 1);
+  return `${from.canonical} to ${to.canonical} jumps over ${hops.length === 1 ? 'major' : 'majors'} ${hops.join(', ')}; go to a release of ${hops.join(', then of ')} first`;
 }
 
 function compareNative(a: PlexiVersion, b: PlexiVersion): number {

@@ -18,7 +18,13 @@ const pattern = new RegExp(
 );
 
 /** The semver scheme; choose it through `versionScheme('semver')`. */
-export const semverScheme: VersionScheme = { name: 'semver', parse: parseSemver, compare: compareVersions };
+export const semverScheme: VersionScheme = {
+  name: 'semver',
+  parse: parseSemver,
+  compare: compareVersions,
+  // Semantic versions promise nothing about steps between majors.
+  pathProblem: () => undefined,
+};
 
 function parseSemver(text: string): SemverVersion {
   assertVersionText(text, write);

@@ -52,4 +52,6 @@ export interface VersionScheme {
   parse(text: string): Version;
   /** Below zero when `a` is older than `b`, above zero when it is newer, zero when neither. */
   compare(a: Version, b: Version): number;
+  /** Why an upgrade may not go from one to the other in one step, in one sentence; undefined: it may. */
+  pathProblem(from: Version, to: Version): string | undefined;
 }

@@ -4,15 +4,27 @@
  */
 import { PlexiError } from '../../config/errors.js';
 import { ClusterStatus } from '../../gen/plexi/v1/rollouts.js';
+import { freezeOf, liveControllers, nodeFacts } from '../execution/cluster-facts.js';
 import { type EtcdClient, type EtcdEntry, readKey, readPrefix } from '../leadership/etcd.js';
-import type { Rollout } from '../rollout/rollout.js';
-import { readSlot } from '../state/codec.js';
+import { isStuck } from '../rollout/budget.js';
+import type { NodeFacts } from '../rollout/plan.js';
+import type { Rollout, Slot } from '../rollout/rollout.js';
+import { readOrder, readSlot } from '../state/codec.js';
 import type { ClusterKeys } from '../state/keys.js';
 import type { Mirror } from '../state/mirror.js';
 import { readNodes, type StoredNode } from '../state/node-store.js';
 import { activeRecord, decode, nodeStatusRecord } from '../state/records.js';
 import { loadRollout } from '../state/world-store.js';
-import { leaderDocument, rolloutDocument } from './documents.js';
+import { freezeDocument, leaderDocument, rolloutDocument } from './documents.js';
+
+/** A node with all that is known of it. */
+export interface ListedNode extends StoredNode {
+  readonly facts: NodeFacts;
+  /** The slot it holds; undefined: none. */
+  readonly slot: Slot | undefined;
+  /** It needs an operator. */
+  readonly isStuck: boolean;
+}
 
 export class ClusterReader {
   constructor(
@@ -25,20 +37,58 @@ export class ClusterReader {
   async planEntries(): Promise<EtcdEntry[]> {
     const { keys } = this;
     const reads = await Promise.all(
-      [keys.nodes, keys.slots, keys.leader, keys.active].map((prefix) => readPrefix(this.client, prefix)),
+      [keys.nodes, keys.slots, keys.leader, keys.active, keys.freeze, keys.controllers].map((prefix) =>
+        readPrefix(this.client, prefix),
+      ),
     );
     return reads.flatMap((read) => read.entries);
   }
 
-  async nodes(): Promise<{ nodes: StoredNode[]; heldSlots: Set<string> }> {
+  /** The nodes that are in the cluster, by name, with all that is known of them. */
+  async nodes(): Promise<ListedNode[]> {
+    const { keys } = this;
     const entries = await this.planEntries();
-    const held = entries
-      .filter((entry) => entry.key.startsWith(this.keys.slots))
-      .map((entry) => readSlot(entry.key, entry.value).node);
-    return {
-      nodes: readNodes(this.keys, entries).filter((node) => !node.spec.removed),
-      heldSlots: new Set(held),
+    const slots = entries
+      .filter((entry) => entry.key.startsWith(keys.slots))
+      .map((entry) => [entry.key.slice(keys.slots.length), readSlot(entry.key, entry.value)] as const);
+    const facts = new Map(nodeFacts(keys, entries).map((node) => [node.id, node]));
+    return readNodes(keys, entries).flatMap((stored) => {
+      const known = facts.get(stored.id);
+      const held = slots.find(([, slot]) => slot.node === stored.id);
+      if (known === undefined) return [];
+      return [{ ...stored, facts: known, slot: held?.[1], isStuck: held !== undefined && isStuck(held[0]) }];
+    });
+  }
+
+  /** Leader, freeze, and the controllers that live. */
+  async cluster() {
+    const entries = await this.planEntries();
+    const leader = leaderDocument(
+      this.keys,
+      entries.find((entry) => entry.key === this.keys.leader),
+    );
+    const freeze = freezeDocument(freezeOf(this.keys, entries));
+    const controllers = liveControllers(this.keys, entries).map((controller) => ({
+      ...controller,
+      since: new Date(controller.since),
+    }));
+    return { ...(leader && { leader }), ...(freeze && { freeze }), controllers };
+  }
+
+  /** Waits for the end of an operator's order; returns the digest that it came to. */
+  async waitForOrder(node: string, timeoutMs: number): Promise<string> {
+    const order = () => {
+      const entry = this.mirror.get(this.keys.nodeOrder(node));
+      return entry && readOrder(entry.key, entry.value);
     };
+    await this.mirror.waitFor(() => order()?.state !== 'open', timeoutMs);
+    const ended = order();
+    if (ended?.state === 'done') return ended.digest;
+    if (ended?.state === 'failed') throw new PlexiError('TAKE_OVER_FAILED', ended.message);
+    throw new PlexiError(
+      'TIMED_OUT',
+      `the order is stored, and ${node} has not told its end yet; it goes on (plexictl why ${node} shows it)`,
+    );
   }
 
   /** Waits until the node is in maintenance, or its slot is free again. @throws PlexiError HOOK_FAILED or TIMED_OUT */
@@ -70,6 +120,8 @@ export class ClusterReader {
   /** Leader and rollout: the named one, else the active one, else the last. @throws PlexiError NOT_FOUND */
   async status(id: string): Promise<ClusterStatus> {
     const leader = leaderDocument(this.keys, (await readKey(this.client, this.keys.leader)).entry);
+    const frozen = (await readKey(this.client, this.keys.freeze)).entry;
+    const freeze = freezeDocument(frozen && freezeOf(this.keys, [frozen]));
     const wanted = id === '' ? await this.activeOrLast() : id;
     const rollout = wanted === undefined ? undefined : await this.rollout(wanted);
     if (id !== '' && rollout === undefined)
@@ -77,6 +129,7 @@ export class ClusterReader {
     return ClusterStatus.fromPartial({
       ...(leader && { leader }),
       ...(rollout && { rollout: rolloutDocument(rollout) }),
+      ...(freeze && { freeze }),
     });
   }
 

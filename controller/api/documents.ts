@@ -1,6 +1,7 @@
 /** What is stored, as the documents that clients get. Pure. */
 import { Node } from '../../gen/plexi/v1/nodes.js';
 import {
+  Freeze,
   Leader,
   Plan,
   Rollout as RolloutDocument,
@@ -11,8 +12,8 @@ import type { PlannedRollout } from '../rollout/plan.js';
 import { openCommand, type Rollout, type RolloutNode, upgradingPhases } from '../rollout/rollout.js';
 import { countPhases } from '../state/codec.js';
 import type { ClusterKeys } from '../state/keys.js';
-import type { StoredNode } from '../state/node-store.js';
 import { decode, leaderRecord } from '../state/records.js';
+import type { ListedNode } from './cluster-reader.js';
 
 /** The leader; undefined when there is none. */
 export function leaderDocument(keys: ClusterKeys, entry: EtcdEntry | undefined): Leader | undefined {
@@ -90,16 +91,18 @@ export function planDocument(planned: PlannedRollout, cluster: string, requireCo
     warnings: [...warnings],
     problems: [...problems],
     pointOfNoReturn: header.pointOfNoReturn,
-    steps: [...upgradingPhases, 'soaking'],
+    steps: header.stageOnly ? ['preflight', 'staging'] : [...upgradingPhases, 'soaking'],
+    stageOnly: header.stageOnly,
     estimateMs: BigInt(header.estimateMs),
     requireConfirmation,
     cluster,
   });
 }
 
-/** @param heldSlots nodes that hold a slot */
-export function nodeListDocument({ id, spec, status }: StoredNode, heldSlots: ReadonlySet<string>): Node {
+/** One line of the list of nodes. */
+export function nodeListDocument({ id, spec, status, facts, slot, isStuck }: ListedNode): Node {
   const unknown = status?.unknown ?? true;
+  const inMaintenance = status?.inMaintenance ?? false;
   return Node.fromPartial({
     id,
     version: status?.version ?? '',
@@ -107,11 +110,23 @@ export function nodeListDocument({ id, spec, status }: StoredNode, heldSlots: Re
     phase: status?.phase ?? 'idle',
     health: unknown ? 'unknown' : (status?.health ?? 'unknown'),
     unknown,
-    inService:
-      !unknown && !heldSlots.has(id) && !(status?.inMaintenance ?? false) && status?.health === 'healthy',
+    inService: !unknown && slot === undefined && !inMaintenance && status?.health === 'healthy',
     address: spec.address,
     labels: spec.labels,
     ...(status !== undefined && { since: new Date(status.since) }),
     agentVersion: status?.agentVersion ?? '',
+    inMaintenance,
+    held: facts.held === null ? '' : facts.held || 'no reason given',
+    needsOperator: isStuck ? (slot?.reason ?? '') : (status?.needsOperator ?? ''),
+    healthReason: unknown ? '' : (status?.healthReason ?? ''),
+    outReason: slot?.reason ?? '',
+    order: facts.order,
   });
+}
+
+/** The freeze that is on; undefined when there is none. */
+export function freezeDocument(
+  freeze: { reason: string; by: string; since: number } | undefined,
+): Freeze | undefined {
+  return freeze && Freeze.fromPartial({ ...freeze, since: new Date(freeze.since) });
 }

@@ -2,9 +2,11 @@
  * NodesService. Replicas write only `spec`; what a node is like, the leader alone says (protocol,
  * rule 25). Every write compares what it read, so two replicas cannot undo each other.
  */
+import { isAbsolute } from 'node:path';
 import type { ServerUnaryCall, UntypedServiceImplementation } from '@grpc/grpc-js';
 import { PlexiError } from '../../config/errors.js';
 import { limits } from '../../config/limits.js';
+import type { ControllerConfig } from '../../config/schema/controller.js';
 import { isName, splitHostPort } from '../../config/schema/fields.js';
 import {
   AddResponse,
@@ -13,17 +15,21 @@ import {
   type RegisterRequest,
   RegisterResponse,
   RemoveResponse,
+  SetHoldResponse,
   SetMaintenanceResponse,
+  TakeOverResponse,
 } from '../../gen/plexi/v1/nodes.js';
 import { type EtcdClient, readKey, transact } from '../leadership/etcd.js';
 import type { ClusterKeys } from '../state/keys.js';
 import { decode, encode, type NodeSpec, nodeSpecRecord } from '../state/records.js';
 import type { ClusterReader } from './cluster-reader.js';
 import { nodeListDocument } from './documents.js';
-import { caller, notYet, unary } from './rollouts-service.js';
+import { streamNodeLog } from './node-logs.js';
+import { caller, unary } from './rollouts-service.js';
 import type { WishWriter } from './wish-writer.js';
 
 export interface NodesServiceParts {
+  readonly config: ControllerConfig;
   readonly client: EtcdClient;
   readonly keys: ClusterKeys;
   readonly reader: ClusterReader;
@@ -38,10 +44,7 @@ export function nodesService(parts: NodesServiceParts): NodesServiceServer & Unt
   const { reader, wishes } = parts;
   return {
     list: unary(async () => {
-      const { nodes, heldSlots } = await reader.nodes();
-      return NodesServiceListResponse.fromPartial({
-        nodes: nodes.map((node) => nodeListDocument(node, heldSlots)),
-      });
+      return NodesServiceListResponse.fromPartial({ nodes: (await reader.nodes()).map(nodeListDocument) });
     }),
     register: unary(async (call) => {
       const { nodeId } = call.request;
@@ -72,9 +75,34 @@ export function nodesService(parts: NodesServiceParts): NodesServiceServer & Unt
       );
       return RemoveResponse.fromPartial({});
     }),
-    setHold: unary(async () => notYet()),
-    takeOver: unary(async () => notYet()),
-    logs: (call) => call.end(),
+    setHold: unary(async (call) => {
+      const { nodeId, on, reason } = call.request;
+      checkReason(reason);
+      await wishes.wish(
+        { kind: 'hold', by: caller(call), at: parts.wall().toISOString(), node: nodeId, on, reason },
+        undefined,
+      );
+      return SetHoldResponse.fromPartial({});
+    }),
+    takeOver: unary(async (call) => {
+      const { nodeId, version, directory, confirm, reason } = call.request;
+      checkReason(reason);
+      if (confirm && reason === '')
+        throw new PlexiError('USAGE', 'say with --reason what was done to the node by hand');
+      if (directory !== '' && (!isAbsolute(directory) || directory.length > limits.releasePathChars))
+        throw new PlexiError('USAGE', `${JSON.stringify(directory)} is no absolute path on the node`);
+      const by = caller(call);
+      const at = parts.wall().toISOString();
+      const order = confirm ? 'confirm' : 'adopt';
+      await wishes.wish(
+        { kind: 'order', by, at, node: nodeId, order, version, directory, reason },
+        undefined,
+      );
+      return TakeOverResponse.fromPartial({
+        digest: await reader.waitForOrder(nodeId, limits.intentWaitMs),
+      });
+    }),
+    logs: (call) => streamNodeLog(call, parts),
     setMaintenance: unary(async (call) => {
       const { nodeId, on, reason } = call.request;
       await wishes.wish(
@@ -85,6 +113,11 @@ export function nodesService(parts: NodesServiceParts): NodesServiceServer & Unt
       return SetMaintenanceResponse.fromPartial({});
     }),
   };
+}
+
+function checkReason(reason: string): void {
+  if (reason.length > limits.reasonChars)
+    throw new PlexiError('LIMIT_EXCEEDED', `the reason has more than ${limits.reasonChars} characters`);
 }
 
 function checkNode(id: string, address: string): void {

@@ -11,9 +11,11 @@ import {
   PauseResponse,
   PlanResponse,
   ResumeResponse,
+  RetryResponse,
   RollbackResponse,
   RolloutRequest,
   type RolloutsServiceServer,
+  SkipResponse,
   StartResponse,
 } from '../../gen/plexi/v1/rollouts.js';
 import { type PlanSources, planRollout } from '../execution/prepare.js';
@@ -88,8 +90,20 @@ export function rolloutsService(
         id: await forRollout(id, { kind: 'abort', rollback, reason }, caller(call)),
       });
     }),
-    retry: unary(async () => notYet()),
-    skip: unary(async () => notYet()),
+    retry: unary(async (call) => {
+      const { id, nodeId } = call.request;
+      const reason = reasonOf(call.request.reason, 'retried by', caller(call));
+      return RetryResponse.fromPartial({
+        id: await forRollout(id, { kind: 'retry', node: nodeId, reason }, caller(call)),
+      });
+    }),
+    skip: unary(async (call) => {
+      const { id, nodeId } = call.request;
+      const reason = reasonOf(call.request.reason, 'skipped by', caller(call));
+      return SkipResponse.fromPartial({
+        id: await forRollout(id, { kind: 'skip', node: nodeId, reason }, caller(call)),
+      });
+    }),
     rollback: unary(async (call) => {
       const rollout = call.request.id === '' ? await reader.activeOrLast() : call.request.id;
       if (rollout === undefined) throw new PlexiError('NOT_FOUND', 'there is no rollout to take back');
@@ -118,26 +132,22 @@ export function unary<Request, Response>(
   };
 }
 
-export function notYet(): never {
-  throw new PlexiError('INTERNAL', 'this controller does not know this yet');
-}
-
 /** The name in the caller's certificate. */
 export function caller(call: { getAuthContext(): Parameters<typeof identityOfPeer>[0] }): string {
   return identityOfPeer(call.getAuthContext())?.name ?? 'unknown';
 }
 
-function reasonOf(given: string, what: string, by: string): string {
+/** An operator's reason with who gave it. @throws PlexiError LIMIT_EXCEEDED */
+export function reasonOf(given: string, what: string, by: string): string {
   if (given.length > limits.reasonChars)
     throw new PlexiError('LIMIT_EXCEEDED', `the reason has more than ${limits.reasonChars} characters`);
   return given === '' ? `${what} ${by}` : `${what} ${by}: ${given}`;
 }
 
 function wishOf(request: RolloutRequest | undefined): RolloutWish {
-  const { to, maxConcurrent, canary, canarySelector, nodes, selectors, exclude, force, reason, downgrade } =
-    request ?? RolloutRequest.fromPartial({});
-  if (to === '') throw new PlexiError('USAGE', 'say which version: --to VERSION, --latest or --stable');
-  if (nodes.length + selectors.length + exclude.length > limits.nodes)
+  const wish = request ?? RolloutRequest.fromPartial({});
+  if (wish.to === '') throw new PlexiError('USAGE', 'say which version: --to VERSION, --latest or --stable');
+  if (wish.nodes.length + wish.selectors.length + wish.exclude.length > limits.nodes)
     throw new PlexiError('LIMIT_EXCEEDED', 'too many nodes are named');
-  return { to, maxConcurrent, canary, canarySelector, nodes, selectors, exclude, force, reason, downgrade };
+  return wish;
 }

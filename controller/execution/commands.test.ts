@@ -28,6 +28,8 @@ function begun(): Rollout {
     configuredMax: 1,
     slots: new Map(),
     views: new Map(),
+    holds: new Map(),
+    orders: new Map(),
     term: '7',
     holdStarts: false,
     leadSinceMs: 0,
@@ -44,7 +46,7 @@ function begun(): Rollout {
   return rollout;
 }
 
-type Planned = Exclude<OpenCommand['kind'], 'maintenance'>;
+type Planned = Exclude<OpenCommand['kind'], 'maintenance' | 'take_over'>;
 
 function build(kind: Planned, term: bigint, rollout: Rollout = begun(), attempt = 1): Command {
   const [part] = plan.parts;

@@ -1,6 +1,7 @@
 /** The engine's commands in the words of the protocol: what stands in the plan, and nothing else. Pure. */
+import { limits } from '../../config/limits.js';
 import { Command } from '../../gen/plexi/v1/node_agent.js';
-import type { MigrationRef, OpenCommand, PlanPart, Rollout, Slot } from '../rollout/rollout.js';
+import type { MigrationRef, NodeOrder, OpenCommand, PlanPart, Rollout, Slot } from '../rollout/rollout.js';
 
 export interface TokenParts {
   readonly epoch: bigint;
@@ -49,8 +50,29 @@ export function buildMaintenance(
   });
 }
 
+/** Builds the command for an operator's order to take over what runs on a node. */
+export function buildTakeOver(order: NodeOrder, open: OpenCommand, token: TokenParts): Command {
+  return Command.fromPartial({
+    commandId: open.id,
+    token,
+    attempt: open.attempt,
+    step: {
+      $case: 'takeOver',
+      value: {
+        version: order.version,
+        directory: order.directory,
+        confirm: order.kind === 'confirm',
+        reason: order.reason,
+        timeoutMs: BigInt(limits.takeOverMs),
+      },
+    },
+  });
+}
+
 /** A command that carries a part of a plan. */
-type PlannedCommand = OpenCommand & { readonly kind: Exclude<OpenCommand['kind'], 'maintenance'> };
+type PlannedCommand = OpenCommand & {
+  readonly kind: Exclude<OpenCommand['kind'], 'maintenance' | 'take_over'>;
+};
 
 function stepOf(
   rollout: Rollout,
@@ -73,7 +95,8 @@ function stepOf(
           backupPolicy: policy.backupRule,
           os: part.os,
           arch: part.arch,
-          allowUnhealthy: policy.allowUnhealthy,
+          allowUnhealthy:
+            policy.allowUnhealthy || part.strategy === 'restart' || part.strategy === 'reinstall',
         },
       };
     case 'stage':

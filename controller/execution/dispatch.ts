@@ -11,7 +11,7 @@ import type { Lead } from '../leadership/campaign.js';
 import type { CommandOutcome, Effect, EngineEvent, Observation } from '../rollout/events.js';
 import type { OpenCommand, World } from '../rollout/rollout.js';
 import { AgentLink } from './agent-link.js';
-import { buildCommand, buildMaintenance, type TokenParts } from './commands.js';
+import { buildCommand, buildMaintenance, buildTakeOver, type TokenParts } from './commands.js';
 
 export interface DispatchParts {
   readonly cluster: string;
@@ -140,6 +140,10 @@ export class Dispatch {
       const slot = [...world.slots.values()].find((candidate) => candidate.node === node);
       return slot && buildMaintenance(slot, open, this.nextToken(node), this.parts.maintenanceMs);
     }
+    if (kind === 'take_over') {
+      const order = world.orders.get(node);
+      return order && buildTakeOver(order, open, this.nextToken(node));
+    }
     const part = world.rollout?.plan.parts.find((candidate) => candidate.node === node);
     if (world.rollout === undefined || part === undefined) return undefined;
     return buildCommand(world.rollout, part, { ...open, kind }, this.nextToken(node), this.parts.wall());
@@ -177,7 +181,13 @@ export class Dispatch {
   private pass(node: string, { commandId, event }: CommandEvent): void {
     switch (event?.$case) {
       case 'progress':
-        this.parts.emit({ kind: 'progress', node, commandId, phase: event.value.phase });
+        this.parts.emit({
+          kind: 'progress',
+          node,
+          commandId,
+          phase: event.value.phase,
+          waitsFor: event.value.waitsFor,
+        });
         return;
       case 'finished':
         this.parts.log.info(

@@ -8,7 +8,8 @@ import { asPlexiError, PlexiError } from '../../config/errors.js';
 import { limits } from '../../config/limits.js';
 import type { EtcdEntry, EtcdOperation } from '../leadership/etcd.js';
 import type { EngineEvent, Wish } from '../rollout/events.js';
-import type { Course, World } from '../rollout/rollout.js';
+import type { World } from '../rollout/rollout.js';
+import { wishRefusal } from '../rollout/wishes.js';
 import type { ClusterKeys } from '../state/keys.js';
 import { decode, type Intent, type IntentOutcome, intentRecord } from '../state/records.js';
 import type { WriteGroup } from '../state/world-store.js';
@@ -109,6 +110,8 @@ export class Intents {
       case 'pause':
       case 'resume':
       case 'abort':
+      case 'retry':
+      case 'skip':
         return Promise.resolve(this.wish(entry.key, intent));
       default:
         return this.parts.fulfil(intent);
@@ -123,12 +126,9 @@ export class Intents {
         'that rollout is not active any more; plexictl history shows how it ended',
       );
     }
-    const { reason } = intent;
-    refuseWithoutEffect(intent.kind, rollout.course.kind);
-    const wish: Wish =
-      intent.kind === 'abort'
-        ? { kind: 'abort', rollback: intent.rollback, reason }
-        : { kind: intent.kind, reason };
+    const wish = wishOf(intent);
+    const refusal = wishRefusal(this.parts.world(), wish);
+    if (refusal !== undefined) throw new PlexiError('CONFLICT', refusal);
     return {
       ...nothing,
       events: [{ kind: 'wish', wish }],
@@ -147,23 +147,17 @@ export class Intents {
   }
 }
 
-/** A wish that would change nothing is refused, so that nobody believes it to be in force. */
-function refuseWithoutEffect(wish: Wish['kind'], course: Course['kind']): void {
-  const possible: Record<Wish['kind'], readonly Course['kind'][]> = {
-    pause: ['forward'],
-    resume: ['paused'],
-    abort: ['forward', 'paused', 'aborting'],
-  };
-  if (possible[wish].includes(course)) return;
-  const is = {
-    forward: 'under way',
-    paused: 'paused',
-    aborting: 'being aborted',
-    back: 'going back',
-    called_off: 'called off',
-  };
-  throw new PlexiError(
-    'CONFLICT',
-    `the rollout is ${is[course]}, so it takes no ${wish}; plexictl status shows it`,
-  );
+/** The wish without who said it and when. */
+export function wishOf(intent: Extract<Intent, { kind: Wish['kind'] }>): Wish {
+  const { reason } = intent;
+  switch (intent.kind) {
+    case 'pause':
+    case 'resume':
+      return { kind: intent.kind, reason };
+    case 'abort':
+      return { kind: 'abort', rollback: intent.rollback, reason };
+    case 'retry':
+    case 'skip':
+      return { kind: intent.kind, node: intent.node, reason };
+  }
 }

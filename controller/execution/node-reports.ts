@@ -98,6 +98,7 @@ function fromStatus(status: NodeStatus): NodeStatusValue {
     healthReason: health === 'healthy' ? '' : status.healthReason,
     unknown: false,
     inMaintenance: status.inMaintenance,
+    needsOperator: status.needsOperator?.message ?? '',
     agentVersion: status.agentVersion,
     os: status.os,
     arch: status.arch,
@@ -113,10 +114,22 @@ function sameStatus(a: NodeStatusValue, b: NodeStatusValue): boolean {
     health,
     unknown,
     inMaintenance,
+    needsOperator,
     agentVersion,
     os,
     arch,
   }: NodeStatusValue): string =>
-    JSON.stringify([version, digest, phase, health, unknown, inMaintenance, agentVersion, os, arch]);
+    JSON.stringify([
+      version,
+      digest,
+      phase,
+      health,
+      unknown,
+      inMaintenance,
+      needsOperator,
+      agentVersion,
+      os,
+      arch,
+    ]);
   return text(a) === text(b);
 }

@@ -4,18 +4,25 @@
  */
 import { PlexiError } from '../../config/errors.js';
 import type { ControllerConfig } from '../../config/schema/controller.js';
-import { artifactFor, migrationsBetween, type ReleaseManifest } from '../../release/manifest.js';
 import type { ReleaseRepository } from '../../release/repository/fetch.js';
-import { NONE, type VersionScheme, versionScheme } from '../../release/version.js';
+import { NONE, versionScheme } from '../../release/version.js';
 import type { EtcdEntry } from '../leadership/etcd.js';
 import { isStuck } from '../rollout/budget.js';
 import { makePlan, type NodeFacts, type PlannedRollout, type TargetFacts } from '../rollout/plan.js';
-import type { PlanPart, Rollout, RolloutPolicy } from '../rollout/rollout.js';
+import type { PlanPart, ReleaseRef, Rollout } from '../rollout/rollout.js';
 import { readSlot } from '../state/codec.js';
 import type { ClusterKeys } from '../state/keys.js';
-import { readNodes } from '../state/node-store.js';
-import { activeRecord, decode, leaderRecord, type RolloutWish } from '../state/records.js';
+import { decode, leaderRecord, type RolloutWish } from '../state/records.js';
 import { sha256 } from '../state/world-store.js';
+import { clusterRule, hostOf, nodeFacts, policyOf, policyProblems, startProblems } from './cluster-facts.js';
+import {
+  clusterMigrations,
+  localTarget,
+  manifestsOf,
+  migrationProblems,
+  resolveTarget,
+  targetFacts,
+} from './release-facts.js';
 
 export interface PlanSources {
   readonly config: ControllerConfig;
@@ -45,47 +52,17 @@ export async function planRollout(
     rollbackOf: null,
     targetOf: () => target,
     to: manifest.version,
-    policy: policyOf(sources.config, wish.maxConcurrent),
+    policy: policyOf(sources.config, wish),
   });
   return {
     ...planned,
-    warnings: [...planned.warnings, ...skippedParts(manifest)],
     problems: [
-      ...activeProblems(sources.keys, entries),
+      ...startProblems(sources.keys, entries),
       ...planned.problems,
       ...clusterMigrations(manifest, [...from.values()]),
+      ...(sources.config.update.safety.validateMigrations ? migrationProblems(manifest) : []),
     ],
   };
-}
-
-/** What a release asks for and this version does not do is said, never skipped in silence. */
-function skippedParts(manifest: ReleaseManifest): string[] {
-  if (manifest.tests.length === 0) return [];
-  const names = manifest.tests.map((test) => test.name).join(', ');
-  return [`the tests of ${manifest.version} (${names}) are not run; run them by hand`];
-}
-
-/** A migration of the whole cluster that would have to run is a problem: only node-local ones are run. */
-function clusterMigrations(target: ReleaseManifest, running: readonly ReleaseManifest[]): string[] {
-  const known = new Set(running.flatMap((manifest) => manifest.migrations.map((migration) => migration.id)));
-  const wanted = new Set(target.migrations.map((migration) => migration.id));
-  return [target, ...running]
-    .flatMap((manifest) => manifest.migrations)
-    .filter(
-      (migration) => migration.scope === 'cluster' && known.has(migration.id) !== wanted.has(migration.id),
-    )
-    .map(
-      (migration) =>
-        `migration ${migration.id} is for the whole cluster, and only migrations of a node's own data are run`,
-    );
-}
-
-/** While a rollout is active no other one starts, and what its nodes run now says little. */
-function activeProblems(keys: ClusterKeys, entries: readonly EtcdEntry[]): string[] {
-  const active = entries.find((entry) => entry.key === keys.active);
-  if (active === undefined) return [];
-  const { rollout } = decode(activeRecord, keys.active, active.value);
-  return [`${rollout} is active; follow it with plexictl watch, or end it with plexictl abort`];
 }
 
 /**
@@ -115,25 +92,32 @@ export async function planRollback(
     request: { ...noRequest, maxConcurrent: header.policy.maxConcurrent, downgrade: true },
     direction: 'back',
     rollbackOf: rollout.id,
-    targetOf: (node) => {
-      const facts = targets.get(byNode.get(node.id)?.from.version ?? '');
-      if (facts !== undefined) return facts;
-      throw new PlexiError(
-        'RELEASE_NOT_FOUND',
-        `what ${node.id} ran before ${rollout.id} is not in the repository; bring it back with plexictl release build`,
-      );
+    targetOf(node) {
+      const before = byNode.get(node.id)?.from ?? nothing;
+      return targets.get(before.version) ?? localTarget(before, targets.manifests);
     },
     to: header.from,
-    policy: header.policy,
+    policy: { ...header.policy, allowUnhealthy: true },
   });
-  return { ...planned, problems: [...planned.problems, ...rollbackProblems(rollout, changed, nodes)] };
+  return {
+    ...planned,
+    problems: [
+      ...policyProblems(sources.keys, entries),
+      ...planned.problems,
+      ...rollbackProblems(rollout, changed, nodes),
+    ],
+  };
 }
 
+/** What a node that has no part in the rollout ran before it: nothing is asked of it. */
+const nothing: ReleaseRef = { version: NONE, digest: '' };
+
+/** What nodes ran before, as far as the repository has it; the rest lies on the nodes themselves. */
 async function rollbackTargets(
   sources: PlanSources,
   changed: readonly PlanPart[],
   nodes: readonly NodeFacts[],
-): Promise<Map<string, TargetFacts>> {
+) {
   const { repository, config } = sources;
   const before = new Set(changed.map((part) => part.from.version));
   const manifests = await manifestsOf(repository, [...before, ...nodes.map((node) => node.version)]);
@@ -144,7 +128,7 @@ async function rollbackTargets(
     const { sha256: sum } = await repository.manifest(version);
     targets.set(version, targetFacts(manifest, sum, manifests, versionScheme(config.versionScheme)));
   }
-  return targets;
+  return { get: (version: string) => targets.get(version), manifests };
 }
 
 function rollbackProblems(
@@ -165,7 +149,17 @@ function rollbackProblems(
   });
 }
 
-const noRequest = { canary: 0, canarySelector: '', nodes: [], selectors: [], exclude: [], force: false };
+const noRequest = {
+  canary: 0,
+  canarySelector: '',
+  nodes: [],
+  selectors: [],
+  exclude: [],
+  force: true,
+  restart: false,
+  reinstall: false,
+  stageOnly: false,
+};
 
 function shared(sources: PlanSources, entries: readonly EtcdEntry[], nodes: readonly NodeFacts[]) {
   const { config, keys } = sources;
@@ -178,141 +172,10 @@ function shared(sources: PlanSources, entries: readonly EtcdEntry[], nodes: read
     nodes,
     stuck,
     scheme: versionScheme(config.versionScheme),
+    cluster: clusterRule(config),
     backups: { enabled: config.update.backup.enabled, always: config.update.behavior.autoBackup },
     zoneLabel: config.zoneLabel,
     leaderHost: hostOf(leaderAddress),
     hash: sha256,
-  };
-}
-
-async function resolveTarget({ repository, config }: PlanSources, wanted: string): Promise<string> {
-  const scheme = versionScheme(config.versionScheme);
-  if (wanted !== 'latest' && wanted !== 'stable') return scheme.parse(wanted).canonical;
-  const versions = (await repository.list())
-    .map((entry) => scheme.parse(entry.version))
-    .filter((version) => wanted === 'latest' || version.stable);
-  const newest = versions.sort((a, b) => scheme.compare(b, a))[0];
-  if (newest === undefined)
-    throw new PlexiError(
-      'RELEASE_NOT_FOUND',
-      `the repository has no ${wanted === 'stable' ? 'stable ' : ''}release; add one with plexictl release build`,
-    );
-  return newest.canonical;
-}
-
-/** The manifests that the repository has; a version from before the repository has none, and no migrations. */
-async function manifestsOf(
-  repository: ReleaseRepository,
-  versions: readonly string[],
-): Promise<Map<string, ReleaseManifest>> {
-  const found = new Map<string, ReleaseManifest>();
-  const listed = new Set((await repository.list()).map((entry) => entry.version));
-  for (const version of new Set(versions)) {
-    if (listed.has(version)) found.set(version, (await repository.manifest(version)).manifest);
-  }
-  return found;
-}
-
-/** @param manifests the releases that nodes run now, as far as the repository has them */
-function targetFacts(
-  manifest: ReleaseManifest,
-  manifestSha256: string,
-  manifests: ReadonlyMap<string, ReleaseManifest>,
-  scheme: VersionScheme,
-): TargetFacts {
-  return {
-    version: manifest.version,
-    manifestSha256,
-    artifactFor(os, arch) {
-      const artifact = artifactFor(manifest, os, arch);
-      return (
-        artifact && {
-          artifactSha256: artifact.sha256,
-          digest: artifact.treeDigest,
-          unpackedBytes: artifact.unpackedBytes,
-        }
-      );
-    },
-    migrationsFrom(version) {
-      const current = manifests.get(version);
-      return migrationsOnTheWay(version, current, manifest, scheme).filter((step) =>
-        isNodeScope(step.id, manifest, current),
-      );
-    },
-    oneWay: manifest.migrations
-      .filter((migration) => migration.down.length === 0)
-      .map((migration) => migration.id),
-  };
-}
-
-/** Up when the target is newer than what runs, down when it is older: the versions say it, not the command. */
-function migrationsOnTheWay(
-  version: string,
-  current: ReleaseManifest | undefined,
-  target: ReleaseManifest,
-  scheme: VersionScheme,
-) {
-  if (version === NONE || version === '') return migrationsBetween(undefined, target, 'forward');
-  if (scheme.compare(scheme.parse(target.version), scheme.parse(version)) >= 0) {
-    return migrationsBetween(current, target, 'forward');
-  }
-  if (current === undefined) {
-    throw new PlexiError(
-      'RELEASE_NOT_FOUND',
-      `going back from ${version} needs its down-migrations, and the repository does not have ${version}`,
-    );
-  }
-  return migrationsBetween(current, target, 'back');
-}
-
-function isNodeScope(id: string, ...manifests: readonly (ReleaseManifest | undefined)[]): boolean {
-  return manifests.some((manifest) =>
-    manifest?.migrations.some((migration) => migration.id === id && migration.scope === 'node'),
-  );
-}
-
-export function nodeFacts(keys: ClusterKeys, entries: readonly EtcdEntry[]): NodeFacts[] {
-  return readNodes(keys, entries)
-    .filter((node) => !node.spec.removed)
-    .map(({ id, spec, status }) => ({
-      id,
-      version: status?.version ?? '',
-      digest: status?.digest ?? '',
-      health: status?.health ?? 'unknown',
-      unknown: status?.unknown ?? true,
-      labels: spec.labels,
-      host: hostOf(spec.address),
-      os: status?.os ?? '',
-      arch: status?.arch ?? '',
-      inMaintenance: status?.inMaintenance ?? false,
-    }));
-}
-
-function hostOf(address: string): string {
-  return address.slice(0, Math.max(0, address.lastIndexOf(':')));
-}
-
-/** The policy of a rollout, from the configuration and the operator's wish. */
-export function policyOf(config: ControllerConfig, maxConcurrent: number): RolloutPolicy {
-  const { rollout, update } = config;
-  return {
-    maxConcurrent: maxConcurrent > 0 ? maxConcurrent : update.clustering.maxConcurrentNodes,
-    soakMs: rollout.soakMs,
-    failureBudget: rollout.failureBudget,
-    rollbackOnFailure: update.safety.rollbackOnFailure,
-    backupRule: {
-      directory: update.backup.directory,
-      encryption: update.backup.encryption,
-      keep: rollout.backupKeep,
-      retentionDays: update.backup.retentionDays,
-    },
-    maintenanceHooks: update.behavior.maintenanceMode,
-    tests: update.safety.testAfterUpdate,
-    restartByHand: !update.behavior.autoRestart,
-    checkMigrations: update.safety.validateMigrations,
-    allowUnhealthy: false,
-    unknownMaxMs: update.clustering.coordinationTimeoutSeconds * 1_000,
-    timeouts: rollout.timeouts,
-    probe: rollout.probe,
   };
 }

@@ -1,19 +1,19 @@
 /**
- * What the leader does for a wish that needs more than the engine: it plans a rollout or a rollback
- * and stores the plan before the transaction that puts it in force, and it removes nodes.
+ * What the leader does for a wish that starts a rollout: it plans it, and stores the plan before the
+ * transaction that puts it in force.
  */
 import { PlexiError } from '../../config/errors.js';
-import { type EtcdClient, type EtcdEntry, type EtcdOperation, readPrefix } from '../leadership/etcd.js';
+import { type EtcdClient, type EtcdEntry, readPrefix } from '../leadership/etcd.js';
 import type { FencedStore } from '../leadership/fenced-store.js';
-import { freeIndex, slotOf } from '../rollout/budget.js';
-import { isManual } from '../rollout/manual.js';
+import type { Wish } from '../rollout/events.js';
 import { type PlannedRollout, partText } from '../rollout/plan.js';
 import { isFinal, type World } from '../rollout/rollout.js';
 import { readState } from '../state/codec.js';
 import type { Mirror } from '../state/mirror.js';
-import { decode, type Intent, nodeSpecRecord } from '../state/records.js';
-import { type Lookup, loadRollout, put } from '../state/world-store.js';
+import type { Intent } from '../state/records.js';
+import { type Lookup, loadRollout } from '../state/world-store.js';
 import type { TakenIntent } from './intents.js';
+import { fulfilNodeWish, taken } from './node-wishes.js';
 import { type PlanSources, planRollback, planRollout } from './prepare.js';
 
 export interface WishesParts extends PlanSources {
@@ -22,10 +22,11 @@ export interface WishesParts extends PlanSources {
   readonly mirror: Mirror;
   readonly world: () => World;
   readonly lookup: Lookup;
+  readonly nowMs: () => number;
   readonly wall: () => Date;
 }
 
-type Fulfilled = Exclude<Intent, { kind: 'pause' | 'resume' | 'abort' }>;
+type Fulfilled = Exclude<Intent, { kind: Wish['kind'] }>;
 
 /** Parts of a plan in one transaction. */
 const chunkSize = 100;
@@ -42,9 +43,11 @@ export class Wishes {
       case 'rollback':
         return this.rollback(intent);
       case 'remove':
-        return this.remove(intent.node);
       case 'maintenance':
-        return this.maintain(intent);
+      case 'hold':
+      case 'order':
+      case 'freeze':
+        return fulfilNodeWish(this.parts, intent);
     }
   }
 
@@ -147,66 +150,12 @@ export class Wishes {
     );
   }
 
-  /** Takes a slot for an operator, or gives it back; the engine sends the command (protocol, rule 19). */
-  private async maintain({
-    node,
-    on,
-    reason,
-  }: Extract<Fulfilled, { kind: 'maintenance' }>): Promise<TakenIntent> {
-    const { keys, lookup, world } = this.parts;
-    if (lookup(keys.nodeSpec(node)) === undefined) throw unknownNode(node);
-    const { slots, rollout, budget } = world();
-    const key = slotOf(slots, node);
-    const slot = key === undefined ? undefined : slots.get(key);
-    if (slot !== undefined && !isManual(slot)) {
-      throw new PlexiError(
-        'NODE_BUSY',
-        `${node} is out of service because of ${slot.rollout}; wait for its end, or abort it`,
-      );
-    }
-    const phase = rollout?.nodes.get(node)?.state.phase;
-    if (!on && slot === undefined) {
-      throw new PlexiError(
-        'CONFLICT',
-        `${node} is not in maintenance by an operator${phase === undefined ? '' : ` (${phase})`}; plexictl nodes shows it`,
-      );
-    }
-    if (on && slot === undefined && freeIndex(world()) === undefined) {
-      const held = [...slots.values()].map((candidate) => candidate.node).join(', ');
-      throw new PlexiError(
-        'BUDGET_SPENT',
-        `${budget.max} of ${budget.max} nodes that may be out of service are (${held}); put one back first`,
-      );
-    }
-    return taken([{ kind: 'maintenance', node, on, reason }], [], {});
-  }
-
-  /** A removed node leaves a tombstone, and its slot with it (protocol, rule 20). */
-  private async remove(node: string): Promise<TakenIntent> {
-    const { keys, lookup, world } = this.parts;
-    const key = keys.nodeSpec(node);
-    const entry = lookup(key);
-    if (entry === undefined) throw unknownNode(node);
-    const record = world().rollout?.nodes.get(node);
-    const settled = ['done', 'skipped', 'rolled_back', 'rollback_failed'];
-    if (record !== undefined && !settled.includes(record.state.phase)) {
-      throw new PlexiError(
-        'CONFLICT',
-        `${node} is part of the active rollout and is ${record.state.phase}; abort the rollout first`,
-      );
-    }
-    const spec = { ...decode(nodeSpecRecord, key, entry.value), removed: true };
-    const operations: EtcdOperation[] = [
-      put(key, spec, lookup),
-      { kind: 'delete', key: keys.nodeStatus(node) },
-    ];
-    return taken([{ kind: 'removed', node }], operations, {});
-  }
-
   private async readCluster(): Promise<EtcdEntry[]> {
     const { client, keys } = this.parts;
     const reads = await Promise.all(
-      [keys.nodes, keys.slots, keys.leader].map((prefix) => readPrefix(client, prefix)),
+      [keys.nodes, keys.slots, keys.leader, keys.freeze, keys.controllers].map((prefix) =>
+        readPrefix(client, prefix),
+      ),
     );
     return reads.flatMap((read) => read.entries);
   }
@@ -217,23 +166,7 @@ export class Wishes {
   }
 }
 
-function taken(
-  events: TakenIntent['events'],
-  operations: readonly EtcdOperation[],
-  outcome: Partial<TakenIntent['outcome']>,
-): TakenIntent {
-  return {
-    events,
-    writes: { operations, guards: [] },
-    outcome: { rollout: null, nothingToDo: false, error: null, ...outcome },
-  };
-}
-
 /** A version as it may stand in a key. */
 function idPart(version: string): string {
   return version.replace(/[^A-Za-z0-9.+-]/g, '-');
-}
-
-function unknownNode(node: string): PlexiError {
-  return new PlexiError('NOT_FOUND', `there is no node ${node}; plexictl nodes lists them`);
 }

@@ -25,6 +25,7 @@ const unseen: NodeView = {
   goodForMs: 0,
   release: null,
   inMaintenance: null,
+  waitsFor: '',
   seenAtMs: 0,
 };
 
@@ -47,6 +48,12 @@ export function withNode(world: World, id: string, change: Partial<RolloutNode>,
   const moved = change.state !== undefined && change.state.phase !== node.state.phase;
   const after = { ...node, ...(moved && { sinceMs: nowMs }), ...change };
   return withRollout(world, { nodes: new Map([...world.rollout.nodes, [id, after]]) });
+}
+
+/** Puts many nodes of the rollout in their new state at once. */
+export function withNodes(world: World, changed: ReadonlyMap<string, RolloutNode>): World {
+  if (world.rollout === undefined || changed.size === 0) return world;
+  return withRollout(world, { nodes: new Map([...world.rollout.nodes, ...changed]) });
 }
 
 /** Gives a node its next command of a kind. `state` makes the state that carries it. */

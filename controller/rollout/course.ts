@@ -6,6 +6,7 @@
 import { freeIndex, isStuck, slotOf, stuckCount } from './budget.js';
 import { nodesInOrder, takeSlot, viewOf, withCommand, withNode, withRollout } from './change.js';
 import { end, endIfSettled } from './ends.js';
+import { settleOrders } from './orders.js';
 import { stepAborting, stepBack } from './rollback.js';
 import {
   isFinal,
@@ -19,6 +20,8 @@ import { settleLost, settleSoaking } from './soak.js';
 
 /** One decision; the same world when there is nothing to decide. */
 export function decide(world: World, nowMs: number): World {
+  const orders = settleOrders(world, nowMs);
+  if (orders !== world) return orders;
   const { rollout } = world;
   if (rollout === undefined || isFinal(rollout.phase)) return world;
   const settled = settleLost(settleSoaking(world, rollout, nowMs), rollout, nowMs);
@@ -99,7 +102,17 @@ function stepChecks(world: World, rollout: Rollout, phase: 'preflight' | 'stagin
     const reason = `${phase} failed on ${failed.length} of ${rollout.nodes.size} nodes, and nothing was touched: ${failed.map((node) => node.error?.message).join('; ')}`;
     return withRollout(world, { course: { kind: 'called_off', reason } });
   }
-  return enter(world, rollout, phase === 'preflight' ? 'staging' : 'expanding', '');
+  if (phase === 'preflight') return enter(world, rollout, 'staging', '');
+  return rollout.plan.header.stageOnly
+    ? endStaged(world, rollout, nowMs)
+    : enter(world, rollout, 'expanding', '');
+}
+
+/** All that was asked for: the release lies on every node, and none was touched. */
+function endStaged(world: World, rollout: Rollout, nowMs: number): World {
+  const staged = [...rollout.nodes.values()].filter((node) => node.state.phase === 'ready').length;
+  const reason = `${rollout.plan.header.to} is staged on ${staged === 1 ? 'one node' : `${staged} nodes`}, and none was touched`;
+  return end(world, 'succeeded', reason, 0, nowMs);
 }
 
 function isSilent(rollout: Rollout, node: RolloutNode, nowMs: number): boolean {
@@ -198,8 +211,8 @@ function nextReady(world: World, rollout: Rollout): { node: RolloutNode; index: 
   );
   for (const part of rollout.plan.parts) {
     const node = rollout.nodes.get(part.node);
-    if (part.wave !== openWave || node?.state.phase !== 'ready' || !viewOf(world, node.id).reachable)
-      continue;
+    if (part.wave !== openWave || node?.state.phase !== 'ready') continue;
+    if (!viewOf(world, node.id).reachable || world.holds.has(node.id)) continue;
     const index = indexFor(world, node.id);
     if (index !== undefined) return { node, index };
   }
@@ -220,14 +233,19 @@ function finalize(world: World, rollout: Rollout, nowMs: number): World {
   }
   const unfinished = nodesInOrder(rollout).filter((node) => node.error !== null);
   if (unfinished.length > 0) return endIfSettled(world, rollout, whyUnfinished(unfinished), nowMs);
+  const skipped = nodesInOrder(rollout).filter((node) => node.state.phase === 'skipped');
   const all = rollout.plan.header.nodeCount;
-  return end(
-    world,
-    'succeeded',
-    `${all === 1 ? 'the one node runs' : `all ${all} nodes run`} ${rollout.plan.header.to}`,
-    0,
-    nowMs,
-  );
+  if (skipped.length === all) return endIfSettled(world, rollout, 'every node was skipped', nowMs);
+  return end(world, 'succeeded', whatRuns(rollout, all, skipped), 0, nowMs);
+}
+
+function whatRuns(rollout: Rollout, all: number, skipped: readonly RolloutNode[]): string {
+  const { to } = rollout.plan.header;
+  if (skipped.length > 0) {
+    const names = skipped.map((node) => node.id).join(', ');
+    return `${all - skipped.length} of ${all} nodes run ${to}; skipped by an operator: ${names}`;
+  }
+  return `${all === 1 ? 'the one node runs' : `all ${all} nodes run`} ${to}`;
 }
 
 function whyUnfinished(nodes: readonly RolloutNode[]): string {

@@ -6,6 +6,7 @@
 import { holdsSlot, viewOf, withView } from './change.js';
 import type { Advance, Effect } from './events.js';
 import { manualEffect } from './manual.js';
+import { orderEffect } from './orders.js';
 import { isFinal, openCommand, type RolloutNode, type World } from './rollout.js';
 import { soakedForMs } from './soak.js';
 
@@ -19,6 +20,12 @@ export function dueEffects(world: World, nowMs: number): Advance {
   let next = world;
   for (const slot of world.slots.values()) {
     const effect = manualEffect(next, slot, nowMs);
+    if (effect === undefined) continue;
+    effects.push(effect);
+    next = markHandedOut(next, effect, nowMs);
+  }
+  for (const [node, order] of world.orders) {
+    const effect = orderEffect(next, node, order, nowMs);
     if (effect === undefined) continue;
     effects.push(effect);
     next = markHandedOut(next, effect, nowMs);

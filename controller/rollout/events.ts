@@ -1,5 +1,5 @@
 /** What the engine is told, and what it wants done. */
-import type { Fault, OpenCommand, Plan, ReleaseRef, World } from './rollout.js';
+import type { Fault, Hold, NodeOrder, OpenCommand, Plan, ReleaseRef, World } from './rollout.js';
 
 /** How a command ended, in the agent's words. */
 export interface CommandOutcome {
@@ -24,7 +24,11 @@ export interface Observation {
 export type Wish =
   | { readonly kind: 'pause'; readonly reason: string }
   | { readonly kind: 'resume'; readonly reason: string }
-  | { readonly kind: 'abort'; readonly rollback: boolean; readonly reason: string };
+  | { readonly kind: 'abort'; readonly rollback: boolean; readonly reason: string }
+  /** Try a node again that failed and went back. */
+  | { readonly kind: 'retry'; readonly node: string; readonly reason: string }
+  /** Leave a node out that holds no slot. */
+  | { readonly kind: 'skip'; readonly node: string; readonly reason: string };
 
 export type EngineEvent =
   | { readonly kind: 'tick' }
@@ -38,13 +42,24 @@ export type EngineEvent =
   | { readonly kind: 'wish'; readonly wish: Wish }
   /** An operator takes a node out of service, or puts it back. */
   | { readonly kind: 'maintenance'; readonly node: string; readonly on: boolean; readonly reason: string }
+  /** An operator keeps rollouts away from a node, or (null) lets them come again. */
+  | { readonly kind: 'hold'; readonly node: string; readonly hold: Hold | null }
+  /** An operator's order to one node. */
+  | { readonly kind: 'order'; readonly node: string; readonly order: NodeOrder }
   /** An operator took the node off the list: its slot is free. */
   | { readonly kind: 'removed'; readonly node: string }
   | { readonly kind: 'observed'; readonly node: string; readonly observation: Observation }
   | { readonly kind: 'unreachable'; readonly node: string }
   | { readonly kind: 'adopted'; readonly node: string }
   | { readonly kind: 'adoption_failed'; readonly node: string; readonly fault: Fault }
-  | { readonly kind: 'progress'; readonly node: string; readonly commandId: string; readonly phase: string }
+  | {
+      readonly kind: 'progress';
+      readonly node: string;
+      readonly commandId: string;
+      readonly phase: string;
+      /** What a person must do before it goes on; empty: it waits for nobody. */
+      readonly waitsFor: string;
+    }
   | {
       readonly kind: 'finished';
       readonly node: string;

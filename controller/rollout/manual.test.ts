@@ -14,6 +14,8 @@ const empty: World = {
   configuredMax: 1,
   slots: new Map(),
   views: new Map(),
+  holds: new Map(),
+  orders: new Map(),
   term: '1',
   leadSinceMs: 0,
   holdStarts: false,

@@ -1,6 +1,7 @@
 /** The plan: which nodes in which order, what speaks against it, and that the same cluster gives the same plan. */
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
+import { NONE } from '../../release/version.js';
 import {
   sampleInputs,
   sampleNode,
@@ -176,7 +177,7 @@ describe('what speaks against it', () => {
       /^node-2 runs 0r1, which is newer/,
       /^release 0b1 has no artifact for the platform of node-3$/,
       /^node-3 runs 0b2, which is newer/,
-      /^node-9 need an operator/,
+      /^node-9 needs an operator; .*plexictl node confirm node-9/,
     ];
     assert.equal(problems.length, expected.length, problems.join('\n'));
     for (const [index, pattern] of expected.entries()) assert.match(problems[index] ?? '', pattern);
@@ -199,12 +200,9 @@ describe('what speaks against it', () => {
     );
   });
 
-  test('warnings: everything at once, no backup, nodes that did not serve', () => {
-    const nodes = three.map(
-      (node) => ({ ...node, health: node.id === 'node-2' ? 'unhealthy' : 'healthy' }) as const,
-    );
+  test('warnings: everything at once, no backup', () => {
     const { warnings } = samplePlan({
-      nodes,
+      nodes: three,
       to: '0b1',
       policy: { maxConcurrent: 3 },
       backups: { enabled: false, always: true },
@@ -212,7 +210,107 @@ describe('what speaks against it', () => {
     assert.deepEqual(warnings, [
       'all 3 nodes may be out of service at a time',
       'no backup is made: data cannot go back',
-      'node-2 did not serve before the rollout, and go first',
+    ]);
+  });
+
+  test('a node that is not healthy needs --force, one where nothing is installed does not', () => {
+    const sick = { health: 'unhealthy', healthReason: 'connection refused' } as const;
+    const nodes = [sampleNode('node-1', '0a1', sick), sampleNode('node-2', NONE, sick)];
+    const { problems } = samplePlan({ nodes, to: '0b1' });
+    assert.equal(problems.length, 1, problems.join());
+    assert.match(problems[0] ?? '', /^node-1 is not healthy before .*connection refused.*--force$/);
+    const forced = samplePlan({ nodes, to: '0b1', force: true });
+    assert.deepEqual(forced.problems, []);
+    assert.match(forced.warnings.join(), /node-1 is not healthy .*it goes on by --force/);
+    assert.deepEqual(samplePlan({ nodes, to: '0b1', stageOnly: true }).problems, []);
+  });
+
+  test('majors are not jumped over, not even with --force', () => {
+    const { problems } = samplePlan({ nodes: [sampleNode('node-1', '0r1')], to: '2a1', force: true });
+    assert.match(problems.join(), /^node-1: 0r1 to 2a1 jumps over major 1; go to a release of 1 first$/);
+    assert.deepEqual(samplePlan({ nodes: [sampleNode('node-1', '0r1')], to: '1a1' }).problems, []);
+    assert.deepEqual(samplePlan({ nodes: [sampleNode('node-1', '3.0.0')], to: '0a1' }).problems, []);
+  });
+
+  test('a node with an order under way is not planned over', () => {
+    const nodes = [sampleNode('node-1', '0a1', { order: 'adopt 0a1' })];
+    assert.match(
+      samplePlan({ nodes, to: '0b1' }).problems.join(),
+      /node-1 has an order under way \(adopt 0a1\)/,
+    );
+  });
+});
+
+describe('what the policy says of the cluster as a whole', () => {
+  const all = { manyNodes: true, coordination: true, rolling: true };
+
+  test('clustering.enabled false and cluster_coordination false are for one node only', () => {
+    const cluster = { ...all, manyNodes: false, coordination: false };
+    const { problems } = samplePlan({ nodes: three, to: '0b1', cluster });
+    assert.equal(problems.length, 2);
+    assert.match(problems.join(), /clustering\.enabled is false.*behavior\.cluster_coordination is false/);
+    assert.deepEqual(samplePlan({ nodes: three.slice(0, 1), to: '0b1', cluster }).problems, []);
+  });
+
+  test('rolling_updates false: all at once, and only with --force', () => {
+    const cluster = { ...all, rolling: false };
+    const refused = samplePlan({ nodes: three, to: '0b1', cluster });
+    assert.match(refused.problems.join(), /rolling_updates is false, so all 3 nodes .*--force/);
+    const forced = samplePlan({ nodes: three, to: '0b1', cluster, force: true });
+    assert.deepEqual(forced.problems, []);
+    assert.equal(forced.plan.header.policy.maxConcurrent, 3);
+    assert.match(forced.warnings.join(), /all 3 nodes may be out of service/);
+  });
+
+  test('auto_backup false: a backup only where a migration needs one', () => {
+    const step = { id: '002-pins', checksum: 'c', direction: 'up' } as const;
+    const target = sampleTarget('0b1', { migrationsFrom: (from) => (from === '0a1' ? [step] : []) });
+    const nodes = [sampleNode('node-1', '0a1'), sampleNode('node-2', '0a2')];
+    const inputs = sampleInputs({ nodes, to: '0b1', backups: { enabled: true, always: false } });
+    const { plan } = makePlan({ ...inputs, targetOf: () => target });
+    assert.deepEqual(
+      plan.parts.map((part) => part.backup),
+      [true, false],
+    );
+  });
+});
+
+describe('nodes that an operator holds', () => {
+  const nodes = three.map((node) => ({ ...node, held: node.id === 'node-2' ? 'new disk' : null }));
+
+  test('are left out with a warning, and a problem when they were named', () => {
+    const left = samplePlan({ nodes, to: '0b1' });
+    assert.deepEqual(
+      left.plan.parts.map((part) => part.node),
+      ['node-1', 'node-3'],
+    );
+    assert.match(left.warnings.join(), /node-2 is held \(new disk\) and is left out; .*node release node-2/);
+    assert.match(planWith(nodes, { nodes: ['node-2'] }).problems.join(), /node-2 is held \(new disk\); /);
+  });
+
+  test('go back all the same', () => {
+    const back = samplePlan({ nodes, to: '0a1', direction: 'back', rollbackOf: 'update_x' });
+    assert.equal(back.plan.parts.length, 3);
+  });
+});
+
+describe('the same version again', () => {
+  const nodes = [sampleNode('node-1', '0b1'), sampleNode('node-2', '0a1')];
+
+  test('restart and reinstall are for those that have it; a restart copies no data', () => {
+    const strategies = (change: Parameters<typeof planWith>[1]) =>
+      planWith(nodes, change).plan.parts.map((part) => [part.strategy, part.backup]);
+    assert.deepEqual(strategies({}), [
+      ['none', false],
+      ['upgrade', true],
+    ]);
+    assert.deepEqual(strategies({ restart: true }), [
+      ['restart', false],
+      ['upgrade', true],
+    ]);
+    assert.deepEqual(strategies({ reinstall: true }), [
+      ['reinstall', true],
+      ['upgrade', true],
     ]);
   });
 });

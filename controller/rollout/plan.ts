@@ -4,6 +4,8 @@
  * digest tells whether they did.
  */
 import { NONE, type VersionScheme } from '../../release/version.js';
+import { problemsOf, warningsOf } from './plan-check.js';
+import { chooseNodes, orderNodes, type Placed } from './plan-order.js';
 import type {
   Direction,
   MigrationRef,
@@ -29,6 +31,12 @@ export interface NodeFacts {
   readonly os: string;
   readonly arch: string;
   readonly inMaintenance: boolean;
+  /** Why it is not healthy; empty when it is. */
+  readonly healthReason: string;
+  /** Why an operator keeps rollouts away from it; null: he does not. */
+  readonly held: string | null;
+  /** An operator's order is under way on it, such as `adopt 3.0.0`; empty: none. */
+  readonly order: string;
 }
 
 /** What a release has for one platform. */
@@ -56,8 +64,24 @@ export interface PlanRequest {
   readonly nodes: readonly string[];
   readonly selectors: readonly string[];
   readonly exclude: readonly string[];
+  /** Goes on in spite of what may be gone on in spite of; never of a digest, a lock, a quorum or a path. */
   readonly force: boolean;
   readonly downgrade: boolean;
+  /** Nodes that run the target already are restarted. */
+  readonly restart: boolean;
+  /** Nodes that run the target already get it anew. */
+  readonly reinstall: boolean;
+  /** It ends once the release lies on every node. */
+  readonly stageOnly: boolean;
+}
+
+/** What the policy says of the cluster as a whole (contract, section 7). */
+export interface ClusterRule {
+  /** clustering.enabled and behavior.cluster_coordination: more than one node is looked after. */
+  readonly manyNodes: boolean;
+  readonly coordination: boolean;
+  /** clustering.rolling_updates; false: all nodes at once. */
+  readonly rolling: boolean;
 }
 
 export interface PlanInputs {
@@ -73,6 +97,7 @@ export interface PlanInputs {
   readonly policy: RolloutPolicy;
   /** `always`: also where no migration needs one. */
   readonly backups: { readonly enabled: boolean; readonly always: boolean };
+  readonly cluster: ClusterRule;
   readonly scheme: VersionScheme;
   readonly zoneLabel: string;
   readonly leaderHost: string;
@@ -92,14 +117,16 @@ const nodeEstimateMs = 5_000;
 
 /** Makes the plan. Every problem is found, not only the first. */
 export function makePlan(inputs: PlanInputs): PlannedRollout {
-  const { chosen, problems: choiceProblems } = chooseNodes(inputs);
+  const { chosen, problems, warnings } = chooseNodes(inputs);
   const ordered = orderNodes(inputs, chosen);
   const parts = ordered.map((entry, index) => planPart(inputs, entry, index));
   const header = planHeader(inputs, parts);
+  const plan = { header, parts, digest: inputs.hash(JSON.stringify(header)) };
+  const checked = problemsOf(inputs, chosen, plan);
   return {
-    plan: { header, parts, digest: inputs.hash(JSON.stringify(header)) },
-    warnings: warningsOf(inputs, parts),
-    problems: [...choiceProblems, ...problemsOf(inputs, chosen, parts)],
+    plan,
+    warnings: [...warnings, ...warningsOf(inputs, plan), ...checked.forced],
+    problems: [...problems, ...checked.problems],
   };
 }
 
@@ -108,74 +135,13 @@ export function partText(part: PlanPart): string {
   return JSON.stringify(part);
 }
 
-function chooseNodes({ nodes, request }: PlanInputs): { chosen: NodeFacts[]; problems: string[] } {
-  const known = new Set(nodes.map((node) => node.id));
-  const problems = [...request.nodes, ...request.exclude]
-    .filter((id) => !known.has(id))
-    .map((id) => `there is no node ${id}; plexictl nodes lists them`);
-  const chosen = nodes.filter(
-    (node) =>
-      (request.nodes.length === 0 || request.nodes.includes(node.id)) &&
-      !request.exclude.includes(node.id) &&
-      request.selectors.every((selector) => matches(node, selector)),
-  );
-  if (chosen.length === 0 && problems.length === 0)
-    problems.push('no node matches; plexictl nodes lists them with their labels');
-  return { chosen, problems };
-}
-
-function matches(node: NodeFacts, selector: string): boolean {
-  const [key = '', value = ''] = selector.split('=', 2);
-  return node.labels[key] === value;
-}
-
-interface Placed {
-  readonly node: NodeFacts;
-  readonly wave: number;
-  readonly reason: string;
-}
-
-/** Unhealthy first (it costs no capacity, and may cure them), then canaries, by zone, the leader's own host last. */
-function orderNodes(inputs: PlanInputs, chosen: readonly NodeFacts[]): Placed[] {
-  const { request, zoneLabel, leaderHost } = inputs;
-  const byZone = [...chosen].sort(
-    (a, b) => compareText(a.labels[zoneLabel] ?? '', b.labels[zoneLabel] ?? '') || compareText(a.id, b.id),
-  );
-  const healthy = byZone.filter((node) => node.health !== 'unhealthy');
-  const canaries = new Set(
-    request.canarySelector === ''
-      ? healthy.slice(0, request.canary).map((node) => node.id)
-      : byZone.filter((node) => matches(node, request.canarySelector)).map((node) => node.id),
-  );
-  const leaderShares = chosen.some((node) => node.host !== leaderHost);
-  const rank = (node: NodeFacts): number => {
-    if (node.health === 'unhealthy') return 0;
-    if (canaries.has(node.id)) return 1;
-    return leaderShares && node.host === leaderHost ? 3 : 2;
-  };
-  const reasons = ['unhealthy', 'canary', 'zone', 'leader host'] as const;
-  return byZone
-    .map((node) => ({ node, rank: rank(node) }))
-    .sort((a, b) => a.rank - b.rank)
-    .map((entry) => ({
-      node: entry.node,
-      wave: canaries.size > 0 && entry.rank > 1 ? 1 : 0,
-      reason: reasons[entry.rank] ?? 'zone',
-    }));
-}
-
-function compareText(a: string, b: string): number {
-  if (a === b) return 0;
-  return a < b ? -1 : 1;
-}
-
 function planPart(inputs: PlanInputs, placed: Placed, index: number): PlanPart {
   const { node } = placed;
   const target = inputs.targetOf(node);
   const artifact = target.artifactFor(node.os, node.arch);
   const from: ReleaseRef = { version: node.version, digest: node.digest };
   const to: ReleaseRef = { version: target.version, digest: artifact?.digest ?? '' };
-  const strategy = strategyOf(inputs.scheme, from, to);
+  const strategy = strategyOf(inputs, from, to);
   const migrations = strategy === 'none' ? [] : target.migrationsFrom(node.version);
   return {
     node: node.id,
@@ -203,17 +169,22 @@ function backsUp({ backups }: PlanInputs, strategy: Strategy, migrates: boolean)
   return backups.always || migrates;
 }
 
-function strategyOf(scheme: VersionScheme, from: ReleaseRef, to: ReleaseRef): Strategy {
+function strategyOf({ scheme, request }: PlanInputs, from: ReleaseRef, to: ReleaseRef): Strategy {
   if (from.version === NONE) return 'install';
   if (from.version === '') return 'upgrade';
   const order = scheme.compare(scheme.parse(from.version), scheme.parse(to.version));
-  if (order === 0 && from.digest === to.digest) return 'none';
+  if (order === 0 && from.digest === to.digest) {
+    if (request.reinstall) return 'reinstall';
+    return request.restart ? 'restart' : 'none';
+  }
   return order > 0 ? 'downgrade' : 'upgrade';
 }
 
 function planHeader(inputs: PlanInputs, parts: readonly PlanPart[]): PlanHeader {
-  const { policy } = inputs;
-  const changing = parts.filter((part) => part.strategy !== 'none');
+  const changing = changingParts(parts);
+  const policy = inputs.cluster.rolling
+    ? inputs.policy
+    : { ...inputs.policy, maxConcurrent: Math.max(1, changing.length) };
   const rounds = Math.ceil(changing.length / policy.maxConcurrent);
   const oneWay = changing
     .flatMap((part) => part.migrations.map((migration) => migration.id))
@@ -223,7 +194,7 @@ function planHeader(inputs: PlanInputs, parts: readonly PlanPart[]): PlanHeader 
     to: inputs.to,
     direction: inputs.direction,
     rollbackOf: inputs.rollbackOf,
-    stageOnly: false,
+    stageOnly: inputs.request.stageOnly,
     policy,
     nodeCount: parts.length,
     partsDigest: inputs.hash(parts.map((part) => inputs.hash(partText(part))).join('\n')),
@@ -233,6 +204,11 @@ function planHeader(inputs: PlanInputs, parts: readonly PlanPart[]): PlanHeader 
         : `the commit of the first node: migration ${oneWay[0]} has no way down, so going back after it needs the backup`,
     estimateMs: rounds * Math.max(0, ...changing.map((part) => part.estimateMs)),
   };
+}
+
+/** The parts of nodes that are to change. */
+export function changingParts(parts: readonly PlanPart[]): PlanPart[] {
+  return parts.filter((part) => part.strategy !== 'none');
 }
 
 function oneWayIds(inputs: PlanInputs): Set<string> {
@@ -248,69 +224,4 @@ function oldest(scheme: VersionScheme, parts: readonly PlanPart[]): string {
       (low, version) => (scheme.compare(scheme.parse(version), scheme.parse(low)) < 0 ? version : low),
       versions.find((version) => version !== '') ?? NONE,
     );
-}
-
-function warningsOf({ policy, backups, nodes }: PlanInputs, parts: readonly PlanPart[]): string[] {
-  const changing = parts.filter((part) => part.strategy !== 'none');
-  const warnings: string[] = [];
-  if (changing.length > 0 && policy.maxConcurrent >= nodes.length && nodes.length > 1) {
-    warnings.push(`all ${nodes.length} nodes may be out of service at a time`);
-  }
-  if (changing.length > 1 && changing.every((part) => part.orderReason === 'canary')) {
-    warnings.push('every node is a canary, so none goes before the others');
-  }
-  if (!backups.enabled && changing.length > 0) warnings.push('no backup is made: data cannot go back');
-  const unhealthy = changing.filter((part) => part.orderReason === 'unhealthy').map((part) => part.node);
-  if (unhealthy.length > 0)
-    warnings.push(`${unhealthy.join(', ')} did not serve before the rollout, and go first`);
-  return warnings;
-}
-
-function problemsOf(inputs: PlanInputs, chosen: readonly NodeFacts[], parts: readonly PlanPart[]): string[] {
-  const problems: string[] = [];
-  for (const node of chosen) {
-    if (node.unknown || node.version === '') {
-      problems.push(
-        `${node.id} cannot be reached; start its agent, or leave it out with --exclude ${node.id}`,
-      );
-    }
-  }
-  const { canarySelector } = inputs.request;
-  if (canarySelector !== '' && !chosen.some((node) => matches(node, canarySelector))) {
-    problems.push(`no node is a canary by ${canarySelector}; plexictl nodes -o wide lists the labels`);
-  }
-  for (const part of parts) problems.push(...partProblems(inputs, part));
-  if (inputs.stuck.length > inputs.policy.failureBudget) {
-    problems.push(
-      `${inputs.stuck.join(', ')} need an operator; look with plexictl status, or free them with plexictl node remove`,
-    );
-  }
-  return problems;
-}
-
-function partProblems({ request, direction, backups }: PlanInputs, part: PlanPart): string[] {
-  const problems: string[] = [];
-  if (part.to.digest === '' && part.from.version !== '')
-    problems.push(`release ${part.to.version} has no artifact for the platform of ${part.node}`);
-  if (part.strategy === 'downgrade' && !request.downgrade && direction === 'forward') {
-    problems.push(
-      `${part.node} runs ${part.from.version}, which is newer; go back with plexictl downgrade --to ${part.to.version}`,
-    );
-  }
-  if (
-    part.strategy === 'upgrade' &&
-    part.from.version !== '' &&
-    request.downgrade &&
-    direction === 'forward'
-  ) {
-    problems.push(
-      `${part.node} runs ${part.from.version}, which is older; go on with plexictl rollout --to ${part.to.version}`,
-    );
-  }
-  if (part.migrations.length > 0 && !backups.enabled) {
-    problems.push(
-      `${part.to.version} migrates the data of ${part.node}, and backups are off; turn on backup.enabled in update.yml`,
-    );
-  }
-  return problems;
 }

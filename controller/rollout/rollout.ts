@@ -166,7 +166,14 @@ export interface WaitReason {
   readonly unblock: string;
 }
 
-export type CommandKind = 'preflight' | 'stage' | 'upgrade' | 'roll_back' | 'revert' | 'maintenance';
+export type CommandKind =
+  | 'preflight'
+  | 'stage'
+  | 'upgrade'
+  | 'roll_back'
+  | 'revert'
+  | 'maintenance'
+  | 'take_over';
 
 /** A command that is persisted, and then sent until its result is known. */
 export interface OpenCommand {
@@ -254,6 +261,30 @@ export interface ManualMaintenance {
   readonly failed: boolean;
 }
 
+/** An operator keeps rollouts away from a node. */
+export interface Hold {
+  readonly reason: string;
+  readonly by: string;
+  readonly sinceMs: Milliseconds;
+}
+
+/** An operator's order to one node, outside of every rollout: to take over what runs there already. */
+export interface NodeOrder {
+  /** `confirm`: after somebody changed the node by hand. */
+  readonly kind: 'adopt' | 'confirm';
+  readonly version: string;
+  /** The folder on the node that it runs from; empty: not said. */
+  readonly directory: string;
+  readonly reason: string;
+  readonly by: string;
+  readonly sinceMs: Milliseconds;
+  readonly state: 'open' | 'done' | 'failed';
+  /** Why it failed; empty when it did not. */
+  readonly message: string;
+  /** What the node runs, by its own word; empty until it is done. */
+  readonly digest: string;
+}
+
 /** A key under slots/: one node out of service because of us. */
 export interface Slot {
   readonly node: string;
@@ -291,6 +322,8 @@ export interface NodeView {
   readonly release: ReleaseRef | null;
   /** Null: it has not said so yet. */
   readonly inMaintenance: boolean | null;
+  /** What a person must do before its command goes on; empty: it waits for nobody. */
+  readonly waitsFor: string;
   readonly seenAtMs: Milliseconds;
 }
 
@@ -303,6 +336,10 @@ export interface World {
   /** By the last part of the key: an index, or `stuck-<node>`. */
   readonly slots: ReadonlyMap<string, Slot>;
   readonly views: ReadonlyMap<string, NodeView>;
+  /** By node. */
+  readonly holds: ReadonlyMap<string, Hold>;
+  /** By node; an order that has ended stays until the next one, so that its end can be read. */
+  readonly orders: ReadonlyMap<string, NodeOrder>;
   readonly term: string;
   /** Wishes wait that were not taken yet, one of which may be a pause: no node starts before. */
   readonly holdStarts: boolean;

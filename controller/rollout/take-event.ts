@@ -3,12 +3,13 @@
  * or meant for another command, changes nothing.
  */
 import { withoutSlotOf } from './budget.js';
-import { settle, strand, viewOf, withNode, withRollout, withView } from './change.js';
-import type { CommandOutcome, EngineEvent, Wish } from './events.js';
+import { settle, strand, viewOf, withNode, withView } from './change.js';
+import type { CommandOutcome, EngineEvent } from './events.js';
 import { failMaintenance, finishMaintenance, wishMaintenance } from './manual.js';
+import { failOrder, finishOrder, forgetStranded, withOrder } from './orders.js';
 import {
   type Fault,
-  isFinal,
+  type Hold,
   isUpgrading,
   type OpenCommand,
   openCommand,
@@ -19,6 +20,7 @@ import {
   upgradingPhases,
   type World,
 } from './rollout.js';
+import { takeWish } from './wishes.js';
 
 /** Milliseconds before a command is sent again after a stream broke, or the node was busy. */
 const retryMs = 300;
@@ -32,9 +34,13 @@ export function takeEvent(world: World, event: EngineEvent, nowMs: number): Worl
     case 'start':
       return world.rollout === undefined ? begin(world, event, nowMs) : world;
     case 'wish':
-      return takeWish(world, event.wish);
+      return takeWish(world, event.wish, nowMs);
     case 'maintenance':
       return wishMaintenance(world, event.node, event.on, event.reason, nowMs);
+    case 'hold':
+      return withHold(world, event.node, event.hold);
+    case 'order':
+      return withOrder(world, event.node, event.order);
     case 'removed':
       return takeRemoval(world, event.node, nowMs);
     case 'observed':
@@ -51,7 +57,7 @@ export function takeEvent(world: World, event: EngineEvent, nowMs: number): Worl
     case 'adoption_failed':
       return takeAdoptionFailure(world, event.node, event.fault, nowMs);
     case 'progress':
-      return takeProgress(world, event.node, event.commandId, event.phase, nowMs);
+      return takeProgress(world, event, nowMs);
     case 'finished':
       return takeResult(world, event.node, event.commandId, event.outcome, nowMs);
     case 'stream_broken':
@@ -65,7 +71,8 @@ export function takeEvent(world: World, event: EngineEvent, nowMs: number): Worl
 
 /** A node that is off the list holds nothing up: its slot is free, and nobody waits to take it back. */
 function takeRemoval(world: World, id: string, nowMs: number): World {
-  const freed = { ...world, slots: withoutSlotOf(world.slots, id) };
+  const orders = new Map([...world.orders].filter(([node]) => node !== id));
+  const freed = { ...withHold(world, id, null), orders, slots: withoutSlotOf(world.slots, id) };
   return world.rollout?.nodes.get(id)?.state.phase === 'done'
     ? withNode(freed, id, { state: { phase: 'skipped' } }, nowMs)
     : freed;
@@ -109,29 +116,10 @@ function firstState(part: PlanPart, nowMs: number): RolloutNode {
   };
 }
 
-function takeWish(world: World, wish: Wish): World {
-  const { rollout } = world;
-  if (rollout === undefined || isFinal(rollout.phase)) return world;
-  const { course } = rollout;
-  switch (wish.kind) {
-    case 'pause':
-      return course.kind === 'forward'
-        ? withRollout(world, { course: { kind: 'paused', by: 'operator', reason: wish.reason } })
-        : world;
-    case 'resume': {
-      if (course.kind !== 'paused') return world;
-      const failed = [...rollout.nodes.values()].filter((node) => node.error !== null).map((node) => node.id);
-      // A failure is forgiven only by an operator who was shown it: it was the reason of the pause.
-      const forgiven = course.by === 'failure' ? failed : rollout.forgiven;
-      return withRollout(world, { course: { kind: 'forward' }, forgiven, reason: '', exitCode: null });
-    }
-    case 'abort':
-      if (course.kind === 'back') return world;
-      return withRollout(world, {
-        course: { kind: wish.rollback ? 'back' : 'aborting', reason: wish.reason },
-        exitCode: null,
-      });
-  }
+function withHold(world: World, node: string, hold: Hold | null): World {
+  const holds = new Map([...world.holds].filter(([id]) => id !== node));
+  if (hold !== null) holds.set(node, hold);
+  return { ...world, holds };
 }
 
 function takeObservation(
@@ -163,15 +151,20 @@ function takeAdoptionFailure(world: World, id: string, fault: Fault, nowMs: numb
 }
 
 /** Phases only go forward: a replayed stream must not make a node look earlier than it is. */
-function takeProgress(world: World, id: string, commandId: string, phase: string, nowMs: number): World {
+function takeProgress(
+  world: World,
+  { node: id, commandId, phase, waitsFor }: Extract<EngineEvent, { kind: 'progress' }>,
+  nowMs: number,
+): World {
   const node = world.rollout?.nodes.get(id);
   const command = node === undefined ? undefined : openCommand(node.state);
   if (node === undefined || command?.id !== commandId) return world;
+  const heard = viewOf(world, id).waitsFor === waitsFor ? world : withView(world, id, { waitsFor });
   if (phase === 'rolling_back')
-    return withNode(world, id, { state: { phase: 'rolling_back', command } }, nowMs);
-  if (!isUpgrading(node.state) || !isUpgradingPhase(phase)) return world;
+    return withNode(heard, id, { state: { phase: 'rolling_back', command } }, nowMs);
+  if (!isUpgrading(node.state) || !isUpgradingPhase(phase)) return heard;
   const ahead = upgradingPhases.indexOf(phase) > upgradingPhases.indexOf(node.state.phase);
-  return ahead ? withNode(world, id, { state: { phase, command } }, nowMs) : world;
+  return ahead ? withNode(heard, id, { state: { phase, command } }, nowMs) : heard;
 }
 
 function isUpgradingPhase(phase: string): phase is UpgradingPhase {
@@ -205,7 +198,7 @@ function takeFinalRefusal(world: World, id: string, commandId: string, fault: Fa
   const node = world.rollout?.nodes.get(id);
   const command = node === undefined ? undefined : openCommand(node.state);
   if (node === undefined || command?.id !== commandId)
-    return failMaintenance(world, id, commandId, fault.message);
+    return failOrder(failMaintenance(world, id, commandId, fault.message), id, commandId, fault.message);
   const isCheck = command.kind === 'preflight' || command.kind === 'stage';
   const isUntouched = node.state.phase === 'entering_maintenance' && refusedUntouched.includes(fault.code);
   if (!isCheck && !isUntouched) return strand(world, id, fault, nowMs);
@@ -228,13 +221,8 @@ function takeResult(
   nowMs: number,
 ): World {
   const freed = viewOf(world, id).inFlight === commandId ? withView(world, id, { inFlight: null }) : world;
-  if (outcome.outcome !== 'done') {
-    const failed = failMaintenance(freed, id, commandId, faultOf(outcome).message);
-    if (failed !== freed) return failed;
-  } else {
-    const finished = finishMaintenance(freed, id, commandId);
-    if (finished !== freed) return finished;
-  }
+  const byHand = takeOperatorsEnd(freed, id, commandId, outcome, nowMs);
+  if (byHand !== freed) return byHand;
   const node = freed.rollout?.nodes.get(id);
   const command = node === undefined ? undefined : openCommand(node.state);
   if (node === undefined || command?.id !== commandId) return freed;
@@ -246,10 +234,28 @@ function takeResult(
     case 'roll_back':
       return takeUpgradeEnd(freed, node, command, outcome, nowMs);
     case 'maintenance':
+    case 'take_over':
       return freed;
     case 'revert':
       return takeRevertEnd(freed, node, outcome, nowMs);
   }
+}
+
+/** The end of a command that an operator gave outside of a rollout; the same world when it was none. */
+function takeOperatorsEnd(
+  world: World,
+  id: string,
+  commandId: string,
+  outcome: CommandOutcome,
+  nowMs: number,
+): World {
+  if (outcome.outcome !== 'done') {
+    const { message } = faultOf(outcome);
+    return failOrder(failMaintenance(world, id, commandId, message), id, commandId, message);
+  }
+  const finished = finishOrder(world, id, commandId, outcome.release.digest);
+  if (finished !== world) return forgetStranded(finished, id, nowMs);
+  return finishMaintenance(world, id, commandId);
 }
 
 function takeCheck(

@@ -3,9 +3,16 @@
  * numbers that move, so that a waiting node costs no writes (semantics S26).
  */
 import { freeIndex } from './budget.js';
-import { viewOf, withNode } from './change.js';
+import { viewOf, withNodes } from './change.js';
 import { isManual } from './manual.js';
-import { isFinal, type Rollout, type RolloutNode, type WaitReason, type World } from './rollout.js';
+import {
+  isFinal,
+  isUpgrading,
+  type Rollout,
+  type RolloutNode,
+  type WaitReason,
+  type World,
+} from './rollout.js';
 
 type Reason = Omit<WaitReason, 'sinceMs'>;
 
@@ -13,20 +20,42 @@ type Reason = Omit<WaitReason, 'sinceMs'>;
 export function explainWaiting(world: World, nowMs: number): World {
   const { rollout } = world;
   if (rollout === undefined) return world;
-  let next = world;
+  const changed = new Map<string, RolloutNode>();
+  const scene = isFinal(rollout.phase) ? undefined : sceneOf(world, rollout);
   for (const node of rollout.nodes.values()) {
-    const reasons = isFinal(rollout.phase) ? [] : reasonsOf(world, rollout, node);
+    const reasons = scene === undefined ? [] : reasonsOf(scene, node);
     if (sameReasons(node.waitingOn, reasons)) continue;
     const waitingOn = reasons.map((reason) => ({
       ...reason,
       sinceMs: node.waitingOn.find((before) => before.reason === reason.reason)?.sinceMs ?? nowMs,
     }));
-    next = withNode(next, node.id, { waitingOn }, nowMs);
+    changed.set(node.id, { ...node, waitingOn });
   }
-  return next;
+  return withNodes(world, changed);
 }
 
-function reasonsOf(world: World, rollout: Rollout, node: RolloutNode): Reason[] {
+/** What is the same for every node, worked out once. */
+interface Scene {
+  readonly world: World;
+  readonly rollout: Rollout;
+  readonly waves: ReadonlyMap<string, number>;
+  /** The lowest wave with a node that has not ended. */
+  readonly openWave: number;
+  readonly forCapacity: Reason;
+}
+
+function sceneOf(world: World, rollout: Rollout): Scene {
+  const waves = new Map(rollout.plan.parts.map((part) => [part.node, part.wave]));
+  const open = rollout.plan.parts.filter((part) => {
+    const phase = rollout.nodes.get(part.node)?.state.phase;
+    return phase !== 'done' && phase !== 'skipped' && phase !== 'rolled_back';
+  });
+  const openWave = open.reduce((lowest, part) => Math.min(lowest, part.wave), Number.POSITIVE_INFINITY);
+  return { world, rollout, waves, openWave, forCapacity: capacityReason(world, rollout) };
+}
+
+function reasonsOf(scene: Scene, node: RolloutNode): Reason[] {
+  const { world, rollout } = scene;
   const { policy } = rollout.plan.header;
   const reasons: Reason[] = [];
   if (node.unknownSinceMs !== null && node.state.phase !== 'done') {
@@ -44,15 +73,19 @@ function reasonsOf(world: World, rollout: Rollout, node: RolloutNode): Reason[] 
   if (node.state.phase === 'rollback_failed') {
     reasons.push({
       reason: 'it needs an operator',
-      unblock: `a look at ${node.id}: its agent's log, then its journal`,
+      unblock: `a look at it with plexictl logs ${node.id}; once it is put right: plexictl node confirm ${node.id} --version VERSION --reason TEXT`,
     });
   }
+  const { waitsFor } = viewOf(world, node.id);
+  if (isUpgrading(node.state) && waitsFor !== '') {
+    reasons.push({ reason: 'its service is to be started by a person', unblock: waitsFor });
+  }
   if (node.state.phase === 'ready' || node.state.phase === 'pending')
-    reasons.push(...beforeStart(world, rollout, node));
+    reasons.push(...beforeStart(scene, node));
   return reasons;
 }
 
-function beforeStart(world: World, rollout: Rollout, node: RolloutNode): Reason[] {
+function beforeStart({ world, rollout, waves, openWave, forCapacity }: Scene, node: RolloutNode): Reason[] {
   switch (rollout.course.kind) {
     case 'paused':
       return [{ reason: `the rollout is paused: ${rollout.course.reason}`, unblock: 'plexictl resume' }];
@@ -71,36 +104,34 @@ function beforeStart(world: World, rollout: Rollout, node: RolloutNode): Reason[
   if (rollout.phase === 'staging') {
     return [{ reason: 'staging is not over on all nodes', unblock: 'the downloads of the other nodes' }];
   }
-  const wave = waveAhead(rollout, node);
-  if (wave !== undefined)
-    return [{ reason: `wave ${wave} is not over`, unblock: 'the end of its last soak' }];
-  const byHand = [...world.slots.values()].filter((slot) => isManual(slot) && slot.node !== node.id);
-  if (byHand.length > 0 && freeIndex(world) === undefined) {
-    const names = byHand.map((slot) => slot.node).join(', ');
+  const held = world.holds.get(node.id);
+  if (held !== undefined) {
     return [
       {
-        reason: `the budget is spent, on ${names} too, in maintenance by an operator`,
-        unblock: `plexictl node maintenance off ${byHand[0]?.node}`,
+        reason: `${held.by} keeps rollouts away from it${held.reason === '' ? '' : `: ${held.reason}`}`,
+        unblock: `plexictl node release ${node.id}, or plexictl skip --node ${node.id}`,
       },
     ];
   }
-  const max = rollout.plan.header.policy.maxConcurrent;
-  return [
-    {
-      reason: `at most ${max} ${max === 1 ? 'node' : 'nodes'} may be out of service, and others go first`,
-      unblock: 'the end of the soak of a node before it',
-    },
-  ];
+  if (openWave < (waves.get(node.id) ?? 0))
+    return [{ reason: `wave ${openWave} is not over`, unblock: 'the end of its last soak' }];
+  return [forCapacity];
 }
 
-/** The lowest wave with a node that has not ended, when it is before this node's own. */
-function waveAhead(rollout: Rollout, node: RolloutNode): number | undefined {
-  const own = rollout.plan.parts.find((part) => part.node === node.id)?.wave ?? 0;
-  const open = rollout.plan.parts.filter((part) => {
-    const phase = rollout.nodes.get(part.node)?.state.phase;
-    return part.wave < own && phase !== 'done' && phase !== 'skipped' && phase !== 'rolled_back';
-  });
-  return open.length === 0 ? undefined : Math.min(...open.map((part) => part.wave));
+function capacityReason(world: World, rollout: Rollout): Reason {
+  const byHand = [...world.slots.values()].filter(isManual);
+  if (byHand.length > 0 && freeIndex(world) === undefined) {
+    const names = byHand.map((slot) => slot.node).join(', ');
+    return {
+      reason: `the budget is spent, on ${names} too, in maintenance by an operator`,
+      unblock: `plexictl node maintenance off ${byHand[0]?.node}`,
+    };
+  }
+  const max = rollout.plan.header.policy.maxConcurrent;
+  return {
+    reason: `at most ${max} ${max === 1 ? 'node' : 'nodes'} may be out of service, and others go first`,
+    unblock: 'the end of the soak of a node before it',
+  };
 }
 
 function sameReasons(before: readonly WaitReason[], after: readonly Reason[]): boolean {

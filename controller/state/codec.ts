@@ -2,6 +2,8 @@
 
 import { PlexiError } from '../../config/errors.js';
 import {
+  type Hold,
+  type NodeOrder,
   type NodeState,
   type OpenCommand,
   openCommand,
@@ -14,6 +16,8 @@ import {
 } from '../rollout/rollout.js';
 import {
   decode,
+  holdRecord,
+  orderRecord,
   planHeaderRecord,
   planPartRecord,
   type RolloutNodeValue,
@@ -38,6 +42,24 @@ export function slotValue(slot: Slot): object {
 export function readSlot(key: string, text: string): Slot {
   const { since, ...slot } = decode(slotRecord, key, text);
   return { ...slot, sinceMs: since };
+}
+
+export function holdValue(hold: Hold): object {
+  return { reason: hold.reason, by: hold.by, since: timeText(hold.sinceMs) };
+}
+
+export function readHold(key: string, text: string): Hold {
+  const { since, ...hold } = decode(holdRecord, key, text);
+  return { ...hold, sinceMs: since };
+}
+
+export function orderValue({ sinceMs, ...order }: NodeOrder): object {
+  return { ...order, since: timeText(sinceMs) };
+}
+
+export function readOrder(key: string, text: string): NodeOrder {
+  const { since, ...order } = decode(orderRecord, key, text);
+  return { ...order, sinceMs: since };
 }
 
 export function nodeValue(node: RolloutNode): object {

@@ -11,6 +11,11 @@ export function clusterKeys(cluster: string) {
     budget: `${prefix}budget`,
     leader: `${prefix}leader`,
     active: `${prefix}active`,
+    /** While it stands no rollout starts. */
+    freeze: `${prefix}freeze`,
+    /** The controllers that live, each on its own lease. */
+    controllers: `${prefix}controllers/`,
+    controller: (id: string) => `${prefix}controllers/${id}`,
     intents: `${prefix}intents/`,
     intent: (n: string) => `${prefix}intents/${n}`,
     /** What came of an intent, for the caller that waits. */
@@ -19,6 +24,10 @@ export function clusterKeys(cluster: string) {
     nodes: `${prefix}nodes/`,
     nodeSpec: (node: string) => `${prefix}nodes/${node}/spec`,
     nodeStatus: (node: string) => `${prefix}nodes/${node}/status`,
+    /** An operator keeps rollouts away from the node. */
+    nodeHold: (node: string) => `${prefix}nodes/${node}/hold`,
+    /** An operator's order to the node, or the end of the last one. */
+    nodeOrder: (node: string) => `${prefix}nodes/${node}/order`,
     slots: `${prefix}slots/`,
     slot: (index: string) => `${prefix}slots/${index}`,
     rollouts,

@@ -5,6 +5,7 @@
  */
 import { z } from 'zod';
 import { PlexiError } from '../../config/errors.js';
+import { rolloutPhases } from '../rollout/rollout.js';
 
 const time = z.iso.datetime().transform((text) => Date.parse(text));
 const revision = z.union([z.string().regex(/^\d+$/), z.number().int()]).transform(String);
@@ -39,6 +40,29 @@ export const slotRecord = z.object({
     .default(null),
 });
 
+export const freezeRecord = z.object({ reason: z.string(), by: z.string(), since: time });
+
+export const controllerRecord = z.object({
+  address: z.string(),
+  version: z.string(),
+  policyDigest: z.string(),
+  since: time,
+});
+
+export const holdRecord = z.object({ reason: z.string(), by: z.string(), since: time });
+
+export const orderRecord = z.object({
+  kind: z.enum(['adopt', 'confirm']),
+  version: z.string(),
+  directory: z.string(),
+  reason: z.string(),
+  by: z.string(),
+  since: time,
+  state: z.enum(['open', 'done', 'failed']),
+  message: z.string(),
+  digest: z.string(),
+});
+
 export const nodeSpecRecord = z.object({
   address: z.string(),
   labels: z.record(z.string(), z.string()).default({}),
@@ -59,6 +83,8 @@ export const nodeStatusRecord = z.object({
   healthReason: z.string().default(''),
   unknown: z.boolean(),
   inMaintenance: z.boolean().default(false),
+  /** Why the node itself asks for an operator; empty: it does not. */
+  needsOperator: z.string().default(''),
   agentVersion: z.string().default(''),
   os: z.string().default(''),
   arch: z.string().default(''),
@@ -75,21 +101,7 @@ const course = z.discriminatedUnion('kind', [
 ]);
 
 export const rolloutStateRecord = z.object({
-  phase: z.enum([
-    'planned',
-    'preflight',
-    'staging',
-    'expanding',
-    'rolling',
-    'soaking',
-    'finalizing',
-    'succeeded',
-    'paused',
-    'rolling_back',
-    'rolled_back',
-    'aborted',
-    'failed',
-  ]),
+  phase: z.enum(rolloutPhases),
   reason: z.string(),
   counts: z.record(z.string(), z.number()),
   term: revision,
@@ -222,6 +234,10 @@ const rolloutPolicyOverrides = z.object({
   exclude: z.array(z.string()),
   force: z.boolean(),
   downgrade: z.boolean(),
+  restart: z.boolean().default(false),
+  stageOnly: z.boolean().default(false),
+  skipTests: z.boolean().default(false),
+  reinstall: z.boolean().default(false),
   reason: z.string(),
 });
 export type RolloutWish = z.infer<typeof rolloutPolicyOverrides>;
@@ -254,6 +270,38 @@ export const intentRecord = z.discriminatedUnion('kind', [
   }),
   z.object({
     kind: z.literal('remove'),
+    by: z.string(),
+    at: z.string(),
+    node: z.string(),
+    reason: z.string(),
+  }),
+  z.object({
+    kind: z.literal('hold'),
+    by: z.string(),
+    at: z.string(),
+    node: z.string(),
+    on: z.boolean(),
+    reason: z.string(),
+  }),
+  z.object({
+    kind: z.literal('order'),
+    by: z.string(),
+    at: z.string(),
+    node: z.string(),
+    order: z.enum(['adopt', 'confirm']),
+    version: z.string(),
+    directory: z.string(),
+    reason: z.string(),
+  }),
+  z.object({
+    kind: z.literal('freeze'),
+    by: z.string(),
+    at: z.string(),
+    on: z.boolean(),
+    reason: z.string(),
+  }),
+  z.object({
+    kind: z.enum(['retry', 'skip']),
     by: z.string(),
     at: z.string(),
     node: z.string(),

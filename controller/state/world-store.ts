@@ -16,9 +16,13 @@ import {
   type World,
 } from '../rollout/rollout.js';
 import {
+  holdValue,
   nodeValue,
+  orderValue,
   readHeader,
+  readHold,
   readNode,
+  readOrder,
   readPart,
   readSlot,
   readState,
@@ -69,10 +73,27 @@ export function loadWorld(
       ]),
     ),
     views,
+    holds: ofNodes(keys, entries, 'hold', readHold),
+    orders: ofNodes(keys, entries, 'order', readOrder),
     term: String(term),
     leadSinceMs,
     holdStarts: false,
   };
+}
+
+/** What stands under each node's name and a last word, by node. */
+function ofNodes<T>(
+  keys: ClusterKeys,
+  entries: readonly EtcdEntry[],
+  word: string,
+  read: (key: string, text: string) => T,
+): ReadonlyMap<string, T> {
+  const suffix = `/${word}`;
+  return new Map(
+    under(entries, keys.nodes)
+      .filter((entry) => entry.key.endsWith(suffix))
+      .map((entry) => [entry.key.slice(keys.nodes.length, -suffix.length), read(entry.key, entry.value)]),
+  );
 }
 
 /** A whole rollout from its entries; undefined when it has no state. */
@@ -160,7 +181,25 @@ export function changedGroups(
     state.push(put(keys.rolloutState(rollout.id), stateValue(rollout, after.term), lookup));
     if (isFinal(rollout.phase)) state.push({ kind: 'delete', key: keys.active });
   }
+  state.push(...changedKeys(before.holds, after.holds, keys.nodeHold, holdValue, lookup));
+  state.push(...changedKeys(before.orders, after.orders, keys.nodeOrder, orderValue, lookup));
   return [...told, ...(state.length === 0 ? [] : [{ operations: state, guards: [] }]), ...taking];
+}
+
+/** One write for each entry of a map that changed. */
+function changedKeys<T>(
+  before: ReadonlyMap<string, T>,
+  after: ReadonlyMap<string, T>,
+  keyOf: (name: string) => string,
+  valueOf: (value: T) => object,
+  lookup: Lookup,
+): EtcdOperation[] {
+  if (before === after) return [];
+  const puts = [...after]
+    .filter(([name, value]) => before.get(name) !== value)
+    .map(([name, value]) => put(keyOf(name), valueOf(value), lookup));
+  const gone = [...before.keys()].filter((name) => !after.has(name));
+  return [...puts, ...gone.map((name) => ({ kind: 'delete', key: keyOf(name) }) as const)];
 }
 
 /**

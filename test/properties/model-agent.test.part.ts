@@ -212,7 +212,7 @@ export class ModelAgent {
 
   private tell(phase: string): void {
     for (const { session, commandId } of this.running?.heardBy ?? [])
-      this.answer({ session, event: { kind: 'progress', node: this.id, commandId, phase } });
+      this.answer({ session, event: { kind: 'progress', node: this.id, commandId, phase, waitsFor: '' } });
   }
 
   private finished(commandId: string, outcome: CommandOutcome['outcome'], failedStep: string): EngineEvent {

@@ -4,6 +4,7 @@
  * invariants, and what is in etcd must read back as what the leader believes.
  */
 import assert from 'node:assert/strict';
+import { wishOf as wishOfIntent } from '../../controller/execution/intents.js';
 import type { EtcdEntry, EtcdOperation } from '../../controller/leadership/etcd.js';
 import { advance } from '../../controller/rollout/advance.js';
 import type { Effect, EngineEvent, Wish } from '../../controller/rollout/events.js';
@@ -154,10 +155,11 @@ function wishOf(entry: EtcdEntry): Wish {
   const intent = decode(intentRecord, entry.key, entry.value);
   switch (intent.kind) {
     case 'abort':
-      return { kind: 'abort', rollback: intent.rollback, reason: intent.reason };
     case 'pause':
     case 'resume':
-      return { kind: intent.kind, reason: intent.reason };
+    case 'retry':
+    case 'skip':
+      return wishOfIntent(intent);
     default:
       throw new Error(`${intent.kind} is no wish for a rollout`);
   }

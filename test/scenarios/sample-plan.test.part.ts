@@ -57,6 +57,9 @@ export function sampleNode(id: string, version: string, change: Partial<NodeFact
     os: 'linux',
     arch: 'x64',
     inMaintenance: false,
+    healthReason: '',
+    held: null,
+    order: '',
     ...change,
   };
 }
@@ -85,6 +88,10 @@ export interface SampleRequest {
   readonly direction?: Direction;
   readonly rollbackOf?: string | null;
   readonly stuck?: readonly string[];
+  readonly force?: boolean;
+  readonly restart?: boolean;
+  readonly stageOnly?: boolean;
+  readonly cluster?: PlanInputs['cluster'];
   readonly backups?: PlanInputs['backups'];
 }
 
@@ -106,8 +113,11 @@ export function sampleInputs(request: SampleRequest): PlanInputs {
       nodes: [],
       selectors: [],
       exclude: [],
-      force: false,
+      force: request.force ?? false,
       downgrade: direction === 'back',
+      restart: request.restart ?? false,
+      reinstall: false,
+      stageOnly: request.stageOnly ?? false,
     },
     direction,
     rollbackOf: request.rollbackOf ?? null,
@@ -116,6 +126,7 @@ export function sampleInputs(request: SampleRequest): PlanInputs {
     targetOf: () => target,
     to: request.to,
     policy,
+    cluster: request.cluster ?? { manyNodes: true, coordination: true, rolling: true },
     backups: request.backups ?? { enabled: true, always: true },
     scheme: versionScheme('plexi'),
     zoneLabel: 'zone',

@@ -5,7 +5,9 @@
  *
  *   cluster N [concurrency=N] [soak=2s] [canary=N] [failure-budget=N] [rollback-on-failure=off]
  *             [unknown-max=60s] [from=V] [ahead=node-1,…] [budget=N]     the first line
- *   start [rollback] [without=NODE]      pause · resume · abort [--rollback] · remove NODE
+ *   start [rollback] [without=NODE] [stage-only] [restart] [force]
+ *   pause · resume · abort [--rollback] · retry NODE · skip NODE (a wish that is refused says why)
+ *   remove NODE · hold NODE · release NODE · confirm NODE · why NODE
  *   leader changes                       nobody leads for 20s while NODE commits
  *   wait 2s                              NODE unreachable · returns · flaps · unhealthy: REASON
  *   NODE… answers OUTCOME [at STEP]: REASON      all answers done: every node that has a command
@@ -13,7 +15,7 @@
  */
 import assert from 'node:assert/strict';
 import { isStuck } from '../../controller/rollout/budget.js';
-import type { CommandOutcome, EngineEvent, Observation } from '../../controller/rollout/events.js';
+import type { CommandOutcome, EngineEvent, Observation, Wish } from '../../controller/rollout/events.js';
 import {
   type OpenCommand,
   openCommand,
@@ -22,6 +24,7 @@ import {
   type RolloutPolicy,
   upgradingPhases,
 } from '../../controller/rollout/rollout.js';
+import { wishRefusal } from '../../controller/rollout/wishes.js';
 import { ModelEtcd } from './model-etcd.test.part.js';
 import { keys, ModelLeader, type Step } from './model-leader.test.part.js';
 import { releaseAt, sampleNode, samplePlan, samplePolicy } from './sample-plan.test.part.js';
@@ -68,6 +71,12 @@ export class Scenario {
       pause: () => this.wish('pause', rest),
       resume: () => this.wish('resume', rest),
       abort: () => this.wish('abort', rest),
+      retry: () => this.wish('retry', rest),
+      skip: () => this.wish('skip', rest),
+      hold: () => this.hold(rest[0] ?? '', true),
+      release: () => this.hold(rest[0] ?? '', false),
+      confirm: () => this.confirm(rest[0] ?? ''),
+      why: () => this.why(rest[0] ?? ''),
       remove: () => this.remove(rest[0] ?? ''),
       wait: () => this.wait(durationOf(rest[0] ?? '')),
     };
@@ -114,7 +123,12 @@ export class Scenario {
     const chosen = [...this.nodes].filter(([id]) => id !== except && (names?.includes(id) ?? true));
     const { plan, problems, warnings } = samplePlan({
       nodes: chosen.map(([id, node]) =>
-        sampleNode(id, node.release.version, { health: node.health, unknown: !node.reachable }),
+        sampleNode(id, node.release.version, {
+          health: node.health,
+          healthReason: node.healthReason,
+          unknown: !node.reachable,
+          held: this.leader.world.holds.get(id)?.reason ?? null,
+        }),
       ),
       to,
       policy: { ...samplePolicy, ...this.policy },
@@ -122,6 +136,9 @@ export class Scenario {
       direction: back === undefined ? 'forward' : 'back',
       stuck: [...this.leader.world.slots].filter(([key]) => isStuck(key)).map(([, slot]) => slot.node),
       rollbackOf: back?.id ?? null,
+      stageOnly: words.includes('stage-only'),
+      restart: words.includes('restart'),
+      force: words.includes('force') || back !== undefined,
     });
     for (const text of [...problems, ...warnings]) this.say(text);
     if (problems.length > 0) return;
@@ -160,17 +177,67 @@ export class Scenario {
     this.changeLeader();
   }
 
-  private wish(kind: 'pause' | 'resume' | 'abort', words: string[]): void {
+  private hold(node: string, on: boolean): void {
+    const hold = on ? { reason: 'a new disk', by: 'operator', sinceMs: this.nowMs } : null;
+    this.take([{ kind: 'hold', node, hold }]);
+  }
+
+  /** The operator says what the node runs after it was put right by hand; its agent finds that true. */
+  private confirm(node: string): void {
+    const { release } = this.node(node);
+    const order = {
+      kind: 'confirm',
+      version: release.version,
+      directory: '',
+      reason: 'put right',
+      by: 'operator',
+      sinceMs: this.nowMs,
+      state: 'open',
+      message: '',
+      digest: '',
+    } as const;
+    this.take([{ kind: 'order', node, order }]);
+    const commandId = this.leader.world.views.get(node)?.inFlight ?? '';
+    const outcome = {
+      outcome: 'done',
+      failure: null,
+      failedStep: '',
+      release,
+      problems: [],
+      backupId: '',
+    } as const;
+    this.take([{ kind: 'finished', node, commandId, outcome }]);
+    this.say(`the order ended: ${this.leader.world.orders.get(node)?.state}`);
+  }
+
+  private why(node: string): void {
+    const waiting = this.leader.world.rollout?.nodes.get(node)?.waitingOn ?? [];
+    for (const { reason, sinceMs, unblock } of waiting) {
+      this.say(`${((sinceMs - startMs) / 1_000).toFixed(1)}s  ${reason} (${unblock})`);
+    }
+  }
+
+  private wish(kind: Wish['kind'], words: string[]): void {
     const rollback = words.includes('--rollback');
-    const reason = { pause: 'paused by the operator', resume: '', abort: 'aborted by the operator' }[kind];
+    const reason = `${kind} by the operator`;
+    const node = words[0] ?? '';
     const { rollout } = this.leader.world;
     assert.ok(rollout, 'no rollout is active');
+    const wish: Wish =
+      kind === 'abort'
+        ? { kind, rollback, reason }
+        : kind === 'retry' || kind === 'skip'
+          ? { kind, node, reason }
+          : { kind, reason };
+    const refusal = wishRefusal(this.leader.world, wish);
+    if (refusal !== undefined) {
+      this.say(`refused: ${refusal}`);
+      return;
+    }
     this.store.put(keys.rolloutIntent(rollout.id, String(++this.wishes)), {
-      kind,
+      ...wish,
       by: 'operator',
       at: '2024-12-19T12:00:00Z',
-      reason,
-      ...(kind === 'abort' && { rollback }),
     });
     this.leader.notice();
     this.take([]);
@@ -208,7 +275,15 @@ export class Scenario {
         return [words[0] === 'late' ? lateAnswer(id, reason) : this.answer(id, words, reason)];
       case 'is':
         assert.ok(['rolling_back', ...upgradingPhases].includes(words[1] ?? ''), what);
-        return [{ kind: 'progress', node: id, commandId: this.commandOf(id).id, phase: words[1] ?? '' }];
+        return [
+          {
+            kind: 'progress',
+            node: id,
+            commandId: this.commandOf(id).id,
+            phase: words[1] ?? '',
+            waitsFor: words.slice(2).join(' '),
+          },
+        ];
       case 'refuses':
         return [
           {

@@ -1,0 +1,37 @@
+/** ClusterService: the cluster as a whole, for everybody who may look; the freeze, for operators. */
+import type { UntypedServiceImplementation } from '@grpc/grpc-js';
+import { PlexiError } from '../../config/errors.js';
+import {
+  ClusterServiceGetResponse,
+  type ClusterServiceServer,
+  SetFreezeResponse,
+} from '../../gen/plexi/v1/cluster.js';
+import type { ClusterReader } from './cluster-reader.js';
+import { caller, reasonOf, unary } from './rollouts-service.js';
+import type { WishWriter } from './wish-writer.js';
+
+export interface ClusterServiceParts {
+  readonly cluster: string;
+  readonly reader: ClusterReader;
+  readonly wishes: WishWriter;
+  readonly wall: () => Date;
+}
+
+export function clusterService({
+  cluster,
+  reader,
+  wishes,
+  wall,
+}: ClusterServiceParts): ClusterServiceServer & UntypedServiceImplementation {
+  return {
+    get: unary(async () => ClusterServiceGetResponse.fromPartial({ cluster, ...(await reader.cluster()) })),
+    setFreeze: unary(async (call) => {
+      const { on, reason } = call.request;
+      if (on && reason === '') throw new PlexiError('USAGE', 'say with --reason why nothing may start');
+      reasonOf(reason, '', '');
+      const by = caller(call);
+      await wishes.wish({ kind: 'freeze', by, at: wall().toISOString(), on, reason }, undefined);
+      return SetFreezeResponse.fromPartial({});
+    }),
+  };
+}

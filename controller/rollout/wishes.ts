@@ -1,0 +1,128 @@
+/**
+ * What an operator's wish does to the active rollout. A wish that would change nothing is refused
+ * before it comes here (`wishRefusal`), so that nobody believes it to be in force.
+ */
+import { holdsSlot, withNode, withRollout } from './change.js';
+import type { Wish } from './events.js';
+import {
+  type Course,
+  isFinal,
+  type Milliseconds,
+  type Rollout,
+  type RolloutNode,
+  type World,
+} from './rollout.js';
+
+/** Enters a wish; the same world when there is nothing that it could change. */
+export function takeWish(world: World, wish: Wish, nowMs: Milliseconds): World {
+  const { rollout } = world;
+  if (rollout === undefined || isFinal(rollout.phase)) return world;
+  const { course } = rollout;
+  switch (wish.kind) {
+    case 'pause':
+      return course.kind === 'forward'
+        ? withRollout(world, { course: { kind: 'paused', by: 'operator', reason: wish.reason } })
+        : world;
+    case 'resume':
+      return resume(world, rollout);
+    case 'abort':
+      if (course.kind === 'back') return world;
+      return withRollout(world, {
+        course: { kind: wish.rollback ? 'back' : 'aborting', reason: wish.reason },
+        exitCode: null,
+      });
+    case 'retry':
+      return retry(world, rollout, wish.node, nowMs);
+    case 'skip':
+      return skip(world, rollout, wish.node, nowMs);
+  }
+}
+
+function resume(world: World, rollout: Rollout): World {
+  const { course } = rollout;
+  if (course.kind !== 'paused') return world;
+  const failed = [...rollout.nodes.values()].filter((node) => node.error !== null).map((node) => node.id);
+  // A failure is forgiven only by an operator who was shown it: it was the reason of the pause.
+  const forgiven = course.by === 'failure' ? failed : rollout.forgiven;
+  return withRollout(world, { course: { kind: 'forward' }, forgiven, reason: '', exitCode: null });
+}
+
+/** The node takes its place in the order again; what it staged is still there. */
+function retry(world: World, rollout: Rollout, id: string, nowMs: Milliseconds): World {
+  if (!isRetryable(rollout.nodes.get(id))) return world;
+  const ready = withNode(world, id, { state: { phase: 'ready' }, error: null }, nowMs);
+  const forgiven = rollout.forgiven.filter((node) => node !== id);
+  return goOnAfterFailure(withRollout(ready, { forgiven }));
+}
+
+function skip(world: World, rollout: Rollout, id: string, nowMs: Milliseconds): World {
+  const node = rollout.nodes.get(id);
+  if (node === undefined || !isSkippable(world, node)) return world;
+  return goOnAfterFailure(withNode(world, id, { state: { phase: 'skipped' }, error: null }, nowMs));
+}
+
+/** The failure that it was paused by was dealt with; another one pauses it again at once. */
+function goOnAfterFailure(world: World): World {
+  const course = world.rollout?.course;
+  return course?.kind === 'paused' && course.by === 'failure'
+    ? withRollout(world, { course: { kind: 'forward' }, reason: '', exitCode: null })
+    : world;
+}
+
+function isRetryable(node: RolloutNode | undefined): boolean {
+  return node?.state.phase === 'rolled_back' && node.error !== null;
+}
+
+/** Only a node that is not out of service because of us may be left out (protocol, rule 30). */
+function isSkippable(world: World, { id, state }: RolloutNode): boolean {
+  const before = ['pending', 'preflight', 'staging', 'ready', 'rolled_back'];
+  return before.includes(state.phase) && !holdsSlot(world, id);
+}
+
+/** Why a wish cannot be taken now, in one sentence; undefined when it can. */
+export function wishRefusal(world: World, wish: Wish): string | undefined {
+  const { rollout } = world;
+  if (rollout === undefined) return 'no rollout is active; start one with plexictl rollout --to VERSION';
+  if (!coursesFor[wish.kind].includes(rollout.course.kind)) {
+    return `the rollout is ${inWords[rollout.course.kind]}, so it takes no ${wish.kind}; plexictl status shows it`;
+  }
+  return wish.kind === 'retry' || wish.kind === 'skip' ? nodeRefusal(world, rollout, wish) : undefined;
+}
+
+const coursesFor: Record<Wish['kind'], readonly Course['kind'][]> = {
+  pause: ['forward'],
+  resume: ['paused'],
+  abort: ['forward', 'paused', 'aborting'],
+  retry: ['forward', 'paused'],
+  skip: ['forward', 'paused'],
+};
+
+const inWords: Record<Course['kind'], string> = {
+  forward: 'under way',
+  paused: 'paused',
+  aborting: 'being aborted',
+  back: 'going back',
+  called_off: 'called off',
+};
+
+function nodeRefusal(
+  world: World,
+  rollout: Rollout,
+  wish: Extract<Wish, { kind: 'retry' | 'skip' }>,
+): string | undefined {
+  const node = rollout.nodes.get(wish.node);
+  if (node === undefined) return `${wish.node} has no part in ${rollout.id}; plexictl status lists its nodes`;
+  const { phase } = node.state;
+  if (phase === 'rollback_failed') {
+    return `${wish.node} needs an operator: look at it, put it right, then say so with plexictl node confirm ${wish.node} --version VERSION --reason TEXT`;
+  }
+  if (wish.kind === 'retry') {
+    return isRetryable(node)
+      ? undefined
+      : `${wish.node} is ${phase}; only a node that failed and went back can be tried again`;
+  }
+  if (isSkippable(world, node)) return undefined;
+  return holdsSlot(world, wish.node)
+    ? `${wish.node} is out of service (${phase}), so it cannot be left out; wait for its end, or abort the rollout`
+    : `${wish.node} is ${phase}, so there is nothing to leave out`;
+}
