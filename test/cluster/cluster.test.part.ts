@@ -18,6 +18,7 @@ import { grpcChannel, type Role, type TlsFiles } from '../../config/tls.js';
 import { runReplica } from '../../controller/replica.js';
 import { clusterKeys } from '../../controller/state/keys.js';
 import type { Release } from '../../gen/plexi/v1/node_agent.js';
+import { LogsRequest, NodesServiceService } from '../../gen/plexi/v1/nodes.js';
 import {
   ClusterStatus,
   Plan,
@@ -206,6 +207,11 @@ export class TestCluster {
   }
 }
 
+/** The PlexiError that the replica sent, or else what gRPC says. */
+function asOurs(thrown: unknown): unknown {
+  return fromServiceError(thrown) ?? thrown;
+}
+
 /** Calls to one replica; what it refuses arrives as the PlexiError it sent. */
 export class Calls {
   constructor(private readonly client: Client) {}
@@ -258,6 +264,26 @@ export class Calls {
     try {
       for await (const { status } of stream) yield ClusterStatus.fromPartial({ ...status });
     } finally {
+      stream.cancel();
+    }
+  }
+
+  /** The pieces of a node's log until the stream ends, or `stop` says that they are enough. */
+  async logs(request: Partial<LogsRequest>, stop: (text: string) => boolean = () => false): Promise<string> {
+    const { path, requestSerialize, responseDeserialize } = NodesServiceService.logs;
+    const whole = LogsRequest.fromPartial(request);
+    const stream = this.client.makeServerStreamRequest(path, requestSerialize, responseDeserialize, whole);
+    let text = '';
+    try {
+      for await (const { data } of stream) {
+        text += Buffer.from(data).toString('utf8');
+        if (stop(text)) return text;
+      }
+      return text;
+    } catch (thrown) {
+      throw asOurs(thrown);
+    } finally {
+      stream.on('error', () => undefined);
       stream.cancel();
     }
   }

@@ -4,10 +4,10 @@
  */
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
-import { PlexiError } from '../../config/errors.js';
 import { readKey, readPrefix, transact } from '../../controller/leadership/etcd.js';
 import { NodesServiceService } from '../../gen/plexi/v1/nodes.js';
 import { RolloutsServiceService } from '../../gen/plexi/v1/rollouts.js';
+import { addNodes, eventually, refused } from './asking.test.part.js';
 import {
   type Calls,
   type LocalReplica,
@@ -23,40 +23,6 @@ before(async () => {
   etcd = await RealEtcd.start();
 });
 after(() => etcd.remove());
-
-function refused(code: string, sentence = /./) {
-  return (thrown: unknown): boolean => {
-    assert.ok(thrown instanceof PlexiError, String(thrown));
-    assert.deepEqual([thrown.code, sentence.test(thrown.message)], [code, true], thrown.message);
-    return true;
-  };
-}
-
-/** Resolves once something holds of what a replica answers; polls, since there is no event for it. */
-async function eventually<T>(ask: () => Promise<T>, holds: (answer: T) => boolean, what: string): Promise<T> {
-  const deadlineMs = performance.now() + 15_000;
-  for (;;) {
-    const answer = await ask();
-    if (holds(answer)) return answer;
-    if (performance.now() > deadlineMs) throw new Error(`${what}: ${JSON.stringify(answer, bigintAsText)}`);
-    await new Promise((resolve) => setTimeout(resolve, 20));
-  }
-}
-
-function bigintAsText(_key: string, value: unknown): unknown {
-  return typeof value === 'bigint' ? String(value) : value;
-}
-
-/** Names the nodes, and waits until the leader has seen each of them. */
-async function addNodes(calls: Calls, agents: readonly ScriptedAgent[]): Promise<void> {
-  for (const { node, address } of agents)
-    await calls.ask(NodesServiceService.add, { nodeId: node, address, labels: {} });
-  await eventually(
-    () => calls.ask(NodesServiceService.list, {}),
-    ({ nodes }) => agents.every((agent) => nodes.some((node) => node.id === agent.node && node.inService)),
-    'not every node is in service',
-  );
-}
 
 /** Each command of a rollout was executed once, on every node. */
 function assertExecutedOnce(agents: readonly ScriptedAgent[], rollout: string): void {

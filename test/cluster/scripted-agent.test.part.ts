@@ -58,6 +58,8 @@ export class ScriptedAgent {
   release: Release;
   health = 'healthy';
   port = 0;
+  /** Followed logs that the caller gave up. */
+  logsEnded = 0;
   private readonly results = new Map<string, Promise<CommandResult>>();
   private readonly gates = new Map<StepName, { open: Promise<void>; release: () => void }>();
   private readonly failures = new Map<StepName, { code: ErrorCode; message: string }>();
@@ -109,9 +111,10 @@ export class ScriptedAgent {
 
   /** Resolves once a command of this kind was begun. */
   async begun(step: StepName, timeoutMs = 15_000): Promise<void> {
-    const word = step === 'rollBack' ? 'roll_back' : step;
+    const words = { rollBack: ['roll_back'], takeOver: ['adopt', 'confirm'] };
+    const wanted = step === 'rollBack' || step === 'takeOver' ? words[step] : [step];
     const deadlineMs = performance.now() + timeoutMs;
-    while (!this.executed.some((id) => id.split('.').includes(word))) {
+    while (!this.executed.some((id) => id.split('.').some((part) => wanted.includes(part)))) {
       const leftMs = deadlineMs - performance.now();
       if (leftMs <= 0) throw new Error(`${this.node} was sent no ${step}: ${this.executed.join(', ')}`);
       await new Promise<void>((resolve) => {
@@ -178,7 +181,12 @@ export class ScriptedAgent {
       execute: (call) => {
         this.execute(call).catch((thrown) => call.emit('error', toServiceError(thrown)));
       },
-      readLog: (call) => call.end(),
+      readLog: (call) => {
+        const { source, name, follow } = call.request;
+        call.write({ data: Buffer.from(`${source} ${name}\n`) });
+        if (!follow) call.end();
+        else call.once('cancelled', () => this.logsEnded++);
+      },
       watchStatus: (call) => {
         this.watchers.add(call);
         call.on('data', () => call.write({ status: this.status() }));
@@ -241,6 +249,7 @@ export class ScriptedAgent {
       this.release = step.value.to ?? this.release;
       this.goodSinceMs = performance.now();
     }
+    if (step.$case === 'takeOver') this.release = { version: step.value.version, digest: 'd'.repeat(64) };
     if (step.$case === 'maintenance') this.inMaintenance = step.value.on;
     this.phase = 'idle';
     this.tell();
