@@ -9,8 +9,8 @@ import { isFinal, type RolloutPhase, rolloutPhases } from '../rollout/rollout.js
 import type { Mirror } from '../state/mirror.js';
 import type { ClusterReader } from './cluster-reader.js';
 
-/** Milliseconds that changes are gathered for before a watcher is told. */
-const gatherMs = 20;
+/** Milliseconds between two things that a watcher is told, at the least; a person reads no faster. */
+const gatherMs = 100;
 
 type WatchCall = ServerWritableStream<WatchRequest, WatchResponse>;
 
@@ -23,6 +23,8 @@ export function watchRollout(call: WatchCall, reader: ClusterReader, mirror: Mir
 
 class RolloutWatch {
   private timer: NodeJS.Timeout | undefined;
+  /** When the watcher was told last, on the monotonic clock. */
+  private toldMs = Number.NEGATIVE_INFINITY;
   private off = (): void => undefined;
 
   constructor(
@@ -41,7 +43,8 @@ class RolloutWatch {
       return;
     }
     const tellSoon = (): void => {
-      this.timer ??= setTimeout(() => this.tell(id), gatherMs);
+      const dueMs = this.toldMs + gatherMs - performance.now();
+      this.timer ??= setTimeout(() => this.tell(id), Math.max(0, dueMs));
     };
     this.off = this.mirror.listen(tellSoon);
     tellSoon();
@@ -59,6 +62,7 @@ class RolloutWatch {
 
   private tell(id: string): void {
     this.timer = undefined;
+    this.toldMs = performance.now();
     try {
       const status = this.reader.statusNow(id);
       if (this.call.cancelled || status.rollout === undefined) return;

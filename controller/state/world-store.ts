@@ -10,6 +10,7 @@ import {
   isFinal,
   type NodeView,
   type Plan,
+  type PlanPart,
   type Rollout,
   type RolloutNode,
   type Slot,
@@ -111,7 +112,7 @@ export function loadRollout(
   const nodes = new Map<string, RolloutNode>(
     under(entries, prefix).map((entry) => {
       const node = entry.key.slice(prefix.length);
-      return [node, readNode(node, entry.key, entry.value)];
+      return [node, decodedNode(node, entry)];
     }),
   );
   return {
@@ -138,9 +139,7 @@ export function loadRollout(
 /** A plan whose parts are the ones that its header was made over. @throws PlexiError STORE_INVALID */
 function loadPlan(headerEntry: EtcdEntry, partEntries: readonly EtcdEntry[]): Plan {
   const header = readHeader(headerEntry.key, headerEntry.value);
-  const parts = partEntries
-    .map((entry) => ({ part: readPart(entry.key, entry.value), hash: sha256(entry.value) }))
-    .sort((a, b) => a.part.index - b.part.index);
+  const parts = partEntries.map(decodedPart).sort((a, b) => a.part.index - b.part.index);
   if (sha256(parts.map(({ hash }) => hash).join('\n')) !== header.partsDigest) {
     throw new PlexiError(
       'STORE_INVALID',
@@ -148,6 +147,29 @@ function loadPlan(headerEntry: EtcdEntry, partEntries: readonly EtcdEntry[]): Pl
     );
   }
   return { header, digest: sha256(headerEntry.value), parts: parts.map(({ part }) => part) };
+}
+
+/**
+ * What an entry says is read once: entries are never changed, and whoever follows a rollout is told of
+ * every change of it, which would read all its nodes again each time.
+ */
+const nodesOf = new WeakMap<EtcdEntry, RolloutNode>();
+const partsOf = new WeakMap<EtcdEntry, { readonly part: PlanPart; readonly hash: string }>();
+
+function decodedNode(id: string, entry: EtcdEntry): RolloutNode {
+  const known = nodesOf.get(entry);
+  if (known !== undefined) return known;
+  const node = readNode(id, entry.key, entry.value);
+  nodesOf.set(entry, node);
+  return node;
+}
+
+function decodedPart(entry: EtcdEntry) {
+  const known = partsOf.get(entry);
+  if (known !== undefined) return known;
+  const decoded = { part: readPart(entry.key, entry.value), hash: sha256(entry.value) };
+  partsOf.set(entry, decoded);
+  return decoded;
 }
 
 /** SHA-256 in hex, of a text. */
@@ -216,11 +238,10 @@ function nodeGroups(
   const freeing: WriteGroup[] = [];
   const staying: WriteGroup[] = [];
   const taking: WriteGroup[] = [];
+  const slotKeys = changedSlots(before, after);
   const touched = new Set([
-    ...[...(after.rollout?.nodes ?? [])]
-      .filter(([id, node]) => before.rollout?.nodes.get(id) !== node)
-      .map(([id]) => id),
-    ...changedSlots(before, after).flatMap((key) =>
+    ...changedNodes(before.rollout, after.rollout),
+    ...slotKeys.flatMap((key) =>
       [before.slots.get(key)?.node ?? [], after.slots.get(key)?.node ?? []].flat(),
     ),
   ]);
@@ -235,7 +256,7 @@ function nodeGroups(
       // A write of this leader's own whose answer was lost may still be committed: it must not be written over.
       guards.push({ kind: 'modRevision', key, equals: lookup(key)?.modRevision ?? 0n });
     }
-    for (const key of changedSlots(before, after)) {
+    for (const key of slotKeys) {
       const was = before.slots.get(key);
       const is = after.slots.get(key);
       if (is?.node === id) {
@@ -285,7 +306,13 @@ function takingGuards(
   return guards;
 }
 
+function changedNodes(before: Rollout | undefined, after: Rollout | undefined): string[] {
+  if (after === undefined || before?.nodes === after.nodes) return [];
+  return [...after.nodes].filter(([id, node]) => before?.nodes.get(id) !== node).map(([id]) => id);
+}
+
 function changedSlots(before: World, after: World): string[] {
+  if (before.slots === after.slots) return [];
   return [...new Set([...before.slots.keys(), ...after.slots.keys()])].filter(
     (key) => before.slots.get(key) !== after.slots.get(key),
   );
