@@ -34,6 +34,13 @@ export interface Message {
   readonly pinned?: boolean;
 }
 
+/** What tests change of a node's configuration, as it stands in its file. */
+export interface WrittenNodeConfig {
+  maintenance: { enter: string[]; leave: string[] };
+  probes: object[];
+  [key: string]: unknown;
+}
+
 export class DevCluster {
   readonly folder = mkdtempSync(join(tmpdir(), 'plexi-e2e-'));
   readonly #commands = new Set<CommandRun>();
@@ -117,13 +124,27 @@ export class DevCluster {
    * the middle of an upgrade however slow the machine is. Its agent is started anew.
    */
   async makeHoldable(node: string): Promise<void> {
-    const file = join(this.root, 'config', `${node}.yml`);
-    const config: { maintenance: { enter: string[] } } = parse(readFileSync(file, 'utf8'));
     const script = 'touch "$0"; while [ -e "$1" ]; do sleep 0.05; done';
     const marker = join(this.nodeRoot(node), 'run', 'maintenance');
-    config.maintenance.enter = ['sh', '-c', script, marker, this.#holdFile(node)];
+    await this.reconfigure(node, (config) => {
+      config.maintenance.enter = ['sh', '-c', script, marker, this.#holdFile(node)];
+    });
+  }
+
+  /** Changes a node's configuration as an operator does, and starts its agent anew. */
+  async reconfigure(node: string, change: (config: WrittenNodeConfig) => void): Promise<void> {
+    const file = join(this.root, 'config', `${node}.yml`);
+    const config: WrittenNodeConfig = parse(readFileSync(file, 'utf8'));
+    change(config);
     writeFileSync(file, stringify(config));
     this.kill(node);
+    await this.up();
+  }
+
+  /** Changes the policy of the cluster, and starts all controllers anew. */
+  async changePolicy(policy: object, controllers: readonly string[] = ['controller-0']): Promise<void> {
+    writeFileSync(join(this.root, 'config', 'update.yml'), stringify({ update_system: policy }));
+    for (const controller of controllers) this.kill(controller);
     await this.up();
   }
 
