@@ -88,7 +88,7 @@ function reasonsOf(scene: Scene, node: RolloutNode): Reason[] {
 function beforeStart({ world, rollout, waves, openWave, forCapacity }: Scene, node: RolloutNode): Reason[] {
   switch (rollout.course.kind) {
     case 'paused':
-      return [{ reason: `the rollout is paused: ${rollout.course.reason}`, unblock: 'plexictl resume' }];
+      return [{ reason: `the rollout is paused: ${rollout.course.reason}`, unblock: waysOn(rollout) }];
     case 'aborting':
     case 'back':
     case 'called_off':
@@ -116,6 +116,16 @@ function beforeStart({ world, rollout, waves, openWave, forCapacity }: Scene, no
   if (openWave < (waves.get(node.id) ?? 0))
     return [{ reason: `wave ${openWave} is not over`, unblock: 'the end of its last soak' }];
   return [forCapacity];
+}
+
+/** What an operator can say to a paused rollout. */
+function waysOn(rollout: Rollout): string {
+  const failed = [...rollout.nodes.values()].find(
+    (node) => node.state.phase === 'rolled_back' && node.error !== null,
+  );
+  if (rollout.course.kind !== 'paused' || rollout.course.by === 'operator' || failed === undefined)
+    return 'plexictl resume';
+  return `plexictl retry --node ${failed.id}, plexictl skip --node ${failed.id}, or plexictl abort --rollback`;
 }
 
 function capacityReason(world: World, rollout: Rollout): Reason {
