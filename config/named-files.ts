@@ -4,12 +4,11 @@
  * not even opened. Each problem is placed at the key that names the file.
  */
 import { accessSync, constants, type Stats, statSync } from 'node:fs';
-import { resolve } from 'node:path';
 import { PlexiError } from './errors.js';
 import { type Identity, identityOfAltNames } from './identity.js';
 import { limits } from './limits.js';
 import { type ConfigProblem, type PlacedDocument, placed, valueAt } from './problems.js';
-import { isName } from './schema/fields.js';
+import { filePath, isName } from './schema/fields.js';
 import { certificatesIn, ownFilesProblem, privateKeyIn, readPem, readTlsFiles } from './tls-files.js';
 
 /** A file's content as it was written, and the folder that its relative paths are taken from. */
@@ -23,9 +22,7 @@ export function namedPath(
   { document, folder }: NamingDocument,
   key: readonly PropertyKey[],
 ): string | undefined {
-  const value = valueAt(document.value, key);
-  if (typeof value !== 'string' || value === '' || value.includes('\0')) return undefined;
-  return resolve(folder, value);
+  return filePath(folder).safeParse(valueAt(document.value, key)).data;
 }
 
 /** A name that stands in the file, when it is one. */

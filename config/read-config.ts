@@ -3,7 +3,6 @@
  * wrong with a file never hides what is wrong with another; the value comes out only when no file has
  * a problem.
  */
-import { resolve } from 'node:path';
 import type * as z from 'zod';
 import { rolloutContradictions, updateContradictions } from './contradictions.js';
 import {
@@ -15,6 +14,7 @@ import {
   valueAt,
 } from './problems.js';
 import { type ControllerFile, controllerSchema } from './schema/controller.js';
+import { filePath } from './schema/fields.js';
 import { schemaKeys } from './schema/keys.js';
 import { type UpdateConfig, updateSchema } from './schema/update.js';
 import { readYamlFile } from './yaml-source.js';
@@ -52,8 +52,8 @@ export function readController(
   folder: string,
 ): { controller: Loaded<ControllerFile>; update: Loaded<UpdateConfig> | undefined } {
   const controller = read(file, controllerSchema(folder));
-  const named = valueAt(controller.document?.value, ['update_file']);
-  const update = typeof named === 'string' && named !== '' ? readUpdate(resolve(folder, named)) : undefined;
+  const named = filePath(folder).safeParse(valueAt(controller.document?.value, ['update_file']));
+  const update = named.success ? readUpdate(named.data) : undefined;
   return {
     controller: withProblems(controller, (document) => rolloutContradictions(document, update?.document)),
     update,
