@@ -189,4 +189,8 @@ export const limits = {
   takeOverMs: 30 * 60 * 1000,
   /** Contexts in one client file. */
   contexts: 64,
+  /** Keys of one group in a configuration file: comparing them all with each other takes its time. */
+  configGroupKeys: 1_000,
+  /** Characters of a key or a word of a file that a problem repeats. */
+  configShownChars: 120,
 } as const;

@@ -234,16 +234,11 @@ leadership: {margin_ms: 10000}
       nodeMinimal.replace(/probes: .*/, 'probes: []'),
       /probes: must have at least 1 entry/,
     ],
-    ['a key with dashes', `${nodeMinimal}probe-interval-ms: 5\n`, /keys are written with underscores/],
+    ['a key with dashes', `${nodeMinimal}pid-file: 5\n`, /keys are written with underscores/],
     [
       'a listen address that cannot be dialled',
       nodeMinimal.replace('127.0.0.1:7500', '0.0.0.0:7500'),
       /address: is missing; listen names every interface/,
-    ],
-    [
-      'a backup of the backups',
-      `${nodeMinimal}backup: {paths: [data], directory: data/backups}\n`,
-      /backup\.directory: must stand outside/,
     ],
     [
       'a backup of the releases',

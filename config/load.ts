@@ -2,20 +2,19 @@
  * Loads the configuration files. Invariant: a program starts on a configuration that was checked as
  * a whole, or it says everything that is wrong with it, each with file, line and key (contract,
  * section 2: exit 2). Nothing in a file is expanded; relative paths are taken from the
- * folder of the file that names them. The files that a configuration names are not opened here.
+ * folder of the file that names them. The files that a configuration names are not opened here, but in
+ * config/check-config.ts.
  */
 import { existsSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
-import type * as z from 'zod';
 import { PlexiError } from './errors.js';
 import { limits } from './limits.js';
-import { ConfigInvalidError, type ConfigProblem, configInvalid, problemsOfIssues } from './problems.js';
+import { policyOf, read, readController, readUpdate, valueOrThrow } from './read-config.js';
 import { type ClientConfig, clientSchema } from './schema/client.js';
-import { type ControllerConfig, controllerSchema } from './schema/controller.js';
+import type { ControllerConfig } from './schema/controller.js';
 import { splitHostPort } from './schema/fields.js';
 import { type NodeAgentConfig, nodeAgentSchema } from './schema/node-agent.js';
-import { type UpdateConfig, updateSchema } from './schema/update.js';
-import { readYamlFile } from './yaml-source.js';
+import type { UpdateConfig } from './schema/update.js';
 
 export type { ClientConfig } from './schema/client.js';
 export type { ControllerConfig } from './schema/controller.js';
@@ -37,7 +36,7 @@ export function loadClientConfig(file: string): ClientConfig {
 
 /** Loads update.yml. Errors: CONFIG_INVALID with all problems. */
 export function loadUpdateConfig(file: string): UpdateConfig {
-  return valueOrThrow([read(resolve(file), updateSchema)]);
+  return valueOrThrow([readUpdate(resolve(file))]);
 }
 
 /**
@@ -45,13 +44,9 @@ export function loadUpdateConfig(file: string): UpdateConfig {
  * the defaults. Errors: CONFIG_INVALID with the problems of both files.
  */
 export function loadControllerConfig(file: string): ControllerConfig {
-  const folder = dirname(resolve(file));
-  const controller = read(resolve(file), controllerSchema(folder));
-  const updateFile = updateFileOf(controller.raw, folder);
-  if (updateFile === undefined)
-    return { ...valueOrThrow([controller]), update: updateSchema.parse({ update_system: {} }) };
-  const update = read(updateFile, updateSchema);
-  return { ...valueOrThrow([controller, update]), update: valueOrThrow([update]) };
+  const { controller, update } = readController(resolve(file), dirname(resolve(file)));
+  const replica = update === undefined ? valueOrThrow([controller]) : valueOrThrow([controller, update]);
+  return { ...replica, update: policyOf(update) };
 }
 
 /** Where plexictl looks for its client file. */
@@ -102,39 +97,4 @@ function controllersFromFlag(flag: string): string[] {
     );
   }
   return [...new Set(list)];
-}
-
-/** What came of one file: its value, or what is wrong with it. */
-interface Loaded<T> {
-  readonly value?: T;
-  /** The file's data as it was written, when it could be parsed at all. */
-  readonly raw?: unknown;
-  readonly problems: readonly ConfigProblem[];
-}
-
-function read<S extends z.ZodType>(file: string, schema: S): Loaded<z.output<S>> {
-  try {
-    const document = readYamlFile(file);
-    const parsed = schema.safeParse(document.value);
-    return parsed.success
-      ? { value: parsed.data, raw: document.value, problems: [] }
-      : { raw: document.value, problems: problemsOfIssues(document, parsed.error.issues) };
-  } catch (error) {
-    if (error instanceof ConfigInvalidError) return { problems: error.problems };
-    throw error;
-  }
-}
-
-/** The value of the first file, once all files are without a problem. */
-function valueOrThrow<T>(files: readonly [Loaded<T>, ...Loaded<unknown>[]]): T {
-  const problems = files.flatMap((file) => file.problems);
-  const value = files[0].value;
-  if (problems.length > 0 || value === undefined) throw configInvalid(problems);
-  return value;
-}
-
-/** The policy's file, also when the rest of controller.yml is wrong: both are told together. */
-function updateFileOf(raw: unknown, folder: string): string | undefined {
-  if (typeof raw !== 'object' || raw === null || !('update_file' in raw)) return undefined;
-  return typeof raw.update_file === 'string' ? resolve(folder, raw.update_file) : undefined;
 }

@@ -4,8 +4,10 @@
  * because a file with five mistakes should not need five starts.
  */
 import type * as z from 'zod';
+import { keyMeant } from './did-you-mean.js';
 import { PlexiError } from './errors.js';
 import { limits } from './limits.js';
+import type { SchemaKey } from './schema/keys.js';
 
 /** One thing that is wrong in one place. */
 export interface ConfigProblem {
@@ -54,24 +56,37 @@ function problemLine(problem: ConfigProblem): string {
   return problem.key === '' ? `${place}: ${problem.message}` : `${place}: ${problem.key}: ${problem.message}`;
 }
 
-/** Turns what the schema found into problems with lines; one for each unknown key. */
+/**
+ * Turns what the schema found into problems with lines; one for each unknown key. With the keys of the
+ * schema, an unknown one is answered with the one that was probably meant.
+ */
 export function problemsOfIssues(
   document: PlacedDocument,
   issues: readonly z.core.$ZodIssue[],
+  known: readonly SchemaKey[] = [],
 ): ConfigProblem[] {
   return issues.flatMap((issue) => {
     if (issue.code === 'unrecognized_keys') {
-      return issue.keys.map((key) => placed(document, [...issue.path, key], unknownKey(key)));
+      return issue.keys.map((key) => {
+        const path = [...issue.path, key];
+        return placed(document, path, unknownKey(key, keyMeant(known, path)));
+      });
     }
     return [placed(document, issue.path, sentenceOf(issue, valueAt(document.value, issue.path)))];
   });
 }
 
-function placed(document: PlacedDocument, path: readonly PropertyKey[], message: string): ConfigProblem {
+/** A problem at a key of a document. */
+export function placed(
+  document: PlacedDocument,
+  path: readonly PropertyKey[],
+  message: string,
+): ConfigProblem {
   return { file: document.file, line: document.lineOf(path), key: dotted(path), message };
 }
 
-function unknownKey(key: string): string {
+function unknownKey(key: string, meant: string | undefined): string {
+  if (meant !== undefined) return `is not a known key here; did you mean ${meant}?`;
   return key.includes('-')
     ? `is not a known key; keys are written with underscores`
     : 'is not a known key here; check its spelling and indentation against config/samples';
@@ -83,7 +98,7 @@ function sentenceOf(issue: z.core.$ZodIssue, found: unknown): string {
     case 'invalid_type':
       return found === undefined
         ? `is missing; it must be ${kindName(issue.expected)}`
-        : `must be ${kindName(issue.expected)}, not ${foundName(found)}${quoteAdvice(issue.expected, found)}`;
+        : `must be ${kindName(issue.expected)}, not ${foundName(found)}${advice(issue.expected, found)}`;
     case 'invalid_value':
       return found === undefined
         ? `is missing; it must be one of ${issue.values.map(String).join(', ')}`
@@ -108,10 +123,14 @@ function unionSentence(issue: z.core.$ZodIssueInvalidUnion, found: unknown): str
   return found === undefined ? `is missing; it must be one of ${options}` : `must be one of ${options}`;
 }
 
-/** A bare 1 or true is the usual mistake where text is wanted. */
-function quoteAdvice(expected: string, found: unknown): string {
+/** The usual mistakes: a bare 1 or true where text is wanted, yes or "5" where it is not. */
+function advice(expected: string, found: unknown): string {
   const isBare = typeof found === 'number' || typeof found === 'boolean';
-  return expected === 'string' && isBare ? '; put it in quotes' : '';
+  if (expected === 'string' && isBare) return '; put it in quotes';
+  if (typeof found !== 'string') return '';
+  if (expected === 'boolean' && /^(yes|no|on|off|true|false)$/i.test(found)) return '; write true or false';
+  if (['int', 'number'].includes(expected) && /^[0-9]+$/.test(found)) return '; write it without quotes';
+  return '';
 }
 
 function kindName(expected: string): string {
@@ -132,7 +151,7 @@ function foundName(found: unknown): string {
   if (Array.isArray(found)) return 'a list';
   if (typeof found === 'object') return 'a group of keys';
   if (typeof found === 'string') return 'text';
-  return JSON.stringify(found) ?? typeof found;
+  return shown(String(found));
 }
 
 function bound(word: string, count: number, origin: string): string {
@@ -142,14 +161,20 @@ function bound(word: string, count: number, origin: string): string {
 }
 
 function dotted(path: readonly PropertyKey[]): string {
-  return path.reduce<string>(
-    (text, part) =>
-      typeof part === 'number' ? `${text}[${part}]` : text === '' ? String(part) : `${text}.${String(part)}`,
-    '',
-  );
+  return path.reduce<string>((text, part) => {
+    if (typeof part === 'number') return `${text}[${part}]`;
+    return text === '' ? shown(String(part)) : `${text}.${shown(String(part))}`;
+  }, '');
 }
 
-function valueAt(value: unknown, path: readonly PropertyKey[]): unknown {
+/** A word out of a file, safe for a terminal and a log: one line, no control characters, not too long. */
+export function shown(word: string): string {
+  const cut = word.length > limits.configShownChars ? `${word.slice(0, limits.configShownChars)}…` : word;
+  return /^[\p{L}\p{N}\p{P}\p{S} ]*$/u.test(cut) ? cut : JSON.stringify(cut).replace(/[^\x20-\x7e…]/gu, '?');
+}
+
+/** The value at a path of plain data; undefined when there is none. */
+export function valueAt(value: unknown, path: readonly PropertyKey[]): unknown {
   let at: unknown = value;
   for (const part of path) {
     if (typeof at !== 'object' || at === null || !Object.hasOwn(at, part)) return undefined;

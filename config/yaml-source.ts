@@ -19,7 +19,13 @@ import {
   visit,
 } from 'yaml';
 import { limits } from './limits.js';
-import { type ConfigProblem, configInvalid, type PlacedDocument } from './problems.js';
+import {
+  ConfigInvalidError,
+  type ConfigProblem,
+  configInvalid,
+  type PlacedDocument,
+  shown,
+} from './problems.js';
 
 /**
  * Reads and parses the file.
@@ -35,9 +41,7 @@ export function readYamlFile(file: string): PlacedDocument {
 /** Parses YAML text; `file` is only the name that problems carry. Errors: CONFIG_INVALID. */
 export function parseYaml(file: string, text: string): PlacedDocument {
   const lines = new LineCounter();
-  if (deeperThan(new Parser(lines.addNewLine).parse(text), limits.configDepth)) {
-    throw fileInvalid(file, `is nested deeper than ${limits.configDepth} levels`);
-  }
+  checkSize(file, new Parser(lines.addNewLine).parse(text));
   const lineAt = (offset: number | undefined): number => lines.linePos(offset ?? 0).line;
   const document = parseDocument(text, {
     version: '1.2',
@@ -93,6 +97,8 @@ function readBounded(file: string): string {
     }
     if (length > limits.configBytes) throw fileInvalid(file, `is bigger than ${limits.configBytes} bytes`);
     return decodeUtf8(file, buffer.subarray(0, length));
+  } catch (error) {
+    throw error instanceof ConfigInvalidError ? error : fileInvalid(file, unreadableSentence(error));
   } finally {
     closeSync(descriptor);
   }
@@ -118,21 +124,23 @@ function fileInvalid(file: string, message: string) {
   return configInvalid([{ file, line: 0, key: '', message }]);
 }
 
-/** Counts the levels of the token tree without recursion. */
-function deeperThan(tokens: Iterable<CST.Token>, levelsMax: number): boolean {
+/** Compares depth and breadth of the token tree with their bounds, without recursion. */
+function checkSize(file: string, tokens: Iterable<CST.Token>): void {
   const open: { token: CST.Token; level: number }[] = [];
   for (const token of tokens) open.push({ token, level: 0 });
   for (let next = open.pop(); next !== undefined; next = open.pop()) {
-    if (next.level > levelsMax) return true;
     const { token, level } = next;
+    if (level > limits.configDepth)
+      throw fileInvalid(file, `is nested deeper than ${limits.configDepth} levels`);
     if (token.type === 'document' && token.value !== undefined) open.push({ token: token.value, level });
     if (!('items' in token)) continue;
+    if (token.type !== 'block-seq' && token.items.length > limits.configGroupKeys)
+      throw fileInvalid(file, `holds a group with more than ${limits.configGroupKeys} keys or entries`);
     for (const item of token.items) {
       if (item.key) open.push({ token: item.key, level: level + 1 });
       if (item.value) open.push({ token: item.value, level: level + 1 });
     }
   }
-  return false;
 }
 
 /** Why a node may not stand in a configuration file, when it may not. */
@@ -147,14 +155,14 @@ function refusedFeature(node: unknown): string | undefined {
   if ('anchor' in node && node.anchor !== undefined)
     return 'anchors (&name) are not supported; write the value out';
   if ('tag' in node && node.tag !== undefined)
-    return `tags (${String(node.tag)}) are not supported; write the plain value`;
+    return `tags (${shown(String(node.tag))}) are not supported; write the plain value`;
   return undefined;
 }
 
 function syntaxSentence(code: string, message: string): string {
   if (code === 'DUPLICATE_KEY') return 'the same key stands here twice; keep one';
   if (code === 'MULTIPLE_DOCS') return 'a second document begins here (---); keep one';
-  return `is not valid YAML: ${message}`;
+  return `is not valid YAML: ${shown(message)}`;
 }
 
 /** Where the key at the path begins, or the nearest thing above it that the file has. */

@@ -1,13 +1,12 @@
 /**
- * The controller's program: `plexi-controller --config FILE`. One replica: it answers every call from
- * etcd, and campaigns for the lead. Here, and only here, real clocks and randomness are made.
+ * The controller's program: `plexi-controller --config FILE`, with `--check-config` to look only. One
+ * replica: it answers every call from etcd, and campaigns for the lead. Here, and only here, real clocks and randomness are made.
  */
 import { Command } from 'commander';
 import { nanoid } from 'nanoid';
 import pino from 'pino';
+import { checkControllerConfig, fineOrThrow, mayPassSentence } from '../config/check-config.js';
 import { PlexiError } from '../config/errors.js';
-import { loadControllerConfig } from '../config/load.js';
-import { readOwnIdentity } from '../config/tls.js';
 import { openRepository } from '../release/repository/fetch.js';
 import { runReplica } from './replica.js';
 
@@ -16,26 +15,28 @@ const startedWallMs = Date.now() - performance.now();
 const program = new Command('plexi-controller')
   .description('Plans rollouts and drives the node agents; run several, one of them leads.')
   .requiredOption('--config <file>', 'the configuration, controller.yml')
-  .action(({ config }: { config: string }) => serve(config));
+  .option('--check-config', 'only say whether the configuration and the files it names are fine')
+  .action(({ config, checkConfig }: { config: string; checkConfig?: true }) =>
+    checkConfig === true ? check(config) : serve(config),
+  );
 
 await program.parseAsync().catch((thrown: unknown) => {
   process.stderr.write(`plexi-controller: ${thrown instanceof Error ? thrown.message : String(thrown)}\n`);
   process.exit(thrown instanceof PlexiError ? thrown.exitCode : 1);
 });
 
+function check(file: string): void {
+  process.stdout.write(fineOrThrow(file, checkControllerConfig(file)));
+}
+
 async function serve(file: string): Promise<void> {
-  const config = loadControllerConfig(file);
-  const identity = readOwnIdentity(config.tls);
-  if (identity.role !== 'controller' || identity.name !== config.id || identity.cluster !== config.cluster) {
-    throw new PlexiError(
-      'CERTIFICATE_REFUSED',
-      `the certificate ${config.tls.cert} names ${identity.role} ${identity.name} of cluster ${identity.cluster}, not controller ${config.id} of ${config.cluster}; issue one with plexictl certs issue`,
-    );
-  }
+  const { config, mayPass } = checkControllerConfig(file);
   const log = pino(
     { level: config.log.level, base: { controller: config.id } },
     pino.destination({ fd: 2, sync: true }),
   );
+  const toldAtStart = mayPassSentence(mayPass);
+  if (toldAtStart !== undefined) log.warn(toldAtStart);
   const stopping = new AbortController();
   const replica = runReplica({
     config,

@@ -6,10 +6,9 @@
 import { Command } from 'commander';
 import { nanoid } from 'nanoid';
 import pino, { type Logger } from 'pino';
+import { checkNodeAgentConfig, fineOrThrow, mayPassSentence } from '../config/check-config.js';
 import { PlexiError } from '../config/errors.js';
-import { loadNodeAgentConfig } from '../config/load.js';
 import type { NodeAgentConfig } from '../config/schema/node-agent.js';
-import { readOwnIdentity } from '../config/tls.js';
 import { openNode, startAgent } from './agent.js';
 import { agentVersion } from './api/node-status.js';
 import { installRelease } from './install.js';
@@ -23,7 +22,10 @@ const program = new Command('plexi-node-agent')
   .version(agentVersion)
   .enablePositionalOptions()
   .option('--config <file>', 'the configuration, node-agent.yml')
-  .action(({ config }: { config?: string }) => serve(config));
+  .option('--check-config', 'only say whether the configuration and the files it names are fine')
+  .action(({ config, checkConfig }: { config?: string; checkConfig?: true }) =>
+    checkConfig === true ? check(required(config)) : serve(required(config)),
+  );
 
 program
   .command('install')
@@ -38,11 +40,17 @@ await program.parseAsync().catch((thrown: unknown) => {
   process.exitCode = error?.exitCode ?? 1;
 });
 
-async function serve(file: string | undefined): Promise<void> {
-  if (file === undefined)
-    throw new PlexiError('USAGE', 'say which configuration: plexi-node-agent --config FILE');
-  const config = await loadConfig(file);
-  const log = logger(config);
+function required(file: string | undefined): string {
+  if (file !== undefined) return file;
+  throw new PlexiError('USAGE', 'say which configuration: plexi-node-agent --config FILE');
+}
+
+function check(file: string): void {
+  process.stdout.write(fineOrThrow(file, checkNodeAgentConfig(file)));
+}
+
+async function serve(file: string): Promise<void> {
+  const { config, log } = loadConfig(file);
   const agent = await startAgent(config, { clock, random: Math.random, newId: () => nanoid(), log });
   const stop = (signal: NodeJS.Signals): void => {
     log.info({ signal }, 'the node agent stops; its service runs on');
@@ -59,22 +67,19 @@ async function serve(file: string | undefined): Promise<void> {
 }
 
 async function install(options: { config: string; version: string }): Promise<void> {
-  const config = await loadConfig(options.config);
-  const node = await openNode(config, { clock, log: logger(config) });
+  const { config, log } = loadConfig(options.config);
+  const node = await openNode(config, { clock, log });
   const folder = await installRelease(node, options.version);
   process.stdout.write(`${config.node}: releases/${folder} is current; start plexi-node-agent to run it\n`);
 }
 
-async function loadConfig(file: string): Promise<NodeAgentConfig> {
-  const config = await loadNodeAgentConfig(file);
-  const identity = readOwnIdentity(config.tls);
-  if (identity.role !== 'agent' || identity.name !== config.node || identity.cluster !== config.cluster) {
-    throw new PlexiError(
-      'CERTIFICATE_REFUSED',
-      `the certificate ${config.tls.cert} names ${identity.role} ${identity.name} of cluster ${identity.cluster}, not agent ${config.node} of ${config.cluster}; issue one with plexictl certs issue`,
-    );
-  }
-  return config;
+/** What is wrong and does not stop a start is told in the log. */
+function loadConfig(file: string): { config: NodeAgentConfig; log: Logger } {
+  const { config, mayPass } = checkNodeAgentConfig(file);
+  const log = logger(config);
+  const toldAtStart = mayPassSentence(mayPass);
+  if (toldAtStart !== undefined) log.warn(toldAtStart);
+  return { config, log };
 }
 
 function logger(config: NodeAgentConfig): Logger {

@@ -6,13 +6,20 @@ import * as z from 'zod';
 import { defaults } from '../defaults.js';
 import { limits } from '../limits.js';
 import { pathBelowRoot } from './fields.js';
+import { isOwnEntry } from './node-agent.js';
 
 const { backup, behavior, safety, clustering } = defaults.update;
 
 const backupSchema = z
   .strictObject({
     enabled: z.boolean().default(backup.enabled),
-    directory: pathBelowRoot().default(backup.directory),
+    directory: pathBelowRoot()
+      .refine((path) => !isOwnEntry(path), "is the agent's own; name another folder for backups")
+      .refine(
+        (path) => !isBackedUp(path),
+        'would back up its own backups; name a folder outside data and config',
+      )
+      .default(backup.directory),
     encryption: z.boolean().default(backup.encryption),
     retention_days: z.int().min(0).max(3_650).default(backup.retentionDays),
   })
@@ -64,6 +71,11 @@ const clusteringSchema = z
     rollingUpdates: value.rolling_updates,
     maxConcurrentNodes: value.max_concurrent_nodes,
   }));
+
+/** Whether a path stands in what a node backs up, as long as nothing else is configured there. */
+function isBackedUp(path: string): boolean {
+  return defaults.nodeBackup.paths.some((kept) => kept === path.split('/')[0]);
+}
 
 /** The schema of update.yml: one key, `update_system`. */
 export const updateSchema = z
