@@ -51,7 +51,10 @@ export interface ReleaseTest {
   name: string;
   command: string[];
   timeoutMs: number;
-  /** A text that the service must not log while the test runs. */
+  /**
+   * A text, taken literally, that must not stand in what the service has printed since it was started
+   * for this release.
+   */
   mustNotLog?: string;
 }
 

@@ -17,6 +17,7 @@ import { migrateStep } from './migrate.js';
 import type { Phase } from './phase.js';
 import { probeStep } from './probe.js';
 import { probeOldStep, restoreStep, startOldStep, stopNewStep, switchBackStep } from './roll-back.js';
+import { testStep } from './run-tests.js';
 import { stopStep } from './stop.js';
 
 export const upgradePhases: readonly Phase[] = [
@@ -26,6 +27,7 @@ export const upgradePhases: readonly Phase[] = [
   migrateStep,
   applyStep,
   probeStep,
+  testStep,
   commitStep,
   leaveMaintenanceStep,
 ];
