@@ -189,4 +189,6 @@ export const limits = {
   takeOverMs: 30 * 60 * 1000,
   /** Contexts in one client file. */
   contexts: 64,
+  /** Bytes at the end of a log in which its last lines are looked for. */
+  logTailBytes: 16 * 1024 * 1024,
 } as const;

@@ -159,6 +159,8 @@ export class CommandService {
       return { kind: 'begun', result };
     }
     const job = await this.journal.append(intent);
+    const { commandId, rolloutId } = command;
+    this.node.log.info({ commandId, rollout: rolloutId, order: command.step?.$case, token }, 'command');
     return { kind: 'begun', result: this.executor.start(job).then(toCommandResult) };
   }
 

@@ -5,7 +5,18 @@
 import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { TestContext } from 'node:test';
-import type { Command, PreflightStep, StageStep, UpgradeStep } from '../../gen/plexi/v1/node_agent.js';
+import { status } from '@grpc/grpc-js';
+import { fromServiceError } from '../../config/grpc-status.js';
+import { grpcChannel } from '../../config/tls.js';
+import {
+  type Command,
+  NodeAgentServiceClient,
+  type PreflightStep,
+  ReadLogRequest,
+  type ReadLogResponse,
+  type StageStep,
+  type UpgradeStep,
+} from '../../gen/plexi/v1/node_agent.js';
 import { type BuiltRelease, buildRelease } from '../../release/repository/publish.js';
 import { type AgentEnvironment, type RunningAgent, startAgent } from '../agent.js';
 import { environment } from '../agent-node.test.part.js';
@@ -152,6 +163,36 @@ export class CheckedNode {
       ...changes,
     };
     return this.next({ $case: 'preflight', value });
+  }
+
+  /** Follows a log of this node; each piece goes to `onText` with all that came before it. */
+  readLog(
+    request: Partial<ReadLogRequest>,
+    onText: (text: string, cancel: () => void) => void = () => undefined,
+  ): Promise<{ text: string; longestPiece: number }> {
+    const { credentials, options } = grpcChannel(this.cluster.tls('controller', 'controller-0'), {
+      cluster: 'test',
+      role: 'agent',
+      name: 'node-1',
+    });
+    const client = new NodeAgentServiceClient(`127.0.0.1:${this.agent?.port}`, credentials, options);
+    const stream = client.readLog(ReadLogRequest.fromPartial(request), { deadline: Date.now() + 20_000 });
+    let text = '';
+    let longestPiece = 0;
+    return new Promise((resolve, reject) => {
+      stream.on('data', ({ data }: ReadLogResponse) => {
+        text += Buffer.from(data).toString('utf8');
+        longestPiece = Math.max(longestPiece, data.length);
+        onText(text, () => stream.cancel());
+      });
+      stream.on('error', (error) => {
+        if (!('code' in error) || error.code !== status.CANCELLED) reject(fromServiceError(error) ?? error);
+      });
+      stream.on('status', ({ code }) => {
+        client.close();
+        if (code === status.OK || code === status.CANCELLED) resolve({ text, longestPiece });
+      });
+    });
   }
 
   /** The next command of one leader, with an id of its own. */

@@ -103,7 +103,7 @@ export class JobRun {
     const { node } = this.parts;
     const timeoutMs = Number(order.timeoutMs);
     const release = await localRelease(node.paths, this.job.facts.folderBefore);
-    const bounds = { timeoutMs, signal: AbortSignal.timeout(timeoutMs) };
+    const bounds = { commandId: this.commandId, timeoutMs, signal: AbortSignal.timeout(timeoutMs) };
     const run = { ...hookRun(node, release, bounds), withHooks: true };
     this.tell(order.on ? 'entering_maintenance' : 'leaving_maintenance', 0, '');
     try {
@@ -129,6 +129,8 @@ export class JobRun {
     };
     node.monitor.resume();
     await this.append({ kind: 'finished', result });
+    const { outcome, failure, failedStep, release } = result;
+    node.log.info({ ...this.names(), outcome, failure, failedStep, release }, 'result');
     await journal.prune();
     return result;
   }

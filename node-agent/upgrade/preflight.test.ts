@@ -117,7 +117,10 @@ describe('preflight', () => {
     const { result } = await caller.execute(checked.preflightOrder(old, next, { allowUnhealthy: true }));
     assert.equal(result.problems.length, 1, JSON.stringify(result.problems));
     assert.equal(result.problems[0]?.code, 'ROLLBACK_FAILED');
-    assert.match(result.problems[0]?.message ?? '', /asks for an operator .* with plexictl node confirm node-1/);
+    assert.match(
+      result.problems[0]?.message ?? '',
+      /asks for an operator .* with plexictl node confirm node-1/,
+    );
   });
 });
 
