@@ -35,6 +35,8 @@ export interface ReleaseMigration {
   scope: 'node' | 'cluster';
   up: string[];
   down: string[];
+  /** Says, by exit code 0, that `up` would work; it runs beside the old release and changes nothing. */
+  check?: string[];
   checksum: string;
   timeoutMs: number;
 }

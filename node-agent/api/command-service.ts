@@ -108,11 +108,15 @@ export class CommandService {
       case 'preflight':
         return this.preflight(step.value);
       case 'stage':
-        return stage(this.node, step.value, (percent) =>
-          sink({
-            $case: 'progress',
-            value: { phase: 'staging', percent, message: 'download', waitsFor: '' },
-          }),
+        return stage(
+          this.node,
+          step.value,
+          (percent) =>
+            sink({
+              $case: 'progress',
+              value: { phase: 'staging', percent, message: 'download', waitsFor: '' },
+            }),
+          command.commandId,
         );
       case 'rollBack':
         return this.rollBack(step.value);
