@@ -1,6 +1,6 @@
 /**
  * The switch: `previous` names what ran, `trial` and `current` name what shall run, and the service
- * starts. `trial` stays until the commit, so that a look at the disk tells how far the node came.
+ * starts, unless a person is to start it. `trial` stays until the commit, so that a look at the disk tells how far the node came.
  * A restart of the release that runs switches nothing: `previous` still names what ran before it.
  */
 import { PlexiError } from '../../config/errors.js';
@@ -31,7 +31,8 @@ export const applyStep: Phase = {
     if (after === undefined) return;
     if (order.tests && after.manifest.tests.some(({ mustNotLog }) => mustNotLog !== undefined))
       await markServiceLogs(node, job.commandId);
-    await startService(node, after);
+    if (order.restartByHand) node.monitor.expect(after.version);
+    else await startService(node, after);
   },
 };
 

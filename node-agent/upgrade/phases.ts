@@ -6,6 +6,7 @@
  */
 
 import { applyStep } from './apply.js';
+import { awaitStartStep } from './await-start.js';
 import { backupStep } from './backup.js';
 import { commitStep } from './commit.js';
 import {
@@ -26,6 +27,7 @@ export const upgradePhases: readonly Phase[] = [
   backupStep,
   migrateStep,
   applyStep,
+  awaitStartStep,
   probeStep,
   testStep,
   commitStep,
