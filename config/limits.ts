@@ -193,4 +193,6 @@ export const limits = {
   configGroupKeys: 1_000,
   /** Characters of a key or a word of a file that a problem repeats. */
   configShownChars: 120,
+  /** Bytes at the end of a log in which its last lines are looked for. */
+  logTailBytes: 16 * 1024 * 1024,
 } as const;

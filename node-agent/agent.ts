@@ -26,6 +26,7 @@ import {
 } from './disk/durable-file.js';
 import { hasInstallIdentity, openInstallIdentity } from './install-identity.js';
 import { Journal, type JournalDisk } from './journal/journal.js';
+import { openNodeLog } from './logs/update-log.js';
 import { type AgentClock, type AgentNode, type NodePaths, nodePaths } from './node.js';
 import { keepRegistered } from './register.js';
 import { openServices } from './service/adapters.js';
@@ -65,7 +66,7 @@ export async function startAgent(
   const commands = new CommandService(node, fence, journal, executor, status, unreadable);
 
   const recovery = unreadable === undefined ? await executor.recover() : undefined;
-  const server = createAgentServer({ cluster: config.cluster, commands, status, fence, log: node.log });
+  const server = createAgentServer({ node, commands, status, fence });
   const port = await listen(server, config.listen, grpcServerCredentials(config.tls));
   node.log.info({ port, starts: install.starts }, 'the node agent listens');
 
@@ -99,6 +100,7 @@ export async function startAgent(
       await Promise.all(background);
       // Last, because it is the background that starts it.
       await node.monitor.stop();
+      await node.closeLog();
     },
   };
 }
@@ -123,7 +125,7 @@ export async function openNode(
   for (const folder of [paths.agent, paths.journal, paths.identity, paths.quarantine])
     await ensureFolder(folder, 0o700);
   for (const folder of [paths.agent, paths.journal]) await sweepTemporary(folder);
-  const log = environment.log.child({ node: config.node });
+  const { log, close: closeLog } = openNodeLog(paths.agent, config.node, environment.log);
   const service = openServices(config.services, paths.root);
   const monitor = new HealthMonitor({
     probes: config.probes,
@@ -140,6 +142,8 @@ export async function openNode(
     backupKeys: await loadOrCreateBackupKeys(paths.identity),
     clock: environment.clock,
     log,
+    closeLog,
+    hookLogs: join(paths.agent, 'hooks'),
   };
 }
 

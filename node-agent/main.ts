@@ -1,6 +1,6 @@
 /**
- * The node agent's program: `plexi-node-agent --config FILE`, and `plexi-node-agent install`. Here,
- * and only here, real clocks and randomness are made.
+ * The node agent's program: `plexi-node-agent --config FILE`, and the words that work on the node
+ * itself, `install` and `start`. Here, and only here, real clocks and randomness are made.
  */
 
 import { Command } from 'commander';
@@ -12,6 +12,7 @@ import type { NodeAgentConfig } from '../config/schema/node-agent.js';
 import { openNode, startAgent } from './agent.js';
 import { agentVersion } from './api/node-status.js';
 import { installRelease } from './install.js';
+import { startByHand } from './start-by-hand.js';
 
 const clock = { nowMs: () => performance.now(), wall: () => new Date() };
 
@@ -33,6 +34,12 @@ program
   .requiredOption('--config <file>', 'the configuration, node-agent.yml')
   .requiredOption('--version <version>', 'the version to install')
   .action((options: { config: string; version: string }) => install(options));
+
+program
+  .command('start')
+  .description('start the service, when an upgrade waits for a person to do so')
+  .requiredOption('--config <file>', 'the configuration, node-agent.yml')
+  .action((options: { config: string }) => start(options));
 
 await program.parseAsync().catch((thrown: unknown) => {
   const error = thrown instanceof PlexiError ? thrown : undefined;
@@ -71,6 +78,12 @@ async function install(options: { config: string; version: string }): Promise<vo
   const node = await openNode(config, { clock, log });
   const folder = await installRelease(node, options.version);
   process.stdout.write(`${config.node}: releases/${folder} is current; start plexi-node-agent to run it\n`);
+}
+
+async function start(options: { config: string }): Promise<void> {
+  const { config } = loadConfig(options.config);
+  const { version } = await startByHand(config);
+  process.stdout.write(`${config.node}: ${version} was started; the upgrade goes on once it is healthy\n`);
 }
 
 /** What is wrong and does not stop a start is told in the log. */

@@ -48,7 +48,12 @@ export interface AgentNode {
   readonly repository: ReleaseRepository;
   readonly backupKeys: BackupKeys;
   readonly clock: AgentClock;
+  /** To the program's log, and to the node's own file. */
   readonly log: Logger;
+  /** Writes out what is left of the node's own log, and ends it. */
+  closeLog(): Promise<void>;
+  /** The folder of what hooks, migrations and tests have printed. */
+  readonly hookLogs: string;
 }
 
 /** A release as it lies on this node. */

@@ -110,10 +110,17 @@ export const migrationFields = {
   scope: z.enum(['node', 'cluster']),
   up: argv,
   down: argv,
+  /** Absent in releases that were made before there were checks. */
+  check: argv.optional(),
 };
 
+/** Absent stays absent: a migration's meaning is compared field by field. */
+export function withoutAbsentCheck<T extends { check?: string[] | undefined }>({ check, ...rest }: T) {
+  return check === undefined ? rest : { ...rest, check };
+}
+
 const timeoutMs = z.int().min(1).max(limits.commandTimeoutMs);
-const migration = z.object({ ...migrationFields, checksum: sha256, timeoutMs });
+const migration = z.object({ ...migrationFields, checksum: sha256, timeoutMs }).transform(withoutAbsentCheck);
 
 const test = z
   .object({ name: plainName, command: argv, timeoutMs, mustNotLog: oneLine(limits.argvChars).optional() })

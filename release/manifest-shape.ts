@@ -35,6 +35,8 @@ export interface ReleaseMigration {
   scope: 'node' | 'cluster';
   up: string[];
   down: string[];
+  /** Says, by exit code 0, that `up` would work; it runs beside the old release and changes nothing. */
+  check?: string[];
   checksum: string;
   timeoutMs: number;
 }
@@ -51,7 +53,10 @@ export interface ReleaseTest {
   name: string;
   command: string[];
   timeoutMs: number;
-  /** A text that the service must not log while the test runs. */
+  /**
+   * A text, taken literally, that must not stand in what the service has printed since it was started
+   * for this release.
+   */
   mustNotLog?: string;
 }
 

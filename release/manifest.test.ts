@@ -246,5 +246,21 @@ describe('migrations', () => {
     assert.notEqual(migrationChecksum(migration, [file('m/1.mjs', 'changed')]), checksum);
     assert.notEqual(migrationChecksum({ ...migration, up: ['node'] }, [file('m/1.mjs', 'a')]), checksum);
     assert.notEqual(migrationChecksum({ ...migration, scope: 'cluster' }, [file('m/1.mjs', 'a')]), checksum);
+    const files = [file('m/1.mjs', 'a'), file('check.mjs', 'b')];
+    const checked = migrationChecksum({ ...migration, check: ['node', 'check.mjs'] }, files);
+    assert.notEqual(checked, checksum);
+    const changed = [file('m/1.mjs', 'a'), file('check.mjs', 'changed')];
+    assert.notEqual(migrationChecksum({ ...migration, check: ['node', 'check.mjs'] }, changed), checked);
+  });
+
+  test('without a check mean what they meant before there were checks', () => {
+    const migration = { id: '001', scope: 'node' as const, up: ['up'], down: ['down'] };
+    const meaning = '["001","node",["up"],["down"],[]]';
+    assert.equal(migrationChecksum(migration, []), sha256(meaning));
+    const one = { ...migration, checksum: sha256('x'), timeoutMs: 1 };
+    for (const it of [one, { ...one, check: ['node', 'check.mjs'] }]) {
+      const manifest = sampleManifest('0b1', [it]);
+      assert.deepEqual(parseManifest(printManifest(manifest)), manifest);
+    }
   });
 });

@@ -55,19 +55,23 @@ function assertSameMeaning(a: ReleaseManifest, b: ReleaseManifest): void {
 }
 
 /**
- * SHA-256 (hex) over what a migration does: id, scope, both commands, and the contents of each file
- * of the release that a word of the commands names.
+ * SHA-256 (hex) over what a migration does: id, scope, its commands, and the contents of each file of
+ * the release that a word of the commands names. Without a check it is what it was before there were
+ * checks.
  */
 export function migrationChecksum(
-  migration: Pick<ReleaseMigration, 'id' | 'scope' | 'up' | 'down'>,
+  migration: Pick<ReleaseMigration, 'id' | 'scope' | 'up' | 'down' | 'check'>,
   files: readonly ReleaseFile[],
 ): string {
   const digests = new Map(files.map(({ path, sha256 }) => [path, sha256]));
-  const words = new Set([...migration.up, ...migration.down].map((word) => word.replace(/^(?:\.\/)+/, '')));
+  const check = migration.check ?? [];
+  const commands = [...migration.up, ...migration.down, ...check];
+  const words = new Set(commands.map((word) => word.replace(/^(?:\.\/)+/, '')));
   const named = [...words].filter((word) => digests.has(word)).sort();
   const meaning = [
     ...[migration.id, migration.scope, migration.up, migration.down],
     named.map((path) => [path, digests.get(path)]),
+    ...(migration.check === undefined ? [] : [check]),
   ];
   return createHash('sha256').update(JSON.stringify(meaning)).digest('hex');
 }

@@ -13,6 +13,7 @@ import {
   type CommandResult,
   type JournalJob,
   type LineageEntry,
+  type PreflightStep,
   type RollBackStep,
   type UpgradeStep,
 } from '../../gen/plexi/v1/node_agent.js';
@@ -105,13 +106,17 @@ export class CommandService {
     const { step } = command;
     switch (step?.$case) {
       case 'preflight':
-        return preflight(this.node, step.value);
+        return this.preflight(step.value);
       case 'stage':
-        return stage(this.node, step.value, (percent) =>
-          sink({
-            $case: 'progress',
-            value: { phase: 'staging', percent, message: 'download', waitsFor: '' },
-          }),
+        return stage(
+          this.node,
+          step.value,
+          (percent) =>
+            sink({
+              $case: 'progress',
+              value: { phase: 'staging', percent, message: 'download', waitsFor: '' },
+            }),
+          command.commandId,
         );
       case 'rollBack':
         return this.rollBack(step.value);
@@ -121,6 +126,11 @@ export class CommandService {
           `this agent does not know the order in ${command.commandId}; upgrade the agent`,
         );
     }
+  }
+
+  private async preflight(order: PreflightStep): Promise<CommandResult> {
+    const { needsOperator } = await this.status.now();
+    return preflight(this.node, order, needsOperator);
   }
 
   /** Inside the critical section: may this command be obeyed, and is its intent on the disk? */
@@ -153,6 +163,8 @@ export class CommandService {
       return { kind: 'begun', result };
     }
     const job = await this.journal.append(intent);
+    const { commandId, rolloutId } = command;
+    this.node.log.info({ commandId, rollout: rolloutId, order: command.step?.$case, token }, 'command');
     return { kind: 'begun', result: this.executor.start(job).then(toCommandResult) };
   }
 

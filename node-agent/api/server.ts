@@ -22,24 +22,25 @@ import {
   type WatchStatusRequest,
   type WatchStatusResponse,
 } from '../../gen/plexi/v1/node_agent.js';
+import type { AgentNode } from '../node.js';
 import type { CommandService } from './command-service.js';
 import type { Fence } from './fence.js';
 import type { NodeStatusSource } from './node-status.js';
+import { readLog } from './read-log.js';
 
 /** Milliseconds between two statuses when nothing changes. */
 const statusIntervalMs = 10_000;
 
 export interface AgentServerParts {
-  readonly cluster: string;
+  readonly node: AgentNode;
   readonly commands: CommandService;
   readonly status: NodeStatusSource;
   readonly fence: Fence;
-  readonly log: Logger;
 }
 
 export function createAgentServer(parts: AgentServerParts): Server {
   const server = new Server({
-    interceptors: [grpcAuthorization(parts.cluster)],
+    interceptors: [grpcAuthorization(parts.node.config.cluster)],
     'grpc.max_receive_message_length': limits.grpcMessageBytes,
     'grpc.max_concurrent_streams': 100,
   });
@@ -48,7 +49,8 @@ export function createAgentServer(parts: AgentServerParts): Server {
   return server;
 }
 
-function handlers({ commands, status, fence, log }: AgentServerParts): NodeAgentServiceServer {
+function handlers({ node, commands, status, fence }: AgentServerParts): NodeAgentServiceServer {
+  const { log } = node;
   return {
     describe(_call, callback) {
       status.now().then(
@@ -57,9 +59,7 @@ function handlers({ commands, status, fence, log }: AgentServerParts): NodeAgent
       );
     },
     readLog(call) {
-      call.destroy(
-        toServiceError(new PlexiError('NOT_FOUND', 'this agent keeps no logs that can be asked for')),
-      );
+      readLog(call, node);
     },
     adopt(call, callback) {
       commands.adopt(call.request).then(

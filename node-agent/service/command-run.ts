@@ -5,7 +5,9 @@
  * Whatever happens is a result with a sentence; nothing is thrown.
  */
 import { type ChildProcess, spawn } from 'node:child_process';
+import { Writable } from 'node:stream';
 import { limits } from '../../config/limits.js';
+import { Redaction } from '../secrets/redaction.js';
 import { monotonicClock } from './clock.js';
 import { groupExists, groupLives, signalTo } from './process-table.js';
 import { whyNotStarted } from './start-failure.js';
@@ -19,6 +21,10 @@ export interface CommandRun {
   readonly timeoutMs: number;
   /** Cancels it, in the same way as the end of its time. */
   readonly signal?: AbortSignal | undefined;
+  /** Values that are replaced by `***` in all that is kept of its output. */
+  readonly hidden?: readonly Uint8Array[];
+  /** What it can read, once, from the descriptors 3, 4 and so on, each by its number. */
+  readonly given?: readonly Uint8Array[];
 }
 
 /** How it went. It succeeded when `exitCode` is 0. */
@@ -37,6 +43,8 @@ export interface CommandResult {
   readonly sentence: string;
 }
 
+/** The first descriptor that a program inherits beside its three streams. */
+export const FIRST_GIVEN = 3;
 /** Milliseconds after the program's end in which its last output may arrive. */
 const LAST_OUTPUT_MS = 200;
 /** Milliseconds that the system gets to end a group after SIGKILL. */
@@ -53,19 +61,21 @@ export async function runCommand(run: CommandRun): Promise<CommandResult> {
   if (run.signal?.aborted === true) {
     return neverRan({ ...state, cancelled: true }, 'it was cancelled before its start');
   }
+  const given = run.given ?? [];
   let child: ChildProcess;
   try {
     child = spawn(program, words, {
       cwd: run.cwd,
       env: { ...run.env },
       detached: true,
-      stdio: ['ignore', 'pipe', 'pipe'],
+      stdio: ['ignore', 'pipe', 'pipe', ...given.map(() => 'pipe' as const)],
     });
   } catch (error) {
     // Words with a NUL, or too many of them, are refused before there is a process.
     return neverRan(state, whyNotStarted(run.cwd, error));
   }
-  const tail = keepTail(child, limits.hookOutputBytes);
+  give(child, given);
+  const tail = keepTail(child, limits.hookOutputBytes, run.hidden ?? []);
   const failure = await finish(child, state);
   state.output = tail();
   if (failure instanceof Error) return neverRan(state, whyNotStarted(run.cwd, failure));
@@ -130,8 +140,8 @@ async function becomesTrue(condition: () => boolean, withinMs: number): Promise<
   return true;
 }
 
-/** Collects both streams, and keeps no more than the last `maxBytes` of them. */
-function keepTail(child: ChildProcess, maxBytes: number): () => string {
+/** Collects both streams without what is hidden, and keeps no more than the last `maxBytes` of them. */
+function keepTail(child: ChildProcess, maxBytes: number, hidden: readonly Uint8Array[]): () => string {
   let pieces: Buffer[] = [];
   let length = 0;
   const keep = (piece: Buffer) => {
@@ -141,14 +151,29 @@ function keepTail(child: ChildProcess, maxBytes: number): () => string {
     pieces = [Buffer.concat(pieces).subarray(-maxBytes)];
     length = maxBytes;
   };
-  child.stdout?.on('data', keep);
-  child.stderr?.on('data', keep);
-  return () => Buffer.concat(pieces).subarray(-maxBytes).toString('utf8');
+  const streams = [child.stdout, child.stderr].map((stream) => {
+    const redaction = new Redaction(hidden);
+    stream?.on('data', (piece: Buffer) => keep(redaction.take(piece)));
+    return redaction;
+  });
+  return () => {
+    for (const redaction of streams) keep(redaction.end());
+    return Buffer.concat(pieces).subarray(-maxBytes).toString('utf8');
+  };
+}
+
+/** Puts each value on its descriptor. What a program does not read is no error. */
+function give(child: ChildProcess, given: readonly Uint8Array[]): void {
+  for (const [index, value] of given.entries()) {
+    const pipe = child.stdio[FIRST_GIVEN + index];
+    if (!(pipe instanceof Writable)) continue;
+    pipe.on('error', () => pipe.destroy());
+    pipe.end(value);
+  }
 }
 
 function closePipes(child: ChildProcess): void {
-  child.stdout?.destroy();
-  child.stderr?.destroy();
+  for (const pipe of child.stdio) pipe?.destroy();
 }
 
 function neverRan(state: RunState, why: string): CommandResult {

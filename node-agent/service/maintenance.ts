@@ -7,7 +7,7 @@
 import { PlexiError } from '../../config/errors.js';
 import { limits } from '../../config/limits.js';
 import { readBounded, removeDurably, writeDurably } from '../disk/durable-file.js';
-import { runCommand } from './command-run.js';
+import type { CommandResult } from './command-run.js';
 
 export interface MaintenanceRecord {
   readonly reason: string;
@@ -38,44 +38,37 @@ export class Maintenance {
 
   /**
    * Takes the node out: record, then hook. May be called again.
-   * @param timeoutMs for the hook, the drain included
-   * @throws PlexiError HOOK_FAILED
+   * @throws PlexiError HOOK_FAILED, and whatever running the hook throws
    */
   async enter(options: { reason: string; since: string; withHooks: boolean } & HookRun): Promise<void> {
     const record = { reason: options.reason, since: options.since };
     await writeDurably(this.file, Buffer.from(`${JSON.stringify(record)}\n`));
     this.record = record;
-    if (options.withHooks) await runHook('maintenance enter', this.hooks.enter, options);
+    if (options.withHooks) await runHook('enter', this.hooks.enter, options);
   }
 
   /** Puts the node back: hook, then record. May be called again. @throws PlexiError HOOK_FAILED */
   async leave(options: { withHooks: boolean } & HookRun): Promise<void> {
-    if (options.withHooks) await runHook('maintenance leave', this.hooks.leave, options);
+    if (options.withHooks) await runHook('leave', this.hooks.leave, options);
     await removeDurably(this.file);
     this.record = undefined;
   }
 }
 
+type HookName = 'enter' | 'leave';
+
 interface HookRun {
-  readonly env: Record<string, string>;
-  readonly cwd: string;
-  readonly timeoutMs: number;
-  readonly signal: AbortSignal;
+  /** Runs a hook to its end, within the bounds of whoever asks. */
+  readonly runHook: (name: HookName, argv: readonly string[]) => Promise<CommandResult>;
 }
 
-async function runHook(name: string, argv: readonly string[] | undefined, run: HookRun): Promise<void> {
+async function runHook(name: HookName, argv: readonly string[] | undefined, run: HookRun): Promise<void> {
   if (argv === undefined || argv.length === 0) return;
-  const result = await runCommand({
-    argv: [...argv],
-    cwd: run.cwd,
-    env: run.env,
-    timeoutMs: run.timeoutMs,
-    signal: run.signal,
-  });
+  const result = await run.runHook(name, argv);
   if (result.exitCode === 0) return;
   throw new PlexiError(
     'HOOK_FAILED',
-    `the ${name} hook failed: ${result.sentence}${lastLine(result.output)}`,
+    `the maintenance ${name} hook failed: ${result.sentence}${lastLine(result.output)}`,
   );
 }
 

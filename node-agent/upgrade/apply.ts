@@ -1,11 +1,13 @@
 /**
  * The switch: `previous` names what ran, `trial` and `current` name what shall run, and the service
- * starts. `trial` stays until the commit, so that a look at the disk tells how far the node came.
+ * starts, unless a person is to start it. `trial` stays until the commit, so that a look at the disk tells how far the node came.
+ * A restart of the release that runs switches nothing: `previous` still names what ran before it.
  */
 import { PlexiError } from '../../config/errors.js';
 import { NONE } from '../../release/version.js';
 import { removeLinkDurably, swapLinkDurably } from '../disk/durable-file.js';
 import type { JobFacts } from '../journal/records.js';
+import { markServiceLogs } from '../logs/service-logs.js';
 import { type AgentNode, type LocalRelease, serviceSpec } from '../node.js';
 import type { Phase } from './phase.js';
 
@@ -21,10 +23,16 @@ export const applyStep: Phase = {
       throw new PlexiError('APPLY_FAILED', `release ${order.to?.version} is not complete on this node`);
     }
     await node.service.stop(timeoutMs);
-    await pointAt(node.paths.previous, before?.folder ?? job.facts.previousBefore);
+    const isRestart = after !== undefined && before?.folder === after.folder;
+    const previous = isRestart ? job.facts.previousBefore : before?.folder;
+    await pointAt(node.paths.previous, previous ?? job.facts.previousBefore);
     await pointAt(node.paths.trial, after?.folder ?? null);
     await pointAt(node.paths.current, after?.folder ?? null);
-    if (after !== undefined) await startService(node, after);
+    if (after === undefined) return;
+    if (order.tests && after.manifest.tests.some(({ mustNotLog }) => mustNotLog !== undefined))
+      await markServiceLogs(node, job.commandId);
+    if (order.restartByHand) node.monitor.expect(after.version);
+    else await startService(node, after);
   },
 };
 

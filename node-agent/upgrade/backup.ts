@@ -4,7 +4,9 @@
  */
 import { join } from 'node:path';
 import { PlexiError } from '../../config/errors.js';
+import { holds, isOwnEntry } from '../../config/schema/node-agent.js';
 import type { BackupPolicy, UpgradeStep } from '../../gen/plexi/v1/node_agent.js';
+import { whyNotPlain } from '../../release/plain-path.js';
 import { createBackup } from '../backup/create.js';
 import type { Phase } from './phase.js';
 
@@ -17,6 +19,8 @@ export const backupStep: Phase = {
   applies: (order) => order.backup,
   async run({ node, job, before, order, signal, progress }) {
     const { directory, encryption } = backupPolicyOf(order);
+    const why = backupDirectoryProblem(directory, node.config.backup.paths);
+    if (why !== undefined) throw new PlexiError('BACKUP_FAILED', `${node.config.node}: ${why}`);
     await createBackup({
       root: node.paths.root,
       paths: node.config.backup.paths,
@@ -41,6 +45,20 @@ export function backupPolicyOf(order: Pick<UpgradeStep, 'backupPolicy'>): Backup
     'BACKUP_FAILED',
     'the order does not say how backups are made; update the controllers',
   );
+}
+
+/**
+ * Why a node cannot keep its backups in a folder of its root; undefined when it can. The name comes
+ * from a controller, so it is looked at here, where the files are.
+ */
+export function backupDirectoryProblem(directory: string, paths: readonly string[]): string | undefined {
+  const problem = (why: string): string =>
+    `backups cannot go to ${JSON.stringify(directory)}: ${why}; change backup.directory in update.yml`;
+  const why = whyNotPlain(directory);
+  if (why !== undefined) return problem(`the path ${why}`);
+  if (isOwnEntry(directory)) return problem("it is the agent's own");
+  const met = paths.find((path) => holds(path, directory) || holds(directory, path));
+  return met === undefined ? undefined : problem(`it meets ${met}, which is backed up`);
 }
 
 /** The folder of a job's backup. */

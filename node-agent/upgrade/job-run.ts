@@ -10,7 +10,7 @@ import { limits } from '../../config/limits.js';
 import { Command, type MaintenanceStep, type UpgradeStep } from '../../gen/plexi/v1/node_agent.js';
 import type { Job, Journal } from '../journal/journal.js';
 import type { JobFailure, JobResult } from '../journal/records.js';
-import { type AgentNode, currentRelease, localRelease } from '../node.js';
+import { type AgentNode, currentRelease, type LocalRelease, localRelease } from '../node.js';
 import { hookRun } from './maintenance.js';
 import type { Phase, PhaseContext } from './phase.js';
 
@@ -103,7 +103,7 @@ export class JobRun {
     const { node } = this.parts;
     const timeoutMs = Number(order.timeoutMs);
     const release = await localRelease(node.paths, this.job.facts.folderBefore);
-    const bounds = { timeoutMs, signal: AbortSignal.timeout(timeoutMs) };
+    const bounds = { commandId: this.commandId, timeoutMs, signal: AbortSignal.timeout(timeoutMs) };
     const run = { ...hookRun(node, release, bounds), withHooks: true };
     this.tell(order.on ? 'entering_maintenance' : 'leaving_maintenance', 0, '');
     try {
@@ -129,6 +129,8 @@ export class JobRun {
     };
     node.monitor.resume();
     await this.append({ kind: 'finished', result });
+    const { outcome, failure, failedStep, release } = result;
+    node.log.info({ ...this.names(), outcome, failure, failedStep, release }, 'result');
     await journal.prune();
     return result;
   }
@@ -139,8 +141,8 @@ export class JobRun {
     const before = await localRelease(node.paths, this.job.facts.folderBefore);
     const after = await localRelease(node.paths, this.job.facts.folderAfter);
     let previous: Phase | undefined;
-    let at = nextPhase(phases, from, order, this.job);
-    for (; at !== undefined; at = nextPhase(phases, at.index + 1, order, this.job)) {
+    let at = nextPhase(phases, from, order, this.job, after);
+    for (; at !== undefined; at = nextPhase(phases, at.index + 1, order, this.job, after)) {
       const { step } = at.phase;
       if (phases === forwardPhases && !this.job.committed && this.cancelReason !== undefined) {
         return { failure: { code: 'CANCELLED', message: this.cancelReason }, failedStep: step };
@@ -238,10 +240,11 @@ export function nextPhase(
   from: number,
   order: UpgradeStep,
   job: Pick<Job, 'facts' | 'begun'>,
+  after?: LocalRelease,
 ): { phase: Phase; index: number } | undefined {
   for (let index = from; index < phases.length; index++) {
     const phase = phases[index];
-    if (phase?.applies(order, job)) return { phase, index };
+    if (phase?.applies(order, job, after)) return { phase, index };
   }
   return undefined;
 }

@@ -6,6 +6,7 @@ import type { Job } from '../journal/journal.js';
 import { type AgentNode, commandEnvironment, type LocalRelease } from '../node.js';
 import { ensureRunning } from './apply.js';
 import type { Phase, PhaseContext } from './phase.js';
+import { runProgram } from './program.js';
 
 export const enterMaintenanceStep: Phase = {
   step: 'enter_maintenance',
@@ -16,7 +17,7 @@ export const enterMaintenanceStep: Phase = {
   applies: (_order, job) => !job.facts.wasInMaintenance,
   async run(context) {
     await context.node.maintenance.enter({
-      ...hookRun(context.node, context.before, context),
+      ...hookRun(context.node, context.before, boundsOf(context)),
       reason: `${context.order.from?.version ?? ''} to ${context.order.to?.version ?? ''}, ${context.job.commandId}`,
       since: context.node.clock.wall().toISOString(),
       withHooks: context.order.maintenanceHooks,
@@ -50,21 +51,34 @@ function leaves(_order: UpgradeStep, job: Pick<Job, 'facts'>): boolean {
 async function leave(context: PhaseContext, release: LocalRelease | undefined): Promise<void> {
   await ensureRunning(context.node, release);
   await context.node.maintenance.leave({
-    ...hookRun(context.node, release, context),
+    ...hookRun(context.node, release, boundsOf(context)),
     withHooks: context.order.maintenanceHooks,
   });
 }
 
-/** What a maintenance hook needs to run on this node. */
-export function hookRun(
-  node: AgentNode,
-  release: LocalRelease | undefined,
-  bounds: { readonly timeoutMs: number; readonly signal: AbortSignal },
-) {
+function boundsOf({ job, timeoutMs, signal }: PhaseContext): HookBounds {
+  return { commandId: job.commandId, timeoutMs, signal };
+}
+
+interface HookBounds {
+  /** The command that it belongs to. */
+  readonly commandId: string;
+  /** Milliseconds for the hook, the drain included. */
+  readonly timeoutMs: number;
+  readonly signal: AbortSignal;
+}
+
+/** How a maintenance hook is run on this node. */
+export function hookRun(node: AgentNode, release: LocalRelease | undefined, bounds: HookBounds) {
   return {
-    env: commandEnvironment(node, release),
-    cwd: node.paths.root,
-    timeoutMs: bounds.timeoutMs,
-    signal: bounds.signal,
+    runHook: (name: 'enter' | 'leave', argv: readonly string[]) =>
+      runProgram(node, {
+        ...bounds,
+        what: `maintenance ${name} hook`,
+        name,
+        argv,
+        cwd: node.paths.root,
+        env: commandEnvironment(node, release),
+      }),
   };
 }

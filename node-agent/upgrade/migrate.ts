@@ -8,8 +8,8 @@ import { join } from 'node:path';
 import { PlexiError } from '../../config/errors.js';
 import type { MigrationStep } from '../../gen/plexi/v1/node_agent.js';
 import { commandEnvironment } from '../node.js';
-import { runCommand } from '../service/command-run.js';
 import type { Phase, PhaseContext } from './phase.js';
+import { runProgram, whyItFailed } from './program.js';
 
 export const migrateStep: Phase = {
   step: 'migrate',
@@ -37,7 +37,11 @@ async function runMigration(context: PhaseContext, step: MigrationStep): Promise
     );
   }
   const argv = step.direction === 'down' ? migration.down : migration.up;
-  const result = await runCommand({
+  const what = `migration ${step.id} (${step.direction})`;
+  const result = await runProgram(context.node, {
+    what,
+    name: step.id,
+    commandId: context.job.commandId,
     argv,
     cwd: join(context.node.paths.releases, release.folder),
     env: commandEnvironment(context.node, release),
@@ -46,14 +50,7 @@ async function runMigration(context: PhaseContext, step: MigrationStep): Promise
   });
   if (result.exitCode === 0) return;
   if (result.leftRunning) {
-    throw new PlexiError(
-      'COMMAND_LEFT_RUNNING',
-      `migration ${step.id} (${step.direction}): ${result.sentence}`,
-    );
+    throw new PlexiError('COMMAND_LEFT_RUNNING', `${what}: ${result.sentence}`);
   }
-  const said = result.output.trim().split('\n').at(-1) ?? '';
-  throw new PlexiError(
-    'MIGRATION_FAILED',
-    `migration ${step.id} (${step.direction}): ${result.sentence}${said === '' ? '' : ` (${said})`}`,
-  );
+  throw new PlexiError('MIGRATION_FAILED', `${what}: ${whyItFailed(result)}`);
 }

@@ -35,6 +35,11 @@ export interface Phase {
   readonly cancellable: boolean;
   timeoutMs(order: UpgradeStep): number;
   /** Whether this job needs the step at all. */
-  applies(order: UpgradeStep, job: Pick<Job, 'facts' | 'begun'>): boolean;
+  applies(
+    order: UpgradeStep,
+    job: Pick<Job, 'facts' | 'begun'>,
+    /** What shall run, once that is known; at the beginning of a job it is not yet. */
+    after: LocalRelease | undefined,
+  ): boolean;
   run(context: PhaseContext): Promise<void>;
 }

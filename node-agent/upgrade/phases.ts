@@ -6,6 +6,7 @@
  */
 
 import { applyStep } from './apply.js';
+import { awaitStartStep } from './await-start.js';
 import { backupStep } from './backup.js';
 import { commitStep } from './commit.js';
 import {
@@ -17,6 +18,7 @@ import { migrateStep } from './migrate.js';
 import type { Phase } from './phase.js';
 import { probeStep } from './probe.js';
 import { probeOldStep, restoreStep, startOldStep, stopNewStep, switchBackStep } from './roll-back.js';
+import { testStep } from './run-tests.js';
 import { stopStep } from './stop.js';
 
 export const upgradePhases: readonly Phase[] = [
@@ -25,7 +27,9 @@ export const upgradePhases: readonly Phase[] = [
   backupStep,
   migrateStep,
   applyStep,
+  awaitStartStep,
   probeStep,
+  testStep,
   commitStep,
   leaveMaintenanceStep,
 ];

@@ -1,37 +1,52 @@
 /**
  * What can be known before anything is touched. Every problem is found in one go, and each is a
- * sentence; an empty list lets the rollout go on.
+ * sentence; an empty list lets the rollout go on. One check is one function; a check that cannot be
+ * made is a problem, because missing data fails a gate.
  */
-import { constants } from 'node:fs';
-import { access, stat, statfs } from 'node:fs/promises';
-import { delimiter, isAbsolute, join } from 'node:path';
-import type { ErrorCode } from '../../config/errors.js';
+import { type ErrorCode, PlexiError } from '../../config/errors.js';
 import { CommandResult, type Failure, type PreflightStep } from '../../gen/plexi/v1/node_agent.js';
-import { treeSizeBytes } from '../backup/create.js';
+import { NONE } from '../../release/version.js';
 import { type AgentNode, currentRelease } from '../node.js';
+import { secretProblems } from '../secrets/read-secrets.js';
+import { sampleAll } from '../service/probe.js';
+import { backupDirectoryProblem } from './backup.js';
+import { diskProblems, mountProblems } from './preflight-disk.js';
+import { programProblems } from './preflight-programs.js';
 
-/** At least this much is kept free on every filesystem (design, section 4). */
-const freeBytesMin = 500 * 1024 * 1024;
 /** A clock further off than this makes records and certificates unreadable together. */
 const clockSkewMaxMs = 60_000;
+/** Milliseconds for the one sample of the service before the rollout. */
+const sampleMs = 5_000;
 
-type Problem = Failure;
+type Release = { version: string; digest: string };
 
-/** Checks the node; touches nothing. */
-export async function preflight(node: AgentNode, order: PreflightStep): Promise<CommandResult> {
+/**
+ * Checks the node; touches nothing.
+ * @param needsOperator what the node asks an operator for, when it does
+ */
+export async function preflight(
+  node: AgentNode,
+  order: PreflightStep,
+  needsOperator: Failure | undefined = undefined,
+): Promise<CommandResult> {
   const release = await currentRelease(node.paths);
-  const problems = [
-    ...versionProblems(node, order, release),
-    ...operatorProblems(node),
-    ...clockProblems(node, order),
-    ...(await hookProblems(node, order)),
-    ...(await diskProblems(node, order)),
-    ...(await mountProblems(node, order)),
+  const checks = [
+    async () => versionProblems(node, order, release),
+    async () => operatorProblems(node, needsOperator),
+    () => healthProblems(node, order, release),
+    async () => platformProblems(node, order),
+    async () => clockProblems(node, order),
+    () => programProblems(node, order),
+    () => unreadableSecrets(node),
+    async () => backupProblems(node, order),
+    () => diskProblems(node, order),
+    () => mountProblems(node, order),
   ];
+  const problems = (await Promise.all(checks.map((check) => madeOrTold(node, check)))).flat();
   return CommandResult.fromPartial({
     outcome: problems.length === 0 ? 'done' : 'failed',
     ...(problems.length > 0 && {
-      failure: { code: 'PREFLIGHT_FAILED', message: problems.map((problem) => problem.message).join('; ') },
+      failure: { code: 'PREFLIGHT_FAILED', message: problems.map(({ message }) => message).join('; ') },
       failedStep: 'preflight',
     }),
     problems,
@@ -39,15 +54,21 @@ export async function preflight(node: AgentNode, order: PreflightStep): Promise<
   });
 }
 
-function problem(code: ErrorCode, message: string): Problem {
+async function madeOrTold(node: AgentNode, check: () => Promise<Failure[]>): Promise<Failure[]> {
+  try {
+    return await check();
+  } catch (thrown) {
+    const why = thrown instanceof Error ? thrown.message : String(thrown);
+    const code = thrown instanceof PlexiError ? thrown.code : 'PREFLIGHT_FAILED';
+    return [problem(code, `${node.config.node} could not be checked: ${why}`)];
+  }
+}
+
+function problem(code: ErrorCode, message: string): Failure {
   return { code, message };
 }
 
-function versionProblems(
-  node: AgentNode,
-  order: PreflightStep,
-  release: { version: string; digest: string },
-): Problem[] {
+function versionProblems(node: AgentNode, order: PreflightStep, release: Release): Failure[] {
   if (order.from?.version === release.version && order.from.digest === release.digest) return [];
   return [
     problem(
@@ -57,95 +78,67 @@ function versionProblems(
   ];
 }
 
-function operatorProblems(node: AgentNode): Problem[] {
+function operatorProblems(node: AgentNode, needsOperator: Failure | undefined): Failure[] {
   const { current } = node.maintenance;
-  return current?.since === ''
-    ? [problem('CONFLICT', `${node.config.node}: ${current.reason}; look at the file, then remove it`)]
-    : [];
-}
-
-function clockProblems(node: AgentNode, order: PreflightStep): Problem[] {
-  if (order.controllerTime === undefined) return [];
-  const skewMs = Math.abs(node.clock.wall().getTime() - order.controllerTime.getTime());
-  return skewMs <= clockSkewMaxMs
-    ? []
-    : [
-        problem(
-          'PREFLIGHT_FAILED',
-          `the clock of ${node.config.node} is ${Math.round(skewMs / 1000)} s off the controller's; set it`,
-        ),
-      ];
-}
-
-async function hookProblems(node: AgentNode, order: PreflightStep): Promise<Problem[]> {
-  if (!order.maintenanceHooks) return [];
-  const { enter, leave } = node.config.maintenance;
-  const missing: Problem[] = [];
-  for (const program of [enter?.[0], leave?.[0]]) {
-    if (program !== undefined && !(await isExecutable(program))) {
-      missing.push(
-        problem(
-          'PREFLIGHT_FAILED',
-          `the maintenance hook ${program} on ${node.config.node} is missing or not executable`,
-        ),
-      );
-    }
+  const found: Failure[] = [];
+  if (needsOperator !== undefined) {
+    found.push({
+      code: needsOperator.code,
+      message: `${node.config.node} asks for an operator (${needsOperator.message}); put it right, then say so with plexictl node confirm ${node.config.node}`,
+    });
   }
-  return missing;
-}
-
-/** Whether a program can be started, by its path or through PATH. */
-async function isExecutable(program: string): Promise<boolean> {
-  const candidates = isAbsolute(program)
-    ? [program]
-    : (process.env.PATH ?? '').split(delimiter).map((folder) => join(folder, program));
-  const found = await Promise.allSettled(candidates.map((candidate) => access(candidate, constants.X_OK)));
-  return found.some((result) => result.status === 'fulfilled');
-}
-
-async function diskProblems(node: AgentNode, order: PreflightStep): Promise<Problem[]> {
-  const backupBytes = order.backup ? await treeSizeBytes(node.paths.root, node.config.backup.paths) : 0;
-  const neededBytes = Math.max(freeBytesMin, backupBytes + 2 * Number(order.unpackedBytes));
-  const { bavail, bsize } = await statfs(node.paths.root);
-  const freeBytes = bavail * bsize;
-  return freeBytes >= neededBytes
-    ? []
-    : [
-        problem(
-          'PREFLIGHT_FAILED',
-          `${node.config.node} has ${megabytes(freeBytes)} MB free under ${node.paths.root} and needs ${megabytes(neededBytes)} MB`,
-        ),
-      ];
-}
-
-function megabytes(bytes: number): number {
-  return Math.floor(bytes / 1024 / 1024);
-}
-
-/** Going back swaps a whole folder by rename, which a mount point does not allow. */
-async function mountProblems(node: AgentNode, order: PreflightStep): Promise<Problem[]> {
-  if (!order.backup) return [];
-  const rootDevice = (await stat(node.paths.root)).dev;
-  const found: Problem[] = [];
-  for (const path of node.config.backup.paths) {
-    const device = await deviceOf(join(node.paths.root, path));
-    if (device !== undefined && device !== rootDevice) {
-      found.push(
-        problem(
-          'PREFLIGHT_FAILED',
-          `${path} on ${node.config.node} is a filesystem of its own; mount the node's root there instead`,
-        ),
-      );
-    }
+  if (current?.since === '') {
+    found.push(
+      problem('CONFLICT', `${node.config.node}: ${current.reason}; look at the file, then remove it`),
+    );
   }
   return found;
 }
 
-async function deviceOf(path: string): Promise<number | undefined> {
-  try {
-    return (await stat(path)).dev;
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
-    throw error;
-  }
+/** A service that is ill before the rollout would be called ill because of it. */
+async function healthProblems(node: AgentNode, order: PreflightStep, release: Release): Promise<Failure[]> {
+  if (order.allowUnhealthy || release.version === NONE) return [];
+  const { reason, result } = (await node.service.isRunning())
+    ? await sampleAll(node.config.probes, release.version, sampleMs)
+    : { result: 'bad', reason: 'the service does not run' };
+  if (result === 'good') return [];
+  return [
+    problem(
+      'PREFLIGHT_FAILED',
+      `${node.config.node} is not healthy before the rollout: ${reason}; put it right, or go on all the same with --force`,
+    ),
+  ];
+}
+
+/** An artifact for `any` machine, or an order that names none, fits. */
+function platformProblems(node: AgentNode, order: PreflightStep): Failure[] {
+  const fits = (wanted: string, own: string): boolean => ['', 'any', own].includes(wanted);
+  if (fits(order.os, process.platform) && fits(order.arch, process.arch)) return [];
+  return [
+    problem(
+      'PREFLIGHT_FAILED',
+      `${node.config.node} is ${process.platform}/${process.arch}, and the artifact is for ${order.os}/${order.arch}; build the release for this platform too`,
+    ),
+  ];
+}
+
+function clockProblems(node: AgentNode, order: PreflightStep): Failure[] {
+  if (order.controllerTime === undefined) return [];
+  const skewMs = Math.abs(node.clock.wall().getTime() - order.controllerTime.getTime());
+  if (skewMs <= clockSkewMaxMs) return [];
+  const skew = `${Math.round(skewMs / 1000)} s`;
+  return [
+    problem('PREFLIGHT_FAILED', `the clock of ${node.config.node} is ${skew} off the controller's; set it`),
+  ];
+}
+
+async function unreadableSecrets(node: AgentNode): Promise<Failure[]> {
+  const unusable = await secretProblems(node.config.secrets);
+  return unusable.map(({ code, message }) => problem(code, `${node.config.node}: ${message}`));
+}
+
+function backupProblems(node: AgentNode, order: PreflightStep): Failure[] {
+  if (!order.backup || order.backupPolicy === undefined) return [];
+  const why = backupDirectoryProblem(order.backupPolicy.directory, node.config.backup.paths);
+  return why === undefined ? [] : [problem('PREFLIGHT_FAILED', `${node.config.node}: ${why}`)];
 }

@@ -1,6 +1,7 @@
 /**
  * Staging: the release is downloaded, verified and unpacked beside the one that runs, and the one to
- * go back to is verified too. The service runs on, untouched; a failed download costs nothing.
+ * go back to is verified too. Then the release may say whether its migrations would work. The service
+ * runs on, untouched; a failed download or check costs nothing.
  */
 import { join } from 'node:path';
 import { asPlexiError, PlexiError } from '../../config/errors.js';
@@ -9,13 +10,16 @@ import { stageRelease } from '../../release/repository/stage.js';
 import { treeDifferences } from '../../release/tree.js';
 import { NONE } from '../../release/version.js';
 import { type AgentNode, currentRelease, linkedFolder, localRelease } from '../node.js';
+import { checkMigrations } from './check-migrations.js';
 
 /** Stages what the order names. The result tells the failure; nothing that runs is touched. */
 export async function stage(
   node: AgentNode,
   order: StageStep,
   onProgress: (percent: number) => void,
+  commandId: string,
 ): Promise<CommandResult> {
+  const signal = AbortSignal.timeout(Number(order.timeoutMs));
   const release = await currentRelease(node.paths);
   try {
     await verifyWayBack(node, order);
@@ -27,7 +31,7 @@ export async function stage(
       releasesDir: node.paths.releases,
       os: process.platform,
       arch: process.arch,
-      signal: AbortSignal.timeout(Number(order.timeoutMs)),
+      signal,
       onProgress,
     });
     if (staged.treeDigest !== order.release?.digest) {
@@ -36,6 +40,9 @@ export async function stage(
         `release ${order.release?.version} has another digest here than in the plan; plan again`,
       );
     }
+    const { folder, manifest, treeDigest: digest } = staged;
+    const stagedRelease = { folder, manifest, digest, version: manifest.version };
+    await checkMigrations(node, order.checkMigrations, { release: stagedRelease, commandId, signal });
     return CommandResult.fromPartial({ outcome: 'done', release });
   } catch (thrown) {
     const error = asPlexiError(thrown, 'STAGE_FAILED', `staging on ${node.config.node}`);

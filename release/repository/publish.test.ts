@@ -68,7 +68,7 @@ describe('a build', () => {
         ],
         ...[
           'migrations:',
-          '  - {id: 001-rooms, scope: node, up: [node, m.mjs, up], down: [node, m.mjs, down], timeout_seconds: 60}',
+          '  - {id: 001-rooms, scope: node, up: [node, m.mjs, up], down: [node, m.mjs, down], check: [node, m.mjs, check], timeout_seconds: 60}',
         ],
         ...[
           'tests:',
@@ -105,8 +105,8 @@ describe('a build', () => {
       { name: 'smoke', command: ['node', 'smoke.mjs'], timeoutMs: 5000, mustNotLog: 'panic' },
     ]);
     assert.deepEqual(
-      migrations.map((it) => [it.id, it.scope, it.timeoutMs]),
-      [['001-rooms', 'node', 60_000]],
+      migrations.map((it) => [it.id, it.scope, it.timeoutMs, it.check]),
+      [['001-rooms', 'node', 60_000, ['node', 'm.mjs', 'check']]],
     );
     const [artifact] = artifacts;
     assert.deepEqual(artifact?.files.map((it) => it.path).sort(), [

@@ -8,7 +8,15 @@ import { z } from 'zod';
 import { limits } from '../../config/limits.js';
 import { configInvalid, problemsOfIssues } from '../../config/problems.js';
 import { readYamlFile } from '../../config/yaml-source.js';
-import { argv, environment, isUnique, migrationFields, plainName, stopSignals } from '../manifest-schema.js';
+import {
+  argv,
+  environment,
+  isUnique,
+  migrationFields,
+  plainName,
+  stopSignals,
+  withoutAbsentCheck,
+} from '../manifest-schema.js';
 import type { ReleaseMigration, ReleaseService, ReleaseTest } from '../manifest-shape.js';
 import { whyNotPlain } from '../plain-path.js';
 
@@ -32,7 +40,10 @@ const timeoutSeconds = z
 
 const migration = z
   .strictObject({ ...migrationFields, timeout_seconds: timeoutSeconds })
-  .transform(({ timeout_seconds: seconds, ...rest }) => ({ ...rest, timeoutMs: seconds * 1000 }));
+  .transform(({ timeout_seconds: seconds, ...rest }) => ({
+    ...withoutAbsentCheck(rest),
+    timeoutMs: seconds * 1000,
+  }));
 
 const releaseTest = z
   .strictObject({

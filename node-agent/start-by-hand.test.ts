@@ -1,0 +1,121 @@
+/**
+ * A restart by hand, through a real agent: after the switch the node says what it waits for, starts
+ * nothing by itself, and goes on once a person has started the service; going back needs nobody.
+ */
+import assert from 'node:assert/strict';
+import { execFile } from 'node:child_process';
+import { rm, writeFile } from 'node:fs/promises';
+import { after, before, describe, type TestContext, test } from 'node:test';
+import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
+import type { CommandEvent } from '../gen/plexi/v1/node_agent.js';
+import type { BuiltRelease } from '../release/repository/publish.js';
+import { rollBack } from './caller.test.part.js';
+import { isAlive, liveProcess } from './service/process-table.js';
+import { startByHand } from './start-by-hand.js';
+import { createTinyCluster, type TinyCluster } from './tiny-node.test.part.js';
+import { buildChecked, CheckedNode, linkTo } from './upgrade/checked-node.test.part.js';
+
+let cluster: TinyCluster;
+let old: BuiltRelease;
+let next: BuiltRelease;
+before(async () => {
+  cluster = await createTinyCluster();
+  old = cluster.releases['0a1'];
+  next = await buildChecked(cluster, '0b3', {});
+});
+after(() => rm(cluster.folder, { recursive: true, force: true }));
+
+/** An upgrade to 0b3 that waits for a person. */
+async function waiting(t: TestContext, changes: Parameters<CheckedNode['upgradeOrder']>[2] = {}) {
+  const checked = await CheckedNode.start(t, cluster);
+  await checked.caller.execute(checked.stageOrder(next));
+  const order = checked.upgradeOrder(old, next, { restartByHand: true, ...changes });
+  const waits = new Set<string>();
+  let isWaiting: () => void = () => undefined;
+  const begun = new Promise<void>((resolve) => {
+    isWaiting = resolve;
+  });
+  const take = ({ event }: CommandEvent): void => {
+    if (event?.$case !== 'progress' || event.value.waitsFor === '') return;
+    waits.add(event.value.waitsFor);
+    isWaiting();
+  };
+  const ended = checked.caller.execute(order, take);
+  await Promise.race([begun, ended]);
+  return { checked, order, waits, ended };
+}
+
+describe('a restart by hand', () => {
+  test('waits after the switch, and goes on when the service was started', async (t) => {
+    const { checked, waits, ended } = await waiting(t);
+    const { node } = checked;
+    assert.deepEqual([...waits], ['start the service on node-1: plexi-node-agent start --config FILE']);
+    assert.equal((await node.links()).current, linkTo(next));
+    assert.equal(await node.serviceVersion(), undefined);
+    assert.equal((await startByHand(node.config)).version, '0b3');
+    const pid = node.servicePid();
+    await assert.rejects(startByHand(node.config), { code: 'CONFLICT' });
+    const { result } = await ended;
+    assert.equal(result.outcome, 'done', result.failure?.message);
+    assert.equal(node.servicePid(), pid);
+    assert.equal(await node.serviceVersion(), '0b3');
+    await assert.rejects(startByHand(node.config), {
+      code: 'CONFLICT',
+      message: /does not wait for a start: the agent keeps/,
+    });
+  });
+
+  test('starts nothing by itself after a restart of the agent, and takes a start by another program', async (t) => {
+    const { checked, order, ended } = await waiting(t);
+    const { node } = checked;
+    ended.catch(() => undefined);
+    await checked.restart();
+    const again = checked.caller.executeUntil(order, 'applying');
+    const attached = await again;
+    assert.equal(await node.serviceVersion(), undefined);
+    const { config } = node;
+    const file = node.at('config', 'node-agent.yml');
+    const [service] = config.services;
+    const written = {
+      ...{ cluster: 'test', node: 'node-1', root: config.root, listen: '127.0.0.1:1' },
+      ...{ controllers: config.controllers, tls: config.tls, repository: config.repository },
+      service: { adapter: 'process', env: service?.env },
+      probes: [{ kind: 'tcp', address: `127.0.0.1:${node.port}` }],
+    };
+    await writeFile(file, JSON.stringify(written));
+    const main = fileURLToPath(new URL('main.ts', import.meta.url));
+    const words = ['--import', 'tsx', main, 'start', '--config', file];
+    const { stdout } = await promisify(execFile)(process.execPath, words, { timeout: 60_000 });
+    assert.equal(stdout, 'node-1: 0b3 was started; the upgrade goes on once it is healthy\n');
+    const { result } = await attached.ended;
+    assert.equal(result.outcome, 'done', result.failure?.message);
+    assert.equal(await node.serviceVersion(), '0b3');
+  });
+
+  test('that is taken back starts the old version without waiting', async (t) => {
+    const { checked, order, ended } = await waiting(t);
+    const { node, caller } = checked;
+    await caller.execute(rollBack('back', [1, 5, 90], order.commandId));
+    const { result } = await ended;
+    assert.equal(result.outcome, 'rolled_back');
+    assert.equal(result.failedStep, 'await_start');
+    assert.equal(await node.serviceVersion(), '0a1');
+  });
+
+  test('that is taken back after the start ends what the person has started', async (t) => {
+    const probe = { goodInARow: 4, spacingMs: 200n, intervalMaxMs: 50n, tryMs: 2_000n };
+    const { checked, order, ended } = await waiting(t, { probe });
+    const { node, caller } = checked;
+    await startByHand(node.config);
+    const started = liveProcess(node.servicePid());
+    assert.ok(started);
+    await caller.statusWhen(({ phase }) => phase === 'probing');
+    await caller.execute(rollBack('back', [1, 5, 90], order.commandId));
+    const { result } = await ended;
+    assert.equal(result.outcome, 'rolled_back');
+    assert.equal(result.failedStep, 'probe');
+    assert.equal(isAlive(started), false);
+    assert.equal(await node.serviceVersion(), '0a1');
+  });
+});

@@ -1,0 +1,44 @@
+/**
+ * `plexi-node-agent start`: a person starts the service, when an upgrade waits for that. It runs beside
+ * the agent, which starts nothing meanwhile. At any other moment it refuses: in the middle of a job the
+ * service must be down, and without one the agent keeps it running by itself, so that there is never
+ * a second one.
+ */
+import { PlexiError } from '../config/errors.js';
+import type { NodeAgentConfig } from '../config/schema/node-agent.js';
+import { journalDisk } from './agent.js';
+import { Journal } from './journal/journal.js';
+import { type LocalRelease, linkedFolder, localRelease, nodePaths, serviceSpec } from './node.js';
+import { openServices } from './service/adapters.js';
+import { awaitStartName } from './upgrade/await-start.js';
+
+/**
+ * Starts what `current` leads to, and tells what that is.
+ * Errors: NOT_FOUND without a release; CONFLICT when nothing waits for it, or the service runs;
+ * APPLY_FAILED when it cannot be started.
+ */
+export async function startByHand(config: NodeAgentConfig): Promise<LocalRelease> {
+  const paths = nodePaths(config.root);
+  const release = await localRelease(paths, await linkedFolder(paths.current));
+  if (release === undefined) {
+    throw new PlexiError(
+      'NOT_FOUND',
+      `${config.node} has no release that could be started; place one with plexi-node-agent install`,
+    );
+  }
+  const open = (await Journal.open(journalDisk(paths.journal), () => new Date())).open();
+  const step = (open?.goingBack?.begun ?? open?.begun)?.at(-1);
+  if (step !== awaitStartName) {
+    const why =
+      step === undefined
+        ? 'the agent keeps its service running by itself'
+        : `the agent is at the step ${step}`;
+    throw new PlexiError('CONFLICT', `${config.node} does not wait for a start: ${why}; nothing was started`);
+  }
+  const service = openServices(config.services, config.root);
+  if (await service.isRunning()) {
+    throw new PlexiError('CONFLICT', `the service of ${config.node} runs already; nothing was started`);
+  }
+  await service.start(serviceSpec({ config, paths }, release));
+  return release;
+}

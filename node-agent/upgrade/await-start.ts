@@ -1,0 +1,40 @@
+/**
+ * With a restart by hand the links are switched, and a person starts the service. The node waits, says
+ * what it waits for, and looks; it starts nothing by itself here. The way back waits for nobody.
+ */
+import { PlexiError } from '../../config/errors.js';
+import { limits } from '../../config/limits.js';
+import { NONE } from '../../release/version.js';
+import type { AgentNode } from '../node.js';
+import { monotonicClock } from '../service/clock.js';
+import type { Phase } from './phase.js';
+
+/** The name of the step, by which `plexi-node-agent start` knows that it may. */
+export const awaitStartName = 'await_start';
+/** Milliseconds between two looks. */
+const lookMs = 250;
+
+export const awaitStartStep: Phase = {
+  step: awaitStartName,
+  phase: 'applying',
+  onRestart: 'redo',
+  cancellable: true,
+  timeoutMs: () => limits.restartByHandMs,
+  applies: (order) => order.restartByHand && order.to?.version !== NONE,
+  async run({ node, signal, progress }) {
+    progress(0, 'waits for a person', whatToDo(node));
+    while (!(await node.service.isRunning())) {
+      if (signal.aborted)
+        throw new PlexiError('APPLY_FAILED', `nobody has started the service: ${whatToDo(node)}`);
+      await monotonicClock.sleep(lookMs, signal);
+    }
+  },
+};
+
+/** A process of the agent's own is started by the agent's word only; what else there is knows its own way. */
+function whatToDo(node: AgentNode): string {
+  const word = `start the service on ${node.config.node}: plexi-node-agent start --config FILE`;
+  return node.config.services.every(({ adapter }) => adapter === 'process')
+    ? word
+    : `${word}, or with your init system`;
+}

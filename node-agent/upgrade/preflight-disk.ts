@@ -1,0 +1,97 @@
+/**
+ * Room on the disks of a node, before anything is touched: releases, backups and data may lie on
+ * filesystems of their own, and each must hold what will land on it.
+ */
+import { stat, statfs } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import type { Failure, PreflightStep } from '../../gen/plexi/v1/node_agent.js';
+import { treeSizeBytes } from '../backup/create.js';
+import { isSystemError } from '../disk/durable-file.js';
+import type { AgentNode } from '../node.js';
+
+/** At least this much is kept free on every filesystem (design, section 4). */
+const freeBytesMin = 500 * 1024 * 1024;
+
+interface Filesystem {
+  /** A folder on it that exists. */
+  readonly folder: string;
+  /** What is written there, for people. */
+  readonly uses: string[];
+  neededBytes: number;
+}
+
+/** Each filesystem that is short, with what it must hold. */
+export async function diskProblems(node: AgentNode, order: PreflightStep): Promise<Failure[]> {
+  const found: Failure[] = [];
+  for (const { folder, uses, neededBytes } of await filesystems(node, order)) {
+    const { bavail, bsize } = await statfs(folder);
+    const freeBytes = bavail * bsize;
+    const enoughBytes = Math.max(freeBytesMin, neededBytes);
+    if (freeBytes >= enoughBytes) continue;
+    found.push({
+      code: 'PREFLIGHT_FAILED',
+      message: `${node.config.node} has ${megabytes(freeBytes)} MB free under ${folder} (${uses.join(', ')}) and needs ${megabytes(enoughBytes)} MB; make room there`,
+    });
+  }
+  return found;
+}
+
+/** The filesystems that an upgrade writes to, each once. */
+async function filesystems(node: AgentNode, order: PreflightStep): Promise<Filesystem[]> {
+  const { root, releases } = node.paths;
+  const backupBytes = order.backup ? await treeSizeBytes(root, node.config.backup.paths) : 0;
+  const writes = [
+    { path: root, use: 'state', bytes: 0 },
+    // Once as it is unpacked, and once more while it is verified beside the old one.
+    { path: releases, use: 'releases', bytes: 2 * Number(order.unpackedBytes) },
+    ...node.config.backup.paths.map((path) => ({ path: join(root, path), use: path, bytes: 0 })),
+  ];
+  if (order.backup) {
+    const path = join(root, order.backupPolicy?.directory ?? '');
+    writes.push({ path, use: 'backups', bytes: backupBytes });
+  }
+  const byDevice = new Map<number, Filesystem>();
+  for (const { path, use, bytes } of writes) {
+    const { folder, device } = await nearest(path);
+    const filesystem = byDevice.get(device) ?? { folder, uses: [], neededBytes: 0 };
+    filesystem.uses.push(use);
+    filesystem.neededBytes += bytes;
+    byDevice.set(device, filesystem);
+  }
+  return [...byDevice.values()];
+}
+
+/** The path itself, or the first folder above it that exists. */
+async function nearest(path: string): Promise<{ folder: string; device: number }> {
+  const device = await deviceOf(path);
+  return device === undefined ? nearest(dirname(path)) : { folder: path, device };
+}
+
+/** Going back swaps a whole folder by rename, which a mount point does not allow. */
+export async function mountProblems(node: AgentNode, order: PreflightStep): Promise<Failure[]> {
+  if (!order.backup) return [];
+  const rootDevice = await deviceOf(node.paths.root);
+  const found: Failure[] = [];
+  for (const path of node.config.backup.paths) {
+    const device = await deviceOf(join(node.paths.root, path));
+    if (device === undefined || device === rootDevice) continue;
+    found.push({
+      code: 'PREFLIGHT_FAILED',
+      message: `${path} on ${node.config.node} is a filesystem of its own; mount the node's root there instead`,
+    });
+  }
+  return found;
+}
+
+async function deviceOf(path: string): Promise<number | undefined> {
+  try {
+    return (await stat(path)).dev;
+  } catch (thrown) {
+    if (isSystemError(thrown, 'ENOENT')) return undefined;
+    throw thrown;
+  }
+}
+
+function megabytes(bytes: number): number {
+  return Math.floor(bytes / 1024 / 1024);
+}

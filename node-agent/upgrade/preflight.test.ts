@@ -1,0 +1,147 @@
+/**
+ * Preflight through a real agent: a good node passes, and one that is wrong in many ways is told all
+ * of it at once, in sentences, with nothing touched.
+ */
+import assert from 'node:assert/strict';
+import { chmod, mkdir, rm, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { after, before, describe, test } from 'node:test';
+import type { BuiltRelease } from '../../release/repository/publish.js';
+import { isAlive, liveProcess } from '../service/process-table.js';
+import { createTinyCluster, type TinyCluster } from '../tiny-node.test.part.js';
+import { backupDirectoryProblem } from './backup.js';
+import { buildChecked, CheckedNode } from './checked-node.test.part.js';
+
+let cluster: TinyCluster;
+let old: BuiltRelease;
+let next: BuiltRelease;
+before(async () => {
+  cluster = await createTinyCluster();
+  old = cluster.releases['0a1'];
+  next = await buildChecked(cluster, '0b3', {});
+});
+after(() => rm(cluster.folder, { recursive: true, force: true }));
+
+describe('preflight', () => {
+  test('passes a good node, and touches nothing', async (t) => {
+    const checked = await CheckedNode.start(t, cluster);
+    const { result } = await checked.caller.execute(checked.preflightOrder(old, next));
+    assert.equal(result.outcome, 'done', result.failure?.message);
+    assert.deepEqual(result.problems, []);
+    assert.deepEqual(await checked.node.journal(), {});
+  });
+
+  test('tells every problem at once', async (t) => {
+    const folder = join(cluster.folder, 'wrong');
+    await mkdir(folder);
+    await writeFile(join(folder, 'open'), 'hunter2\n', { mode: 0o644 });
+    await writeFile(join(folder, 'hook'), '#!/bin/sh\n', { mode: 0o644 });
+    const checked = await CheckedNode.start(t, cluster, {
+      maintenance: { enter: [join(folder, 'hook')], leave: ['no-such-program-anywhere'] },
+      secrets: {
+        TOKEN: { file: join(folder, 'open'), as: 'environment' },
+        GONE: { file: join(folder, 'gone'), as: 'descriptor' },
+      },
+    });
+    const order = checked.preflightOrder(next, next, {
+      unpackedBytes: 2n ** 60n,
+      controllerTime: new Date(Date.now() - 3_600_000),
+      backupPolicy: { directory: 'data/backups', encryption: true, keep: 3, retentionDays: 30 },
+      os: 'plan9',
+      arch: process.arch,
+    });
+    const { result } = await checked.caller.execute(order);
+    assert.equal(result.outcome, 'failed');
+    assert.equal(result.failure?.code, 'PREFLIGHT_FAILED');
+    const wanted = [
+      /runs 0a1 .*, not 0b3 as planned/,
+      /is linux\/\w+, and the artifact is for plan9\//,
+      /is 3600 s off/,
+      /maintenance hook .*hook on node-1 is missing or not executable/,
+      /maintenance hook no-such-program-anywhere/,
+      /secret TOKEN cannot be used: others may read .*chmod 600/,
+      /secret GONE cannot be used: .* cannot be opened/,
+      /backups cannot go to "data\/backups": it meets data/,
+      /MB free under .*releases.* and needs \d+ MB/,
+    ];
+    const messages = result.problems.map(({ message }) => message);
+    for (const pattern of wanted)
+      assert.ok(
+        messages.some((it) => pattern.test(it)),
+        `${pattern}: ${messages}`,
+      );
+    assert.equal(messages.length, wanted.length, messages.join('\n'));
+    assert.doesNotMatch(JSON.stringify(result), /hunter2/);
+    await chmod(join(folder, 'open'), 0o600);
+    const again = await checked.caller.execute(
+      checked.preflightOrder(old, next, { maintenanceHooks: false }),
+    );
+    assert.deepEqual(
+      again.result.problems.map(({ code }) => code),
+      ['SECRET_UNREADABLE'],
+    );
+  });
+
+  test('refuses a service that is ill already, unless the operator goes on', async (t) => {
+    const checked = await CheckedNode.start(t, cluster);
+    const { caller, node } = checked;
+    await writeFile(node.at('data', 'notes.json'), 'no JSON');
+    const main = liveProcess(node.servicePid());
+    assert.ok(main);
+    process.kill(main.pid, 'SIGKILL');
+    await caller.statusWhen(({ health }) => health === 'unhealthy' && !isAlive(main));
+    const { result } = await caller.execute(checked.preflightOrder(old, next));
+    assert.equal(result.problems.length, 1, JSON.stringify(result.problems));
+    assert.match(result.problems[0]?.message ?? '', /not healthy before the rollout: .*--force/);
+    const forced = await caller.execute(checked.preflightOrder(old, next, { allowUnhealthy: true }));
+    assert.equal(forced.result.outcome, 'done', forced.result.failure?.message);
+  });
+
+  test('refuses a node that asks for an operator', async (t) => {
+    const broken = await buildChecked(cluster, '0b4', { isHealthy: false });
+    const checked = await CheckedNode.start(t, cluster);
+    const { caller, node } = checked;
+    await caller.execute(checked.stageOrder(broken));
+    await node.mark('maintenance.hold');
+    const order = checked.upgradeOrder(old, broken, {
+      timeouts: {
+        ...{ maintenanceMs: 10_000n, stopMs: 5_000n, backupMs: 5_000n, migrateMs: 5_000n },
+        ...{ applyMs: 5_000n, probeMs: 300n, testMs: 5_000n, rollbackMs: 300n },
+      },
+    });
+    const { ended } = await caller.executeUntil(order, 'entering_maintenance');
+    // The old version does not start on this.
+    await writeFile(node.at('data', 'notes.json'), 'no JSON');
+    await node.unmark('maintenance.hold');
+    assert.equal((await ended).result.outcome, 'rollback_failed');
+    const { result } = await caller.execute(checked.preflightOrder(old, next, { allowUnhealthy: true }));
+    assert.equal(result.problems.length, 1, JSON.stringify(result.problems));
+    assert.equal(result.problems[0]?.code, 'ROLLBACK_FAILED');
+    assert.match(
+      result.problems[0]?.message ?? '',
+      /asks for an operator .* with plexictl node confirm node-1/,
+    );
+  });
+});
+
+describe("a backup's folder", () => {
+  for (const directory of [
+    '',
+    '/backups',
+    '../backups',
+    'a/../..',
+    'agent/backups',
+    'current',
+    'data',
+    'data/b',
+  ]) {
+    test(`is not ${JSON.stringify(directory)}`, () => {
+      assert.match(backupDirectoryProblem(directory, ['data', 'config/app']) ?? '', /^backups cannot go to/);
+    });
+  }
+
+  test('is not around what is backed up, and may stand beside it', () => {
+    assert.match(backupDirectoryProblem('config', ['data', 'config/app']) ?? '', /meets config\/app/);
+    assert.equal(backupDirectoryProblem('backups/updates', ['data', 'config']), undefined);
+  });
+});
