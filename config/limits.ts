@@ -189,4 +189,6 @@ export const limits = {
   takeOverMs: 30 * 60 * 1000,
   /** Contexts in one client file. */
   contexts: 64,
+  /** Copies of one release on a node: each staging anew of a damaged one makes another. */
+  releaseCopies: 100,
 } as const;

@@ -16,6 +16,7 @@ import {
   type RollBackStep,
   type UpgradeStep,
 } from '../../gen/plexi/v1/node_agent.js';
+import { folderToRun } from '../../release/repository/place.js';
 import { NONE } from '../../release/version.js';
 import type { Job, Journal } from '../journal/journal.js';
 import type { JobFacts, NewRecord } from '../journal/records.js';
@@ -211,7 +212,9 @@ export class CommandService {
       folderBefore,
       previousBefore,
       folderAfter:
-        order.to?.version === NONE ? null : `${order.to?.version}-${order.to?.digest.slice(0, 12)}`,
+        order.to === undefined || order.to.version === NONE
+          ? null
+          : await folderToRun(paths.releases, order.to.version, order.to.digest),
       backupId: order.backup ? backupIdOf(command.commandId) : '',
     };
   }
