@@ -21,6 +21,7 @@ import { NONE } from '../../release/version.js';
 import type { Job, Journal } from '../journal/journal.js';
 import type { JobFacts, NewRecord } from '../journal/records.js';
 import { type AgentNode, linkedFolder, localRelease } from '../node.js';
+import { takeOverStep } from '../takeover/take-over.js';
 import type { Executor } from '../upgrade/executor.js';
 import { preflight } from '../upgrade/preflight.js';
 import { stage } from '../upgrade/stage.js';
@@ -180,7 +181,9 @@ export class CommandService {
     payloadHash: string,
   ): Promise<NewRecord | undefined> {
     const { step } = command;
-    if (step?.$case !== 'upgrade' && step?.$case !== 'maintenance') return undefined;
+    if (step?.$case !== 'upgrade' && step?.$case !== 'maintenance' && step?.$case !== 'takeOver')
+      return undefined;
+    const oneStep = step.$case === 'takeOver' ? takeOverStep : 'maintenance';
     const facts = await this.factsBefore(command, step.$case === 'upgrade' ? step.value : undefined);
     return {
       kind: 'accepted',
@@ -188,7 +191,7 @@ export class CommandService {
       command: Command.toJSON(command) as Record<string, unknown>,
       payloadHash,
       token: { epoch: String(token.epoch), term: String(token.term), seq: String(token.seq) },
-      step: step.$case === 'upgrade' ? this.executor.firstStep(step.value, facts) : 'maintenance',
+      step: step.$case === 'upgrade' ? this.executor.firstStep(step.value, facts) : oneStep,
       facts,
     };
   }

@@ -6,21 +6,45 @@
 import { readlink, rm, stat } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { PlexiError } from '../../config/errors.js';
+import { limits } from '../../config/limits.js';
 import { isErrno } from '../durable-files.js';
 import type { ReleaseArtifact } from '../manifest-shape.js';
 import { treeDifferences } from '../tree.js';
 import { installedCopies, installedRelease, releaseFolderName } from './installed.js';
 
+/** What stands at a release's place: all of it, all but its mark, or nothing. */
+export type Found = 'complete' | 'whole' | 'missing';
+
+/**
+ * The folder for a release, and what stands there. With `anew` it is the first one that was not changed
+ * on the disk; without it a changed one is RELEASE_DIGEST_MISMATCH.
+ */
+export async function choosePlace(
+  artifact: ReleaseArtifact,
+  options: { releasesDir: string; version: string; anew?: boolean; signal: AbortSignal },
+): Promise<{ folder: string; found: Found }> {
+  const { releasesDir, version, signal } = options;
+  for (let copy = 1; ; copy++) {
+    const folder = releaseFolderName(version, artifact.treeDigest, copy);
+    try {
+      return { folder, found: await existing(releasesDir, folder, artifact, signal) };
+    } catch (thrown) {
+      const isChanged = thrown instanceof PlexiError && thrown.code === 'RELEASE_DIGEST_MISMATCH';
+      if (options.anew !== true || !isChanged || copy >= limits.releaseCopies) throw thrown;
+    }
+  }
+}
+
 /**
  * What stands at the release's place: `complete`; `whole`, which lacks only its mark; or `missing`,
  * after an incomplete rest was removed. RELEASE_DIGEST_MISMATCH when what is complete or live differs.
  */
-export async function existingRelease(
+async function existing(
   releasesDir: string,
   folder: string,
   artifact: ReleaseArtifact,
   signal: AbortSignal,
-): Promise<'complete' | 'whole' | 'missing'> {
+): Promise<Found> {
   const path = join(releasesDir, folder);
   if (!(await isThere(path))) return 'missing';
   const differences = await treeDifferences(path, artifact.files, signal);

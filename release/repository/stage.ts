@@ -7,15 +7,14 @@
 import { mkdir, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { asPlexiError, PlexiError } from '../../config/errors.js';
-import { limits } from '../../config/limits.js';
 import { unpackStrictly } from '../archive.js';
 import { syncFolder } from '../durable-files.js';
 import { artifactFor } from '../manifest.js';
 import type { ReleaseArtifact, ReleaseManifest } from '../manifest-shape.js';
 import { treeDifferences } from '../tree.js';
 import { downloadArtifact } from './download.js';
-import { type InstalledRelease, installedCopies, markComplete, releaseFolderName } from './installed.js';
-import { changedOnDisk, existingRelease } from './place.js';
+import { type InstalledRelease, installedCopies, markComplete } from './installed.js';
+import { changedOnDisk, choosePlace } from './place.js';
 import type { ReleaseRepository } from './release-repository.js';
 import { verifyManifest } from './verify.js';
 
@@ -76,7 +75,7 @@ async function stage(options: StageOptions): Promise<StagedRelease> {
   const artifact = plannedArtifact(manifest, options);
   const { treeDigest } = artifact;
   await mkdir(releasesDir, { recursive: true });
-  const { folder, found } = await choosePlace(options, artifact);
+  const { folder, found } = await choosePlace(artifact, options);
   if (found === 'complete') return { folder, treeDigest, manifest, already: true };
   if (found === 'missing') await download(options, artifact, folder);
   await markComplete(releasesDir, folder, fetched.bytes, { version, treeDigest, manifestSha256 });
@@ -111,20 +110,6 @@ async function differencesOf(release: InstalledRelease, options: StageOptions): 
     );
   }
   return treeDifferences(join(options.releasesDir, folder), artifact.files, options.signal);
-}
-
-/** The folder for a release, and what stands there. Staged anew, it is the first that was not changed. */
-async function choosePlace(options: StageOptions, artifact: ReleaseArtifact) {
-  const { releasesDir, version, signal } = options;
-  for (let copy = 1; ; copy++) {
-    const folder = releaseFolderName(version, artifact.treeDigest, copy);
-    try {
-      return { folder, found: await existingRelease(releasesDir, folder, artifact, signal) };
-    } catch (thrown) {
-      const isChanged = thrown instanceof PlexiError && thrown.code === 'RELEASE_DIGEST_MISMATCH';
-      if (options.anew !== true || !isChanged || copy >= limits.releaseCopies) throw thrown;
-    }
-  }
 }
 
 async function download(options: StageOptions, artifact: ReleaseArtifact, folder: string): Promise<void> {
