@@ -26,9 +26,8 @@ const notToBeSeen = ['ENOENT', 'ESRCH', 'EACCES', 'EPERM', 'ENOTDIR'];
 /**
  * The eldest of the processes that run from a folder, of the agent's own user (as root: of anyone).
  * @param folder its real path
- * @throws PlexiError TAKE_OVER_FAILED when there is none, or more than one tree of them
  */
-export async function processOf(folder: string): Promise<FolderProcess> {
+export async function processesOf(folder: string): Promise<FolderProcess[]> {
   const byProgram: FolderProcess[] = [];
   const byPlace: FolderProcess[] = [];
   for (const candidate of await liveProcesses()) {
@@ -37,7 +36,12 @@ export async function processOf(folder: string): Promise<FolderProcess> {
     if (runsProgramOf(found, folder)) byProgram.push(found);
     else if (isInside(folder, found.cwd)) byPlace.push(found);
   }
-  const eldest = await eldestOf(byProgram.length > 0 ? byProgram : byPlace);
+  return eldestOf(byProgram.length > 0 ? byProgram : byPlace);
+}
+
+/** The one of them. @throws PlexiError TAKE_OVER_FAILED when there is none, or more than one tree of them */
+export async function processOf(folder: string): Promise<FolderProcess> {
+  const eldest = await processesOf(folder);
   const [first] = eldest;
   if (first === undefined)
     throw new PlexiError(

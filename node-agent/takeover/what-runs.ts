@@ -5,6 +5,7 @@
  */
 import { realpath, stat } from 'node:fs/promises';
 import { relative, sep } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { PlexiError } from '../../config/errors.js';
 import { isOwnEntry } from '../../config/schema/node-agent.js';
 import type { TakeOverStep } from '../../gen/plexi/v1/node_agent.js';
@@ -12,7 +13,11 @@ import { versionScheme } from '../../release/version.js';
 import { type AgentNode, type LocalRelease, linkedFolder, localRelease } from '../node.js';
 import type { NamedFolder } from './command-line.js';
 import { type IntendedRelease, type Running, releaseToAdopt, releaseToConfirm } from './intended-release.js';
-import { type FolderProcess, isInside, processOf, realPathOf } from './running-process.js';
+import { type FolderProcess, isInside, processesOf, processOf, realPathOf } from './running-process.js';
+
+/** Milliseconds that a second process gets to end, and between two looks. */
+const patienceMs = 1_500;
+const lookMs = 100;
 
 /**
  * What runs on the node, and which release stands for it.
@@ -25,19 +30,20 @@ export async function whatRuns(
 ): Promise<{ running: Running; intended: IntendedRelease }> {
   const { canonical: version } = versionScheme(node.config.versionScheme).parse(order.version);
   const folder = await namedFolder(node, order);
-  const process = await processToFind(node, order, folder);
   const local =
     folder !== undefined && folder.real === (await realPathOf(node.paths.current))
       ? await readableRelease(node)
       : undefined;
-  const running: Running = { node, version, folder, local, process, signal };
-  if (!order.confirm) return { running, intended: await releaseToAdopt(running) };
-  if (folder === undefined)
+  if (order.confirm && folder === undefined)
     throw new PlexiError(
       'TAKE_OVER_FAILED',
       `nothing is installed on ${node.config.node}; name the folder that the service runs from with --dir`,
     );
-  return { running, intended: await releaseToConfirm(running, folder) };
+  const process = await processToFind(node, order, folder);
+  const running: Running = { node, version, folder, local, process, signal };
+  const isConfirmed = order.confirm && folder !== undefined;
+  const intended = await (isConfirmed ? releaseToConfirm(running, folder) : releaseToAdopt(running));
+  return { running, intended };
 }
 
 /** What `current` leads to; undefined when its mark or manifest is damaged, like one that never had any. */
@@ -81,8 +87,11 @@ async function processToFind(
 ): Promise<FolderProcess | undefined> {
   const { services } = node.config;
   const isRunning = await node.service.isRunning();
-  // What the agent started, or took over before, needs no search.
-  if (isRunning && order.confirm && order.directory === '') return undefined;
+  const isFindable = services.length === 1 && services[0]?.adapter === 'process';
+  // What the agent started, or took over before, is known; but somebody may have started another one.
+  if (isRunning && order.confirm && order.directory === '') {
+    return isFindable && folder !== undefined ? foundIn(folder) : undefined;
+  }
   if (!services.some(({ adapter }) => adapter === 'process')) {
     if (isRunning) return undefined;
     throw new PlexiError(
@@ -95,9 +104,26 @@ async function processToFind(
       'TAKE_OVER_FAILED',
       `${node.config.node} has ${services.length} services, and those of the adapter process cannot be told apart by their folder; stop them, and let a rollout or the agent start them`,
     );
-  if (folder !== undefined) return processOf(folder.real);
+  if (folder !== undefined) return onlyOne(folder);
   throw new PlexiError(
     'TAKE_OVER_FAILED',
     `a process that runs from anywhere on ${node.config.node} cannot be found; name its folder with --dir`,
   );
+}
+
+/** The one that runs from the folder; undefined when the service that is known runs from elsewhere. */
+async function foundIn(folder: NamedFolder): Promise<FolderProcess | undefined> {
+  return (await processesOf(folder.real)).length === 0 ? undefined : onlyOne(folder);
+}
+
+/**
+ * The one process that runs from the folder. Several get a moment: a start by the agent that met a
+ * service which somebody had started by hand is about to fail.
+ */
+async function onlyOne(folder: NamedFolder): Promise<FolderProcess> {
+  for (let waitedMs = 0; waitedMs < patienceMs; waitedMs += lookMs) {
+    if ((await processesOf(folder.real)).length < 2) break;
+    await sleep(lookMs);
+  }
+  return processOf(folder.real);
 }
