@@ -195,4 +195,6 @@ export const limits = {
   configShownChars: 120,
   /** Bytes at the end of a log in which its last lines are looked for. */
   logTailBytes: 16 * 1024 * 1024,
+  /** Copies of one release on a node: each staging anew of a damaged one makes another. */
+  releaseCopies: 100,
 } as const;

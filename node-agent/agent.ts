@@ -26,6 +26,7 @@ import {
 } from './disk/durable-file.js';
 import { hasInstallIdentity, openInstallIdentity } from './install-identity.js';
 import { Journal, type JournalDisk } from './journal/journal.js';
+import type { JobResult } from './journal/records.js';
 import { openNodeLog } from './logs/update-log.js';
 import { type AgentClock, type AgentNode, type NodePaths, nodePaths } from './node.js';
 import { keepRegistered } from './register.js';
@@ -34,6 +35,7 @@ import { type KeeperTurn, keepRunning } from './service/keeper.js';
 import { Maintenance } from './service/maintenance.js';
 import { HealthMonitor } from './service/monitor.js';
 import { endOrphans } from './service/orphans.js';
+import { takeOverStep } from './takeover/take-over.js';
 import { Executor } from './upgrade/executor.js';
 
 /** What only main.ts makes: clocks, randomness, a log. */
@@ -193,11 +195,15 @@ function fenceTrouble(fence: Fence): { code: ErrorCode; message: string } | unde
 
 /** A job that could not be brought to a good end asks for an operator until another one was. */
 function lastJobTrouble(journal: Journal, node: AgentNode): { code: ErrorCode; message: string } | undefined {
-  const result = journal.list().at(-1)?.result;
-  const isLeftOut = result?.outcome === 'failed' && result.failedStep !== 'maintenance';
-  if (result === undefined || (result.outcome !== 'rollback_failed' && !isLeftOut)) return undefined;
+  const result = journal.list().findLast((job) => !hasChangedNothing(job.result))?.result;
+  if (result?.outcome !== 'rollback_failed' && result?.outcome !== 'failed') return undefined;
   const message = result.failure?.message ?? 'a rollback failed';
   return { code: 'ROLLBACK_FAILED', message: `${node.config.node} stays in maintenance: ${message}` };
+}
+
+/** Jobs of one step leave the node as it was when they fail, its troubles included. */
+function hasChangedNothing(result: JobResult | undefined): boolean {
+  return result?.outcome === 'failed' && ['maintenance', takeOverStep].includes(result.failedStep);
 }
 
 export function journalDisk(folder: string): JournalDisk {

@@ -17,10 +17,12 @@ import {
   type RollBackStep,
   type UpgradeStep,
 } from '../../gen/plexi/v1/node_agent.js';
+import { folderToRun } from '../../release/repository/place.js';
 import { NONE } from '../../release/version.js';
 import type { Job, Journal } from '../journal/journal.js';
 import type { JobFacts, NewRecord } from '../journal/records.js';
 import { type AgentNode, linkedFolder, localRelease } from '../node.js';
+import { takeOverStep } from '../takeover/take-over.js';
 import type { Executor } from '../upgrade/executor.js';
 import { preflight } from '../upgrade/preflight.js';
 import { stage } from '../upgrade/stage.js';
@@ -191,7 +193,9 @@ export class CommandService {
     payloadHash: string,
   ): Promise<NewRecord | undefined> {
     const { step } = command;
-    if (step?.$case !== 'upgrade' && step?.$case !== 'maintenance') return undefined;
+    if (step?.$case !== 'upgrade' && step?.$case !== 'maintenance' && step?.$case !== 'takeOver')
+      return undefined;
+    const oneStep = step.$case === 'takeOver' ? takeOverStep : 'maintenance';
     const facts = await this.factsBefore(command, step.$case === 'upgrade' ? step.value : undefined);
     return {
       kind: 'accepted',
@@ -199,7 +203,7 @@ export class CommandService {
       command: Command.toJSON(command) as Record<string, unknown>,
       payloadHash,
       token: { epoch: String(token.epoch), term: String(token.term), seq: String(token.seq) },
-      step: step.$case === 'upgrade' ? this.executor.firstStep(step.value, facts) : 'maintenance',
+      step: step.$case === 'upgrade' ? this.executor.firstStep(step.value, facts) : oneStep,
       facts,
     };
   }
@@ -223,7 +227,9 @@ export class CommandService {
       folderBefore,
       previousBefore,
       folderAfter:
-        order.to?.version === NONE ? null : `${order.to?.version}-${order.to?.digest.slice(0, 12)}`,
+        order.to === undefined || order.to.version === NONE
+          ? null
+          : await folderToRun(paths.releases, order.to.version, order.to.digest),
       backupId: order.backup ? backupIdOf(command.commandId) : '',
     };
   }

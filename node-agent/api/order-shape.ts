@@ -3,9 +3,10 @@
  * folders on this node, so a controller that was taken over must not be able to name others.
  */
 import { createHash } from 'node:crypto';
+import { isAbsolute } from 'node:path';
 import { PlexiError } from '../../config/errors.js';
 import { limits } from '../../config/limits.js';
-import type { Command, Release } from '../../gen/plexi/v1/node_agent.js';
+import type { Command, Release, TakeOverStep } from '../../gen/plexi/v1/node_agent.js';
 import { NONE } from '../../release/version.js';
 
 const idPattern = /^[A-Za-z0-9][A-Za-z0-9._+-]*$/;
@@ -28,6 +29,9 @@ export function checkCommand(command: Command): void {
       if (!digestPattern.test(step.value.manifestSha256)) refuse('manifestSha256', step.value.manifestSha256);
       if (!digestPattern.test(step.value.artifactSha256)) refuse('artifactSha256', step.value.artifactSha256);
       return;
+    case 'takeOver':
+      checkTakeOver(step.value);
+      return;
     case 'rollBack':
     case 'maintenance':
     case undefined:
@@ -35,12 +39,27 @@ export function checkCommand(command: Command): void {
   }
 }
 
+function checkTakeOver({ version, directory, reason, timeoutMs }: TakeOverStep): void {
+  checkVersion('version', version);
+  if (
+    directory !== '' &&
+    (!isAbsolute(directory) || directory.length > limits.argvChars || /\p{Cc}/u.test(directory))
+  )
+    refuse('directory', directory);
+  if (reason.length > limits.reasonChars) refuse('reason', reason);
+  if (timeoutMs < 1n || timeoutMs > limits.takeOverMs) refuse('timeoutMs', String(timeoutMs));
+}
+
 function checkRelease(field: string, release: Release | undefined): void {
   const version = release?.version ?? '';
   if (version === NONE || (field === 'from' && version === '')) return;
+  checkVersion(field, version);
+  if (!digestPattern.test(release?.digest ?? '')) refuse(`${field}.digest`, release?.digest ?? '');
+}
+
+function checkVersion(field: string, version: string): void {
   if (version.length > limits.versionChars || version.includes('..') || !versionPattern.test(version))
     refuse(field, version);
-  if (!digestPattern.test(release?.digest ?? '')) refuse(`${field}.digest`, release?.digest ?? '');
 }
 
 function refuse(field: string, value: string): never {

@@ -10,6 +10,8 @@ import { isSystemError } from '../disk/durable-file.js';
 /** A process that lives now. */
 export interface LiveProcess {
   readonly pid: number;
+  /** The id of the process that started it, or of the one that took its place. */
+  readonly parent: number;
   /** The id of its process group. */
   readonly group: number;
   /** Clock ticks between the boot and its start (/proc/<pid>/stat, field 22). */
@@ -28,7 +30,7 @@ export function bootId(): string {
 export function liveProcess(pid: number): LiveProcess | undefined {
   const entry = tableEntry(pid);
   if (entry === undefined || entry.dead) return undefined;
-  return { pid, group: entry.group, startTicks: entry.startTicks };
+  return { pid, parent: entry.parent, group: entry.group, startTicks: entry.startTicks };
 }
 
 /** When a process was started, also of one that is dead and not yet collected. */
@@ -100,13 +102,20 @@ export function signalTo(target: number, signal: NodeJS.Signals | 0): boolean {
   }
 }
 
-function tableEntry(pid: number): { dead: boolean; group: number; startTicks: number } | undefined {
+function tableEntry(
+  pid: number,
+): { dead: boolean; parent: number; group: number; startTicks: number } | undefined {
   const stat = readProcBytes(`/proc/${pid}/stat`)?.toString('latin1');
   if (stat === undefined) return undefined;
   // The second field is the program's name in brackets, and may itself hold spaces and brackets.
   const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
-  const [state = 'X', , group] = fields;
-  return { dead: 'ZXx'.includes(state), group: Number(group), startTicks: Number(fields[19]) };
+  const [state = 'X', parent, group] = fields;
+  return {
+    dead: 'ZXx'.includes(state),
+    parent: Number(parent),
+    group: Number(group),
+    startTicks: Number(fields[19]),
+  };
 }
 
 function readProcBytes(path: string): Buffer | undefined {

@@ -13,6 +13,7 @@ import { constants } from 'node:os';
 import { join } from 'node:path';
 import { PlexiError } from '../../config/errors.js';
 import { ensureFolder } from '../disk/durable-file.js';
+import { type Adoption, adoptedFamily, endAdopted, startedAt } from './adopted-process.js';
 import { type MonotonicClock, monotonicClock } from './clock.js';
 import {
   bootId,
@@ -24,6 +25,7 @@ import {
   signalGroups,
   startTicksOf,
 } from './process-table.js';
+import { withDescendants } from './process-tree.js';
 import type { ServiceAdapter, ServiceDescription, ServiceSpec } from './service.js';
 import { withServiceLog } from './service-log.js';
 import {
@@ -83,6 +85,7 @@ export class ProcessService implements ServiceAdapter {
     const record = await readServiceRecord(this.recordFile);
     const signal = stopSignal(record);
     const deadline = this.clock.now() + timeoutMs;
+    if (record?.adopted !== undefined) await endAdopted(record, signal, deadline, this.clock);
     let left = await this.everythingRunning(record);
     if (left.length > 0) left = await this.endAll(record, left, signal, deadline);
     if (left.length > 0) left = await this.endAll(record, left, 'SIGKILL', this.clock.now() + KILL_WAIT_MS);
@@ -106,6 +109,37 @@ export class ProcessService implements ServiceAdapter {
     const main = await this.mainProcess();
     if (main === undefined || record === undefined) return { running: false, ...this.howItEnded() };
     return { running: true, pid: main.pid, sinceMs: Date.parse(record.startedAt) };
+  }
+
+  async adopt(adoption: Adoption): Promise<void> {
+    const main = liveProcess(adoption.pid);
+    if (main === undefined)
+      throw new PlexiError('TAKE_OVER_FAILED', `process ${adoption.pid} has ended; start the service again`);
+    const before = await readServiceRecord(this.recordFile);
+    const known = await this.mainProcess();
+    if (known?.pid === main.pid && known.startTicks === main.startTicks) return;
+    const family = new Set((await withDescendants([main])).map(({ pid }) => pid));
+    const others = (await this.everythingRunning(before)).filter(({ pid }) => !family.has(pid));
+    if (others.length > 0) {
+      const pids = others.map(({ pid }) => pid).join(', ');
+      throw new PlexiError(
+        'TAKE_OVER_FAILED',
+        `another process of the service of ${this.root} runs beside ${main.pid} (${pids}); end it, and try again`,
+      );
+    }
+    await ensureFolder(this.runFolder, 0o755);
+    await writeServiceRecord(this.recordFile, {
+      ...(await this.newRecord(adoption)),
+      startedAt: startedAt(main),
+      process: { pid: main.pid, startTicks: main.startTicks },
+      adopted: { leadsGroup: main.group === main.pid, by: adoption.by },
+    });
+    this.child = undefined;
+  }
+
+  async disown(by: string): Promise<void> {
+    const record = await readServiceRecord(this.recordFile);
+    if (record?.adopted?.by === by) await removeServiceRecord(this.recordFile);
   }
 
   /** The process of the record; looked for by its token when the agent died before it was known. */
@@ -144,12 +178,13 @@ export class ProcessService implements ServiceAdapter {
     const group = record?.bootId === bootId() ? record.process?.pid : undefined;
     // The group is searched only when it is still the service's: its leader lives, or is not replaced.
     if (group !== undefined && groupExists(group) && this.isOurGroup(record)) groups.add(group);
-    return findProcesses({ groups, environmentText: tokenText(await this.rootToken()) });
+    const ours = await findProcesses({ groups, environmentText: tokenText(await this.rootToken()) });
+    return record?.adopted === undefined ? ours : [...ours, ...(await adoptedFamily(record))];
   }
 
   /** An id stays taken while a group bears it, so only a living leader can be someone else's. */
   private isOurGroup(record: ServiceRecord | undefined): boolean {
-    if (record?.process === undefined) return false;
+    if (record?.process === undefined || record.adopted?.leadsGroup === false) return false;
     const leader = liveProcess(record.process.pid);
     return leader === undefined || leader.startTicks === record.process.startTicks;
   }
@@ -188,7 +223,7 @@ export class ProcessService implements ServiceAdapter {
     child.off('exit', onExit);
   }
 
-  private async newRecord(spec: ServiceSpec): Promise<ServiceRecord> {
+  private async newRecord(spec: Pick<ServiceSpec, 'argv' | 'stopSignal'>): Promise<ServiceRecord> {
     return {
       schema: 1,
       token: `${await this.rootToken()}${randomBytes(12).toString('hex')}`,

@@ -23,6 +23,8 @@ const recordSchema = z.object({
   argv: z.array(z.string()),
   /** The process; absent between the two writes. */
   process: z.object({ pid: z.number().int().positive(), startTicks: z.number().nonnegative() }).optional(),
+  /** Set when it was not the agent that started it: it carries no token. */
+  adopted: z.object({ leadsGroup: z.boolean(), by: z.string() }).optional(),
 });
 
 /** What is on the disk about the service. */

@@ -3,6 +3,7 @@
  * init system. Only the agent starts the service (protocol.md, rule 10), so an adapter never does so
  * by itself: not after a crash of the service, and not after a restart of the agent.
  */
+import type { Adoption } from './adopted-process.js';
 
 /** How to run a service: words, never a shell. */
 export interface ServiceSpec {
@@ -43,4 +44,12 @@ export interface ServiceAdapter {
   isRunning(): Promise<boolean>;
   /** What is known of the service now. */
   describe(): Promise<ServiceDescription>;
+  /**
+   * Makes a process that somebody started by hand the service's own, without touching it; absent where
+   * something else keeps the service. Doing it again changes nothing.
+   * Errors: TAKE_OVER_FAILED when it has ended, or when another process of the service runs.
+   */
+  adopt?(adoption: Adoption): Promise<void>;
+  /** Gives up what `adopt` took over for the same `by`, without touching it. */
+  disown?(by: string): Promise<void>;
 }

@@ -4,11 +4,12 @@
  */
 import { asPlexiError, PlexiError } from '../../config/errors.js';
 import { limits } from '../../config/limits.js';
-import { Command, type UpgradeStep } from '../../gen/plexi/v1/node_agent.js';
+import { Command, type TakeOverStep, type UpgradeStep } from '../../gen/plexi/v1/node_agent.js';
 import type { Job, Journal } from '../journal/journal.js';
 import type { JobFacts, JobResult } from '../journal/records.js';
 import { type Recovery, recoveryOf } from '../journal/recover.js';
 import type { AgentNode } from '../node.js';
+import { takeOverStep } from '../takeover/take-over.js';
 import { type JobProgress, JobRun, nextPhase } from './job-run.js';
 import type { Phase } from './phase.js';
 import { rollBackPhases, upgradePhases } from './phases.js';
@@ -57,9 +58,10 @@ export class Executor {
   /** Starts a job whose intent is in the journal. */
   start(job: Job): Promise<JobResult> {
     const { step } = Command.fromJSON(job.command);
-    return this.launch(job, (run) =>
-      step?.$case === 'maintenance' ? run.maintain(step.value) : run.forward(0),
-    );
+    return this.launch(job, (run) => {
+      if (step?.$case === 'maintenance') return run.maintain(step.value);
+      return step?.$case === 'takeOver' ? run.takeOver(step.value) : run.forward(0);
+    });
   }
 
   /** The end of the running job, for whoever attaches to it. */
@@ -101,7 +103,9 @@ export class Executor {
   async recover(): Promise<{ readonly ended: Promise<JobResult> } | undefined> {
     const open = this.journal.open();
     if (open === undefined) return undefined;
-    if (Command.fromJSON(open.command).step?.$case === 'maintenance') return this.recoverMaintenance(open);
+    const { step: order } = Command.fromJSON(open.command);
+    if (order?.$case === 'maintenance') return this.recoverMaintenance(open);
+    if (order?.$case === 'takeOver') return this.recoverTakeOver(open, order.value);
     const recovery = this.recoveryOfKnownSteps(open);
     if (recovery.kind === 'nothing') return undefined;
     const step = recovery.kind === 'roll_back' ? recovery.interrupted : recovery.from;
@@ -119,6 +123,15 @@ export class Executor {
     return {
       ended: this.launch(job, (run) => run.finish({ outcome: 'failed', failure, failedStep: 'maintenance' })),
     };
+  }
+
+  private async recoverTakeOver(
+    open: Job,
+    order: TakeOverStep,
+  ): Promise<{ readonly ended: Promise<JobResult> }> {
+    const job = await this.resumed(open, takeOverStep);
+    const isTooOften = job.resumed > limits.journalRedo;
+    return { ended: isTooOften ? this.launch(job, (run) => run.abandonTakeOver(order)) : this.start(job) };
   }
 
   private resumed(open: Job, step: string): Promise<Job> {

@@ -7,10 +7,16 @@
  */
 import { asPlexiError, PlexiError } from '../../config/errors.js';
 import { limits } from '../../config/limits.js';
-import { Command, type MaintenanceStep, type UpgradeStep } from '../../gen/plexi/v1/node_agent.js';
+import {
+  Command,
+  type MaintenanceStep,
+  type TakeOverStep,
+  type UpgradeStep,
+} from '../../gen/plexi/v1/node_agent.js';
 import type { Job, Journal } from '../journal/journal.js';
 import type { JobFailure, JobResult } from '../journal/records.js';
 import { type AgentNode, currentRelease, type LocalRelease, localRelease } from '../node.js';
+import { abandon, type TakeOver, takeOver, takeOverStep } from '../takeover/take-over.js';
 import { hookRun } from './maintenance.js';
 import type { Phase, PhaseContext } from './phase.js';
 
@@ -117,6 +123,24 @@ export class JobRun {
     }
   }
 
+  /** A service that runs already becomes the node's own. */
+  async takeOver(order: TakeOverStep): Promise<JobResult> {
+    try {
+      await takeOver(this.takeOverContext(order));
+    } catch (thrown) {
+      const error = asPlexiError(thrown, 'TAKE_OVER_FAILED', 'taking over');
+      this.parts.node.log.error({ ...this.names(), step: takeOverStep, err: thrown }, error.message);
+      return this.finish({ outcome: 'failed', failure: failureOf(error), failedStep: takeOverStep });
+    }
+    return this.finish({ outcome: 'done', failure: null, failedStep: '' });
+  }
+
+  /** A taking over that was interrupted too often to be begun again. */
+  async abandonTakeOver(order: TakeOverStep): Promise<JobResult> {
+    const failure = { code: 'INTERRUPTED', message: await abandon(this.takeOverContext(order)) };
+    return this.finish({ outcome: 'failed', failure, failedStep: takeOverStep });
+  }
+
   /** Ends the job with a result, durably. */
   async finish(end: Pick<JobResult, 'outcome' | 'failure' | 'failedStep'>): Promise<JobResult> {
     const { node, journal } = this.parts;
@@ -133,6 +157,14 @@ export class JobRun {
     node.log.info({ ...this.names(), outcome, failure, failedStep, release }, 'result');
     await journal.prune();
     return result;
+  }
+
+  private takeOverContext(order: TakeOverStep): TakeOver {
+    const { node, journal } = this.parts;
+    const earlier = journal.list().filter(({ commandId }) => commandId !== this.commandId);
+    const progress = (phase: string, percent: number, message: string): void =>
+      this.tell(phase, percent, message);
+    return { node, order, job: this.job, earlier, progress };
   }
 
   private async walk(phases: readonly Phase[], from: number): Promise<Stopped | undefined> {

@@ -22,7 +22,8 @@ export async function stage(
   const signal = AbortSignal.timeout(Number(order.timeoutMs));
   const release = await currentRelease(node.paths);
   try {
-    await verifyWayBack(node, order);
+    // A release that is damaged is no way back; what replaces it is the same one, whole.
+    if (!order.reinstall) await verifyWayBack(node, order);
     const staged = await stageRelease({
       repository: node.repository,
       version: order.release?.version ?? '',
@@ -32,6 +33,7 @@ export async function stage(
       os: process.platform,
       arch: process.arch,
       signal,
+      anew: order.reinstall,
       onProgress,
     });
     if (staged.treeDigest !== order.release?.digest) {

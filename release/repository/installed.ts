@@ -1,7 +1,8 @@
 /**
  * Releases on a node's disk: a folder named after version and tree digest, its manifest beside it,
  * and a mark inside, written last. Invariant: without the mark there is no release, whatever else is
- * there; with it, tree and manifest were whole and synced before.
+ * there; with it, tree and manifest were whole and synced before. A release that was damaged on the
+ * disk and staged anew stands beside itself, with `-2`, `-3` … at the end of its folder's name.
  */
 import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -34,9 +35,16 @@ export interface InstalledRelease extends CompleteMark {
 const sha256 = z.string().regex(/^[0-9a-f]{64}$/);
 const markSchema = z.object({ version: z.string().min(1), treeDigest: sha256, manifestSha256: sha256 });
 
-/** The name of a release's folder. */
-export function releaseFolderName(version: string, treeDigest: string): string {
-  return `${version}-${treeDigest.slice(0, digestDigits)}`;
+/** The name of a release's folder; `copy` counts from 1. */
+export function releaseFolderName(version: string, treeDigest: string, copy = 1): string {
+  const name = `${version}-${treeDigest.slice(0, digestDigits)}`;
+  return copy === 1 ? name : `${name}-${copy}`;
+}
+
+/** Which copy of its release a folder's name says it is, from 1. */
+export function copyNumber(folder: string): number {
+  const [, copy = '1'] = /-[0-9a-f]{12}-([1-9][0-9]{0,5})$/.exec(folder) ?? [];
+  return Number(copy);
 }
 
 /**
@@ -62,20 +70,17 @@ export async function installedRelease(
 }
 
 /**
- * The complete release that was installed from this manifest, found without the repository. Damaged
- * ones are passed over: staging finds and repairs them, or says what is wrong with them.
+ * The complete releases of a version, found without the repository, the newest copy first. Those with
+ * a damaged mark are passed over: staging finds and repairs them, or says what is wrong with them.
  */
-export async function findInstalled(
-  releasesDir: string,
-  version: string,
-  manifestSha256: string,
-): Promise<InstalledRelease | undefined> {
+export async function installedCopies(releasesDir: string, version: string): Promise<InstalledRelease[]> {
+  const copies: InstalledRelease[] = [];
   for (const folder of await foldersIn(releasesDir)) {
     if (!folder.startsWith(`${version}-`)) continue;
     const release = await intactOrNone(releasesDir, folder);
-    if (release?.version === version && release.manifestSha256 === manifestSha256) return release;
+    if (release?.version === version) copies.push(release);
   }
-  return undefined;
+  return copies.sort((a, b) => copyNumber(b.folder) - copyNumber(a.folder));
 }
 
 /** Saves the manifest beside the release and marks it complete, the mark last. */

@@ -25,6 +25,7 @@ import { printManifest } from '../manifest.js';
 import { sampleSource, sha256, writeTree } from '../sample-release.test.part.js';
 import { treeDifferences } from '../tree.js';
 import { openRepository, type ReleaseRepository } from './fetch.js';
+import { folderToRun } from './place.js';
 import { type BuiltRelease, buildRelease } from './publish.js';
 import {
   type Answer,
@@ -176,6 +177,35 @@ describe('staging from a folder', () => {
     }
     assert.equal((await stage(repository)).already, false);
     await assertStaged();
+  });
+
+  test('staged anew leaves what was changed on the disk, and makes a whole copy beside it', async () => {
+    const anew = { anew: true };
+    assert.equal((await stage(repository, anew)).folder, folder);
+    assert.deepEqual((await stage(repository, anew)).already, true);
+    for (const [copy, before] of [
+      [`${folder}-2`, folder],
+      [`${folder}-3`, `${folder}-2`],
+    ] as const) {
+      await writeFile(join(releasesDir, before, 'server.mjs'), 'changed by hand');
+      const staged = await stage(repository, anew);
+      assert.deepEqual([staged.folder, staged.already], [copy, false]);
+      assert.deepEqual(await treeDifferences(join(releasesDir, copy), built.artifact.files), []);
+      assert.equal(await readFile(join(releasesDir, before, 'server.mjs'), 'utf8'), 'changed by hand');
+      assert.equal(await folderToRun(releasesDir, '1a1+2', built.artifact.treeDigest), copy);
+    }
+    // What was put right stays in use without being asked for, and without the repository.
+    await rm(repository, { recursive: true });
+    assert.equal((await stage(repository)).folder, `${folder}-3`);
+    await writeFile(join(releasesDir, `${folder}-3`, 'server.mjs'), 'changed by hand');
+    await refused(stage(repository), 'RELEASE_DIGEST_MISMATCH', /-3 is not what its manifest says/);
+  });
+
+  test('staged anew beside what runs and lacks its mark', async () => {
+    await writeTree(join(releasesDir, folder), { 'server.mjs': 'runs' });
+    await symlink(`releases/${folder}`, join(node, 'current'));
+    assert.equal((await stage(repository, { anew: true })).folder, `${folder}-2`);
+    assert.equal(await readFile(join(releasesDir, folder, 'server.mjs'), 'utf8'), 'runs');
   });
 
   test('refuses what is not what was planned', async () => {

@@ -4,22 +4,17 @@
  * a release stands outside a staging folder before every file of it was compared. Staging twice is the
  * same as once; after a crash at any point it is simply done again. What is live is never removed.
  */
-import { mkdir, readlink, rename, rm, stat } from 'node:fs/promises';
-import { basename, dirname, join } from 'node:path';
+import { mkdir, rename, rm } from 'node:fs/promises';
+import { join } from 'node:path';
 import { asPlexiError, PlexiError } from '../../config/errors.js';
 import { unpackStrictly } from '../archive.js';
-import { isErrno, syncFolder } from '../durable-files.js';
+import { syncFolder } from '../durable-files.js';
 import { artifactFor } from '../manifest.js';
 import type { ReleaseArtifact, ReleaseManifest } from '../manifest-shape.js';
 import { treeDifferences } from '../tree.js';
 import { downloadArtifact } from './download.js';
-import {
-  findInstalled,
-  type InstalledRelease,
-  installedRelease,
-  markComplete,
-  releaseFolderName,
-} from './installed.js';
+import { type InstalledRelease, installedCopies, markComplete } from './installed.js';
+import { changedOnDisk, choosePlace } from './place.js';
 import type { ReleaseRepository } from './release-repository.js';
 import { verifyManifest } from './verify.js';
 
@@ -38,6 +33,8 @@ export interface StageOptions {
   os: string;
   arch: string;
   signal: AbortSignal;
+  /** A copy that was changed on the disk is left as it is, and another one made beside it. */
+  anew?: boolean;
   /** Called with whole percents of the download. */
   onProgress?: (percent: number) => void;
 }
@@ -70,29 +67,40 @@ export async function stageRelease(options: StageOptions): Promise<StagedRelease
 }
 
 async function stage(options: StageOptions): Promise<StagedRelease> {
-  const { releasesDir, version, signal } = options;
-  const installed = await findInstalled(releasesDir, version, options.manifestSha256);
-  if (installed !== undefined) return verifyInstalled(installed, options);
+  const { releasesDir, version, signal, manifestSha256 } = options;
+  const installed = await findIntact(options);
+  if (installed !== undefined) return installed;
   const fetched = await options.repository.manifest(version, signal);
-  const manifest = verifyManifest(fetched.bytes, options.manifestSha256);
+  const manifest = verifyManifest(fetched.bytes, manifestSha256);
   const artifact = plannedArtifact(manifest, options);
-  const folder = releaseFolderName(version, artifact.treeDigest);
-  const staged = { folder, treeDigest: artifact.treeDigest, manifest };
+  const { treeDigest } = artifact;
   await mkdir(releasesDir, { recursive: true });
-  const found = await existing(releasesDir, folder, artifact, signal);
-  if (found === 'complete') return { ...staged, already: true };
+  const { folder, found } = await choosePlace(artifact, options);
+  if (found === 'complete') return { folder, treeDigest, manifest, already: true };
   if (found === 'missing') await download(options, artifact, folder);
-  const { manifestSha256 } = options;
-  await markComplete(releasesDir, folder, fetched.bytes, {
-    version,
-    treeDigest: artifact.treeDigest,
-    manifestSha256,
-  });
-  return { ...staged, already: false };
+  await markComplete(releasesDir, folder, fetched.bytes, { version, treeDigest, manifestSha256 });
+  return { folder, treeDigest, manifest, already: false };
+}
+
+/**
+ * The newest copy that is still what its manifest says. RELEASE_DIGEST_MISMATCH when every one was
+ * changed, unless the release is staged anew.
+ */
+async function findIntact(options: StageOptions): Promise<StagedRelease | undefined> {
+  let changed: PlexiError | undefined;
+  for (const release of await installedCopies(options.releasesDir, options.version)) {
+    if (release.manifestSha256 !== options.manifestSha256) continue;
+    const { folder, treeDigest, manifest } = release;
+    const differences = await differencesOf(release, options);
+    if (differences.length === 0) return { folder, treeDigest, manifest, already: true };
+    changed ??= changedOnDisk(join(options.releasesDir, folder), differences);
+  }
+  if (changed !== undefined && options.anew !== true) throw changed;
+  return undefined;
 }
 
 /** A release that is marked complete must still be what its manifest says. */
-async function verifyInstalled(release: InstalledRelease, options: StageOptions): Promise<StagedRelease> {
+async function differencesOf(release: InstalledRelease, options: StageOptions): Promise<string[]> {
   const { folder, treeDigest, manifest } = release;
   const artifact = plannedArtifact(manifest, options);
   if (artifact.treeDigest !== treeDigest) {
@@ -101,33 +109,7 @@ async function verifyInstalled(release: InstalledRelease, options: StageOptions)
       `${folder} was installed from the archive of another platform.`,
     );
   }
-  const differences = await treeDifferences(
-    join(options.releasesDir, folder),
-    artifact.files,
-    options.signal,
-  );
-  if (differences.length > 0) throw changedOnDisk(join(options.releasesDir, folder), differences);
-  return { folder, treeDigest, manifest, already: true };
-}
-
-/**
- * What stands at the release's place: `complete`; `whole`, which lacks only its mark; or `missing`,
- * after an incomplete rest was removed. RELEASE_DIGEST_MISMATCH when what is complete or live differs.
- */
-async function existing(
-  releasesDir: string,
-  folder: string,
-  artifact: ReleaseArtifact,
-  signal: AbortSignal,
-): Promise<'complete' | 'whole' | 'missing'> {
-  const path = join(releasesDir, folder);
-  if (!(await isThere(path))) return 'missing';
-  const differences = await treeDifferences(path, artifact.files, signal);
-  const isComplete = await isMarked(releasesDir, folder);
-  if (differences.length === 0) return isComplete ? 'complete' : 'whole';
-  if (isComplete || (await isLive(releasesDir, folder))) throw changedOnDisk(path, differences);
-  await rm(path, { recursive: true });
-  return 'missing';
+  return treeDifferences(join(options.releasesDir, folder), artifact.files, options.signal);
 }
 
 async function download(options: StageOptions, artifact: ReleaseArtifact, folder: string): Promise<void> {
@@ -164,53 +146,6 @@ function plannedArtifact(manifest: ReleaseManifest, options: StageOptions): Rele
   throw new PlexiError(
     'RELEASE_DIGEST_MISMATCH',
     `${version} for ${os}/${arch} has SHA-256 ${artifact.sha256}, but ${artifactSha256} was planned; make a new plan.`,
-  );
-}
-
-/** A damaged mark counts as none: the tree was compared, and the mark is then written again. */
-async function isMarked(releasesDir: string, folder: string): Promise<boolean> {
-  try {
-    return (await installedRelease(releasesDir, folder)) !== undefined;
-  } catch (thrown) {
-    if (thrown instanceof PlexiError && thrown.code === 'RELEASE_INVALID') return false;
-    throw thrown;
-  }
-}
-
-/** Whether one of the node's links points at the folder. */
-async function isLive(releasesDir: string, folder: string): Promise<boolean> {
-  for (const link of ['current', 'previous', 'trial']) {
-    if ((await targetOf(join(dirname(releasesDir), link))) === folder) return true;
-  }
-  return false;
-}
-
-async function targetOf(link: string): Promise<string | undefined> {
-  try {
-    return basename(await readlink(link));
-  } catch (thrown) {
-    if (isErrno(thrown, 'ENOENT') || isErrno(thrown, 'EINVAL')) return undefined;
-    throw thrown;
-  }
-}
-
-async function isThere(path: string): Promise<boolean> {
-  try {
-    await stat(path);
-    return true;
-  } catch (thrown) {
-    if (isErrno(thrown, 'ENOENT')) return false;
-    throw thrown;
-  }
-}
-
-function changedOnDisk(path: string, differences: readonly string[]): PlexiError {
-  const [first = ''] = differences;
-  const more = differences.length > 1 ? ` (and ${differences.length - 1} more)` : '';
-  return new PlexiError(
-    'RELEASE_DIGEST_MISMATCH',
-    `${path} is not what its manifest says: ${first}${more}; move that folder away when nothing runs from it, and try again.`,
-    { details: { differences } },
   );
 }
 
