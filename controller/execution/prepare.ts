@@ -94,7 +94,11 @@ export async function planRollback(
     rollbackOf: rollout.id,
     targetOf(node) {
       const before = byNode.get(node.id)?.from ?? nothing;
-      return targets.get(before.version) ?? localTarget(before, targets.manifests);
+      const facts = targets.get(before.version);
+      const isSame = facts?.artifactFor(node.os, node.arch)?.digest === before.digest;
+      return facts !== undefined && isSame
+        ? facts
+        : localTarget(before, targets.manifests, versionScheme(sources.config.versionScheme));
     },
     to: header.from,
     policy: { ...header.policy, allowUnhealthy: true },

@@ -75,12 +75,15 @@ export function targetFacts(
 }
 
 /**
- * A release that the repository does not have, but nodes do: one that was taken over. It is not staged
- * again; the node proves that it is whole. Going back to it runs the way down of all that came since.
+ * A release that the repository does not have in this form, but nodes do: one that was taken over, or
+ * confirmed. It is not staged again; the node proves that it is whole. Its migrations are those of its
+ * version; of a version from before the repository none is known, so going back to it runs the way down
+ * of all that came since.
  */
 export function localTarget(
   release: ReleaseRef,
   manifests: ReadonlyMap<string, ReleaseManifest>,
+  scheme: VersionScheme,
 ): TargetFacts {
   return {
     version: release.version,
@@ -88,11 +91,14 @@ export function localTarget(
     artifactFor: () => ({ artifactSha256: '', digest: release.digest, unpackedBytes: 0 }),
     migrationsFrom(version) {
       const current = manifests.get(version);
-      if (current === undefined) return [];
-      return migrationsBetween(undefined, current, 'forward')
-        .filter((step) => isNodeScope(step.id, current))
-        .map((step) => ({ ...step, direction: 'down' as const }))
-        .reverse();
+      const own = manifests.get(release.version);
+      const way =
+        own === undefined
+          ? migrationsBetween(undefined, current, 'forward')
+              .map((step) => ({ ...step, direction: 'down' as const }))
+              .reverse()
+          : migrationsOnTheWay(version, current, own, scheme);
+      return way.filter((step) => isNodeScope(step.id, own, current));
     },
     oneWay: [],
   };

@@ -26,6 +26,8 @@ export function checkCommand(command: Command): void {
       return;
     case 'stage':
       checkRelease('release', step.value.release);
+      // Without both the release must lie on the node already.
+      if (step.value.manifestSha256 === '' && step.value.artifactSha256 === '') return;
       if (!digestPattern.test(step.value.manifestSha256)) refuse('manifestSha256', step.value.manifestSha256);
       if (!digestPattern.test(step.value.artifactSha256)) refuse('artifactSha256', step.value.artifactSha256);
       return;

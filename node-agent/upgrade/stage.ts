@@ -6,10 +6,11 @@
 import { join } from 'node:path';
 import { asPlexiError, PlexiError } from '../../config/errors.js';
 import { CommandResult, type StageStep } from '../../gen/plexi/v1/node_agent.js';
+import { folderToRun } from '../../release/repository/place.js';
 import { stageRelease } from '../../release/repository/stage.js';
 import { treeDifferences } from '../../release/tree.js';
 import { NONE } from '../../release/version.js';
-import { type AgentNode, currentRelease, linkedFolder, localRelease } from '../node.js';
+import { type AgentNode, currentRelease, type LocalRelease, linkedFolder, localRelease } from '../node.js';
 import { checkMigrations } from './check-migrations.js';
 
 /** Stages what the order names. The result tells the failure; nothing that runs is touched. */
@@ -24,18 +25,21 @@ export async function stage(
   try {
     // A release that is damaged is no way back; what replaces it is the same one, whole.
     if (!order.reinstall) await verifyWayBack(node, order);
-    const staged = await stageRelease({
-      repository: node.repository,
-      version: order.release?.version ?? '',
-      manifestSha256: order.manifestSha256,
-      artifactSha256: order.artifactSha256,
-      releasesDir: node.paths.releases,
-      os: process.platform,
-      arch: process.arch,
-      signal,
-      anew: order.reinstall,
-      onProgress,
-    });
+    const staged =
+      order.manifestSha256 === ''
+        ? await stagedBefore(node, order)
+        : await stageRelease({
+            repository: node.repository,
+            version: order.release?.version ?? '',
+            manifestSha256: order.manifestSha256,
+            artifactSha256: order.artifactSha256,
+            releasesDir: node.paths.releases,
+            os: process.platform,
+            arch: process.arch,
+            signal,
+            anew: order.reinstall,
+            onProgress,
+          });
     if (staged.treeDigest !== order.release?.digest) {
       throw new PlexiError(
         'RELEASE_DIGEST_MISMATCH',
@@ -58,6 +62,26 @@ export async function stage(
   }
 }
 
+/** A release that no repository has: it was taken over on this node, and must lie here, whole. */
+async function stagedBefore(node: AgentNode, { release }: StageStep) {
+  const { releases } = node.paths;
+  const { version = '', digest = '' } = release ?? {};
+  const found = await localRelease(node.paths, await folderToRun(releases, version, digest));
+  if (found === undefined || (await changesOf(node, found)).length > 0) {
+    throw new PlexiError(
+      'RELEASE_NOT_FOUND',
+      `no repository has release ${version}, and ${node.config.node} does not have it whole any more; publish it with plexictl release build`,
+    );
+  }
+  return { folder: found.folder, manifest: found.manifest, treeDigest: found.digest };
+}
+
+/** How the files of a release on this node differ from its manifest. */
+function changesOf(node: AgentNode, { manifest, digest, folder }: LocalRelease): Promise<string[]> {
+  const artifact = manifest.artifacts.find((candidate) => candidate.treeDigest === digest);
+  return treeDifferences(join(node.paths.releases, folder), artifact?.files ?? []);
+}
+
 /** What a rollback would start must be whole, before anything is stopped (semantics S11). */
 async function verifyWayBack(node: AgentNode, order: StageStep): Promise<void> {
   if (order.back === undefined || order.back.version === NONE) return;
@@ -69,12 +93,11 @@ async function verifyWayBack(node: AgentNode, order: StageStep): Promise<void> {
       `${node.config.node} does not run ${order.back.version} any more; plan again`,
     );
   }
-  const artifact = back.manifest.artifacts.find((candidate) => candidate.treeDigest === back.digest);
-  const differences = await treeDifferences(join(node.paths.releases, back.folder), artifact?.files ?? []);
+  const differences = await changesOf(node, back);
   if (differences.length > 0) {
     throw new PlexiError(
       'NODE_CHANGED',
-      `release ${back.version} on ${node.config.node} was changed by hand (${differences[0]}); going back to it would not be safe`,
+      `release ${back.version} on ${node.config.node} was changed by hand (${differences[0]}); going back to it would not be safe; say what it is with plexictl node confirm, or replace it with plexictl node reinstall`,
     );
   }
 }
