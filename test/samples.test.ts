@@ -31,6 +31,12 @@ const samples = [
   { name: 'client.yml', schema: clientSchema('/'), load: loadClientConfig },
 ];
 
+/** Parts of a sample that stand instead of one another. */
+const alternativesOf: Readonly<Record<string, readonly string[]>> = {
+  'node-agent.yml': ['service', 'services'],
+  'client.yml': ['controllers|tls', 'contexts|current_context'],
+};
+
 const folder = mkdtempSync(join(tmpdir(), 'plexi-samples-'));
 after(() => rmSync(folder, { recursive: true, force: true }));
 
@@ -43,11 +49,11 @@ function allPutIn(name: string): string {
   return sample(name).replace(/^( *)#(?=- |[A-Za-z_]+:)/gm, '$1');
 }
 
-/** The text without the part (up to an empty line) that holds a key at the beginning of a line. */
-function without(text: string, key: string): string {
+/** The text without the parts (up to an empty line) that hold such a key at the beginning of a line. */
+function without(text: string, keys: string): string {
   return text
     .split('\n\n')
-    .filter((part) => !new RegExp(`^${key}:`, 'm').test(part))
+    .filter((part) => !new RegExp(`^(${keys}):`, 'm').test(part))
     .join('\n\n');
 }
 
@@ -85,7 +91,7 @@ describe('each sample', () => {
   for (const { name, schema, load } of samples) {
     test(`${name} has every key of the schema and no other, each below a comment`, () => {
       const found = keysIn(sample(name));
-      const operatorNames = /(^secrets|env)\.[A-Z_]+/;
+      const operatorNames = /(^secrets|^contexts|env)\.[A-Za-z_]+/;
       const texts = found.map((key) => key.text.replace(operatorNames, '$1.NAME'));
       // What each adapter has is shown once, under `services`.
       const shown = new Set([
@@ -103,8 +109,10 @@ describe('each sample', () => {
     test(`${name} loads as it is, and with everything put in`, () => {
       cpSync(join(root, 'config/samples/update.yml'), join(folder, 'update.yml'));
       const whole = allPutIn(name);
-      const texts =
-        name === 'node-agent.yml' ? [without(whole, 'service'), without(whole, 'services')] : [whole];
+      const alternatives = alternativesOf[name] ?? [];
+      const isChoice = alternatives.every((keys) => new RegExp(`^(${keys}):`, 'm').test(whole));
+      const texts = isChoice ? alternatives.map((keys) => without(whole, keys)) : [];
+      if (texts.length === 0) texts.push(whole);
       for (const text of [sample(name), ...texts]) {
         writeFileSync(join(folder, name), text);
         load(join(folder, name));
