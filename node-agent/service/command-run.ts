@@ -82,6 +82,12 @@ export async function runCommand(run: CommandRun): Promise<CommandResult> {
   return ended(state, child, failure === 'left running');
 }
 
+/** Why a program failed, with the last line that it printed. */
+export function whyItFailed(result: CommandResult): string {
+  const line = result.output.trim().split('\n').at(-1) ?? '';
+  return line === '' ? result.sentence : `${result.sentence} (${line})`;
+}
+
 interface RunState {
   readonly run: CommandRun;
   readonly begunAt: number;

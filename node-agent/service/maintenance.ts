@@ -7,7 +7,7 @@
 import { PlexiError } from '../../config/errors.js';
 import { limits } from '../../config/limits.js';
 import { readBounded, removeDurably, writeDurably } from '../disk/durable-file.js';
-import type { CommandResult } from './command-run.js';
+import { type CommandResult, whyItFailed } from './command-run.js';
 
 export interface MaintenanceRecord {
   readonly reason: string;
@@ -66,15 +66,7 @@ async function runHook(name: HookName, argv: readonly string[] | undefined, run:
   if (argv === undefined || argv.length === 0) return;
   const result = await run.runHook(name, argv);
   if (result.exitCode === 0) return;
-  throw new PlexiError(
-    'HOOK_FAILED',
-    `the maintenance ${name} hook failed: ${result.sentence}${lastLine(result.output)}`,
-  );
-}
-
-function lastLine(output: string): string {
-  const line = output.trim().split('\n').at(-1) ?? '';
-  return line === '' ? '' : ` (${line})`;
+  throw new PlexiError('HOOK_FAILED', `the maintenance ${name} hook failed: ${whyItFailed(result)}`);
 }
 
 function parseMaintenance(bytes: Uint8Array): MaintenanceRecord {

@@ -7,7 +7,8 @@ import { join } from 'node:path';
 import { PlexiError } from '../../config/errors.js';
 import type { MigrationStep } from '../../gen/plexi/v1/node_agent.js';
 import { type AgentNode, commandEnvironment, type LocalRelease } from '../node.js';
-import { runProgram, whyItFailed } from './program.js';
+import { whyItFailed } from '../service/command-run.js';
+import { runProgram } from './program.js';
 
 interface Staged {
   readonly release: LocalRelease;

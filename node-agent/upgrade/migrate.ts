@@ -8,8 +8,9 @@ import { join } from 'node:path';
 import { PlexiError } from '../../config/errors.js';
 import type { MigrationStep } from '../../gen/plexi/v1/node_agent.js';
 import { commandEnvironment } from '../node.js';
+import { whyItFailed } from '../service/command-run.js';
 import type { Phase, PhaseContext } from './phase.js';
-import { runProgram, whyItFailed } from './program.js';
+import { runProgram } from './program.js';
 
 export const migrateStep: Phase = {
   step: 'migrate',

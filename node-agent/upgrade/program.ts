@@ -67,9 +67,3 @@ function secretVariables(secrets: readonly Secret[]): Record<string, string> {
     ),
   );
 }
-
-/** Why a program failed, with the last line that it printed. */
-export function whyItFailed(result: CommandResult): string {
-  const line = result.output.trim().split('\n').at(-1) ?? '';
-  return line === '' ? result.sentence : `${result.sentence} (${line})`;
-}

@@ -9,10 +9,11 @@ import { PlexiError } from '../../config/errors.js';
 import type { ReleaseTest } from '../../release/manifest-shape.js';
 import { whereLoggedSince } from '../logs/service-logs.js';
 import { commandEnvironment, type LocalRelease } from '../node.js';
+import { whyItFailed } from '../service/command-run.js';
 import { ensureRunning } from './apply.js';
 import type { Phase, PhaseContext } from './phase.js';
 import { probeRelease } from './probe.js';
-import { runProgram, whyItFailed } from './program.js';
+import { runProgram } from './program.js';
 
 export const testStep: Phase = {
   step: 'test',
