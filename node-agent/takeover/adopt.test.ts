@@ -4,6 +4,7 @@
  * taking over leaves the node as it was.
  */
 import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
 import { readFile, readlink, rm, symlink, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
@@ -68,7 +69,7 @@ function rolloutFrom(from: { version: string; digest: string }, to: '0a1' | '0b2
 }
 
 describe('a service that nobody knows', together, () => {
-  test('becomes the node’s own untouched, is taken back to, and upgraded; the script that started it lives on', async (t) => {
+  test('becomes own without being touched, is taken back to, and upgraded; the script that started it lives on', async (t) => {
     const { running, node, service } = await nodeWithService(t, { env: { LEAVES_CHILD: 'yes' } });
     const [child = 0] = await childrenOf(service.pid);
     const result = await adopt(running, { directory: service.directory });
@@ -116,9 +117,11 @@ describe('a service that nobody knows', together, () => {
     assert.equal((await node.links()).previous, `releases/${release?.folder}`);
   });
 
-  test('is found by the path of its program, and started again from its release', async (t) => {
+  test('is found by its program, not by who stands in its folder, and started again from its release', async (t) => {
     const { running, node, service } = await nodeWithService(t, { fromElsewhere: true });
-    const result = await adopt(running, { directory: service.directory });
+    const bystander = spawn('sleep', ['600'], { cwd: service.directory, stdio: 'ignore' });
+    t.after(() => bystander.kill('SIGKILL'));
+    const result = await adopt(running, { directory: `${service.directory}/` });
     assert.equal(result.outcome, 'done', result.failure?.message);
     await rm(service.directory, { recursive: true });
     await service.end();
@@ -199,6 +202,7 @@ describe('a taking over', together, () => {
     await refused({ version: 'V3' }, /V3/);
     await refused({ directory: '' }, /a process that runs from anywhere .*--dir/);
     await refused({ directory: join(service.directory, 'nowhere') }, /is no folder/);
+    await refused({ directory: '/' }, /holds the agent's own folder/);
     await refused({ directory: cluster.folder }, /holds the agent's own folder/);
     await refused({ directory: node.at('agent') }, /is the agent's own/);
     await refused({ directory: node.at('data') }, /no process of this user runs from/);

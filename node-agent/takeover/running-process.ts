@@ -59,7 +59,7 @@ export async function processOf(folder: string): Promise<FolderProcess> {
 
 /** Whether a path is the folder, or inside it. */
 export function isInside(folder: string, path: string): boolean {
-  return path === folder || path.startsWith(`${folder}${sep}`);
+  return path === folder || path.startsWith(folder.endsWith(sep) ? folder : `${folder}${sep}`);
 }
 
 /** The real path of what is there; undefined when nothing is. */

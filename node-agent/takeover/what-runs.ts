@@ -4,7 +4,7 @@
  * would then be copied into a release.
  */
 import { realpath, stat } from 'node:fs/promises';
-import { relative, sep } from 'node:path';
+import { relative, resolve, sep } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { PlexiError } from '../../config/errors.js';
 import { isOwnEntry } from '../../config/schema/node-agent.js';
@@ -58,7 +58,7 @@ async function readableRelease(node: AgentNode): Promise<LocalRelease | undefine
 
 /** The folder of the order, or what `current` leads to. @throws PlexiError when it cannot be a release */
 async function namedFolder(node: AgentNode, order: TakeOverStep): Promise<NamedFolder | undefined> {
-  const given = order.directory === '' ? node.paths.current : order.directory;
+  const given = order.directory === '' ? node.paths.current : resolve(order.directory);
   const real = await realPathOf(given);
   if (real === undefined && order.directory === '') return undefined;
   if (real === undefined || !(await stat(real)).isDirectory())
