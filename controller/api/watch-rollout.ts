@@ -10,7 +10,7 @@ import type { Mirror } from '../state/mirror.js';
 import type { ClusterReader } from './cluster-reader.js';
 
 /** Milliseconds that changes are gathered for before a watcher is told. */
-const gatherMs = 20;
+const gatherMs = 50;
 
 type WatchCall = ServerWritableStream<WatchRequest, WatchResponse>;
 
