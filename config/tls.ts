@@ -4,10 +4,12 @@
  * and role, whatever address it was reached under; a server talks only to a client with a certificate
  * of that authority (what it may do is for config/authorization.ts).
  */
+import { createHash } from 'node:crypto';
+import { createSecureContext, type SecureContext } from 'node:tls';
 import { type ChannelCredentials, type ChannelOptions, credentials, ServerCredentials } from '@grpc/grpc-js';
 import { type ExpectedIdentity, identityOfAltNames, identityProblem, serverName } from './identity.js';
 import { limits } from './limits.js';
-import { readTlsFiles, type TlsFiles } from './tls-files.js';
+import { readPem, readTlsFiles, type TlsFiles } from './tls-files.js';
 
 export {
   type ExpectedIdentity,
@@ -54,9 +56,8 @@ export function grpcChannel(
   files: TlsFiles,
   expected: ExpectedIdentity,
 ): { credentials: ChannelCredentials; options: ChannelOptions } {
-  const { material } = readTlsFiles(files);
   return {
-    credentials: credentials.createSsl(material.ca, material.key, material.cert, {
+    credentials: credentials.createFromSecureContext(clientContext(files), {
       checkServerIdentity: (_host, certificate) => {
         const problem = identityProblem(identityOfAltNames(certificate.subjectaltname), expected);
         return problem === undefined ? undefined : new Error(problem);
@@ -64,6 +65,31 @@ export function grpcChannel(
     }),
     options: channelOptions(expected),
   };
+}
+
+/** What was made of the files at these paths, and of which bytes. */
+const contexts = new Map<string, { readonly digest: string; readonly context: SecureContext }>();
+
+/**
+ * The keys and authorities of a client. A leader opens a channel to each node with the same files, and
+ * parsing them took longer than connecting; so what was made of the same bytes is used again, and files
+ * that were replaced are seen at the next channel.
+ */
+function clientContext(files: TlsFiles): SecureContext {
+  const paths = [files.ca, files.cert, files.key];
+  const digest = createHash('sha256');
+  for (const path of paths) {
+    const bytes = readPem(path);
+    digest.update(`${bytes.length} `).update(bytes);
+  }
+  const name = paths.join('\0');
+  const hex = digest.digest('hex');
+  const known = contexts.get(name);
+  if (known?.digest === hex) return known.context;
+  const { ca, cert, key } = readTlsFiles(files).material;
+  const context = createSecureContext({ ca, cert, key });
+  contexts.set(name, { digest: hex, context });
+  return context;
 }
 
 function channelOptions(expected: ExpectedIdentity): ChannelOptions {

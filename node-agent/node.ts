@@ -2,7 +2,7 @@
  * What every part of the agent works on: the node's folders, its service, its clocks, its log.
  * Assembled once in main.ts; nothing here is global, so that many agents can share a process.
  */
-import { readlink } from 'node:fs/promises';
+import { readlinkSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import type { Logger } from 'pino';
 import type { NodeAgentConfig } from '../config/schema/node-agent.js';
@@ -87,7 +87,8 @@ export function nodePaths(root: string): NodePaths {
 /** The folder under releases/ that a link points at; undefined when there is no link. */
 export async function linkedFolder(link: string): Promise<string | undefined> {
   try {
-    return basename(await readlink(link));
+    // Asked twice a second and more: through the thread pool it costs more than the answer.
+    return basename(readlinkSync(link));
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
     throw error;

@@ -3,6 +3,7 @@
  * whatever else is written. Heartbeats never reach etcd (performance: transitions only).
  */
 import type { NodeStatus } from '../../gen/plexi/v1/node_agent.js';
+import type { EtcdEntry } from '../leadership/etcd.js';
 import { isFinal, type World } from '../rollout/rollout.js';
 import type { ClusterKeys } from '../state/keys.js';
 import { decode, type NodeStatusValue, nodeSpecRecord, nodeStatusRecord } from '../state/records.js';
@@ -16,6 +17,9 @@ const groupSize = 50;
 export class NodeReports {
   private readonly latest = new Map<string, NodeStatus | 'lost'>();
   private readonly dirty = new Set<string>();
+  /** What was read of an entry; a key that is written again is another entry. */
+  private readonly removed = new WeakMap<EtcdEntry, boolean>();
+  private readonly statuses = new WeakMap<EtcdEntry, NodeStatusValue>();
 
   constructor(
     private readonly keys: ClusterKeys,
@@ -45,12 +49,24 @@ export class NodeReports {
     return groups;
   }
 
+  private isRemoved(spec: EtcdEntry): boolean {
+    const known = this.removed.get(spec) ?? decode(nodeSpecRecord, spec.key, spec.value).removed;
+    this.removed.set(spec, known);
+    return known;
+  }
+
+  private storedStatus(entry: EtcdEntry): NodeStatusValue {
+    const known = this.statuses.get(entry) ?? decode(nodeStatusRecord, entry.key, entry.value);
+    this.statuses.set(entry, known);
+    return known;
+  }
+
   private write(node: string, world: World, lookup: Lookup) {
     const key = this.keys.nodeStatus(node);
     const stored = lookup(key);
     const spec = lookup(this.keys.nodeSpec(node));
-    if (spec === undefined || decode(nodeSpecRecord, spec.key, spec.value).removed) return [];
-    const before = stored && decode(nodeStatusRecord, key, stored.value);
+    if (spec === undefined || this.isRemoved(spec)) return [];
+    const before = stored && this.storedStatus(stored);
     const value = statusValue(this.latest.get(node), before, phaseOf(node, world, before), this.wall());
     return value === undefined || (before !== undefined && sameStatus(before, value))
       ? []

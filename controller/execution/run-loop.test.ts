@@ -447,3 +447,25 @@ describe('the end of a lead', () => {
     assert.ok(!agent?.executed.some((command) => command.includes('upgrade')));
   });
 });
+
+test('what a node tells of itself in quick succession is gathered into few writes', async () => {
+  const [agent] = await agents(1);
+  assert.ok(agent);
+  const atMs: number[] = [];
+  await lead({
+    before: async (keys) => {
+      if (keys.includes(cluster.keys.nodeStatus('node-1'))) atMs.push(performance.now());
+    },
+  });
+  for (let told = 0; atMs.length < 20; told++) {
+    assert.ok(told < 1_000_000, 'the leader does not write what the node tells');
+    agent.health = told % 2 === 0 ? 'unhealthy' : 'healthy';
+    agent.tell();
+    await new Promise(setImmediate);
+  }
+  const gapsMs = atMs.slice(1).map((time, index) => time - (atMs[index] ?? 0));
+  const ticks = ((atMs.at(-1) ?? 0) - (atMs[0] ?? 0)) / 200;
+  // A tick takes along what waits, whenever it comes.
+  const short = gapsMs.filter((ms) => ms < 15).length;
+  assert.ok(short <= ticks + 2, `${short} of ${gapsMs.map(Math.round)} ms are short`);
+});

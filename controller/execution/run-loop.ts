@@ -43,6 +43,13 @@ export interface RunLoopParts {
 /** Something for the queue: an event, or a piece of work that must not run beside a batch. */
 type Item = { readonly event: EngineEvent } | { readonly work: () => Promise<void> };
 
+/**
+ * Milliseconds that news which nobody waits for may stand in the queue: how far a command is, and what a
+ * node says of itself. Gathered they cost one write instead of one each; whatever else comes takes them along.
+ */
+const gatherMs = 20;
+const patientKinds: readonly EngineEvent['kind'][] = ['progress', 'observed'];
+
 /** Reloads of one batch before the leader gives the lead up. */
 const reloadsMax = 20;
 
@@ -52,6 +59,7 @@ export class RunLoop {
   private current: World | undefined;
   private slotsRevision = 0n;
   private running: Promise<void> | undefined;
+  private gathering: NodeJS.Timeout | undefined;
   private readonly failed: (error: PlexiError) => void;
   private stopped = false;
 
@@ -98,6 +106,7 @@ export class RunLoop {
 
   stop(): void {
     this.stopped = true;
+    clearTimeout(this.gathering);
     this.queue = [];
   }
 
@@ -140,20 +149,29 @@ export class RunLoop {
       return;
     }
     this.queue.push(item);
-    this.run();
+    if (this.gathering === undefined || !isPatient(item)) this.run();
   }
 
+  /** Takes up the queue: at once when something in it is urgent, else when its time is over. */
   private run(): void {
+    if (this.running !== undefined || this.queue.length === 0 || this.stopped) return;
+    if (this.queue.every(isPatient)) this.gathering ??= setTimeout(() => this.begin(), gatherMs);
+    else this.begin();
+  }
+
+  private begin(): void {
+    clearTimeout(this.gathering);
+    this.gathering = undefined;
     this.running ??= this.drain().finally(() => {
       this.running = undefined;
-      if (this.queue.length > 0 && !this.stopped) this.run();
+      this.run();
     });
   }
 
   private async drain(): Promise<void> {
     await Promise.resolve();
     try {
-      while (this.queue.length > 0 && !this.stopped) {
+      do {
         const first = this.queue[0];
         if (first !== undefined && 'work' in first) {
           this.queue.shift();
@@ -161,7 +179,7 @@ export class RunLoop {
         } else {
           await this.take(this.nextEvents());
         }
-      }
+      } while (!this.stopped && !this.queue.every(isPatient));
     } catch (thrown) {
       this.failed(asPlexiError(thrown, 'INTERNAL', 'the leader could not go on'));
     }
@@ -220,4 +238,8 @@ export class RunLoop {
 
 function isOver(world: World): boolean {
   return world.rollout !== undefined && isFinal(world.rollout.phase);
+}
+
+function isPatient(item: Item): boolean {
+  return 'event' in item && patientKinds.includes(item.event.kind);
 }

@@ -4,7 +4,8 @@
  */
 import { createRequire } from 'node:module';
 import { NodeStatus } from '../../gen/plexi/v1/node_agent.js';
-import { type AgentNode, currentRelease } from '../node.js';
+import { NONE } from '../../release/version.js';
+import { type AgentNode, linkedFolder, localRelease } from '../node.js';
 import type { Executor } from '../upgrade/executor.js';
 
 /** The agent's own version, from package.json. */
@@ -12,7 +13,8 @@ export const agentVersion: string = readOwnVersion();
 
 export class NodeStatusSource {
   private readonly callbacks = new Set<() => void>();
-  private release: { version: string; digest: string } | undefined;
+  /** What was read of `current`, and the folder that it pointed at then. */
+  private release: { folder: string | undefined; version: string; digest: string } | undefined;
 
   constructor(
     private readonly node: AgentNode,
@@ -24,21 +26,24 @@ export class NodeStatusSource {
     executor.watch((_commandId, progress) => {
       if (progress.percent === 0) this.changed();
     });
-    executor.onIdle(() => this.changed());
+    executor.onIdle(() => {
+      this.release = undefined;
+      this.changed();
+    });
     node.monitor.on('change', () => this.changed());
   }
 
   /** The status at this moment. */
   async now(): Promise<NodeStatus> {
     const { node, executor } = this;
-    this.release ??= await currentRelease(node.paths);
+    const { version, digest } = await this.current();
     const needsOperator = this.needsOperator();
     return NodeStatus.fromPartial({
       nodeId: node.config.node,
       cluster: node.config.cluster,
       installId: this.installId,
       agentVersion,
-      release: this.release,
+      release: { version, digest },
       health: node.monitor.health,
       healthReason: node.monitor.reason,
       goodForMs: BigInt(Math.floor(node.monitor.goodForMs())),
@@ -52,9 +57,22 @@ export class NodeStatusSource {
     });
   }
 
+  /**
+   * What the node runs. The folder of a release never changes once it is complete, so its manifest is
+   * read anew only when the link points elsewhere, and after each job.
+   */
+  private async current(): Promise<{ version: string; digest: string }> {
+    const { paths } = this.node;
+    const folder = await linkedFolder(paths.current);
+    if (this.release !== undefined && this.release.folder === folder) return this.release;
+    const found = await localRelease(paths, folder);
+    // One that is not complete may get so without a job, by staging.
+    this.release = found && { folder, version: found.version, digest: found.digest };
+    return this.release ?? { version: NONE, digest: '' };
+  }
+
   /** Says that something may have changed. */
   changed(): void {
-    this.release = undefined;
     for (const callback of this.callbacks) callback();
   }
 

@@ -2,6 +2,7 @@
  * The agent's one gRPC server: NodeAgentService and grpc.health.v1 behind mutual TLS, with every
  * method denied that the table in config/authorization.ts does not allow.
  */
+import { setTimeout as sleep } from 'node:timers/promises';
 import {
   Server,
   type ServerCredentials,
@@ -30,6 +31,8 @@ import { readLog } from './read-log.js';
 
 /** Milliseconds between two statuses when nothing changes. */
 const statusIntervalMs = 10_000;
+/** Milliseconds after a status in which changes are gathered into the next one: a job makes many of them. */
+const statusGatherMs = 25;
 
 export interface AgentServerParts {
   readonly node: AgentNode;
@@ -106,7 +109,7 @@ function execute(
     );
 }
 
-/** Sends the status at once, after every change, for every ping, and every few seconds anyway. */
+/** Sends the status at once, after changes, for pings, and every few seconds anyway; the last word is always sent. */
 function watchStatus(
   call: ServerDuplexStream<WatchStatusRequest, WatchStatusResponse>,
   status: NodeStatusSource,
@@ -124,7 +127,8 @@ function watchStatus(
       again = false;
       const now = await status.now();
       if (!call.cancelled && call.writable) call.write({ status: now });
-    } while (again);
+      await sleep(statusGatherMs, undefined, { ref: false });
+    } while (again && !call.cancelled);
     writing = false;
   };
   const sendNow = (): void => {

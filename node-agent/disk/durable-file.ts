@@ -4,8 +4,8 @@
  * A reader therefore meets the old content or the new, never a part, and never a zero-filled file
  * (design.md, decision 9). A crash leaves at most a `.tmp-…` name, which `sweepTemporary` removes.
  *
- * Only the flushing waits in the thread pool. Opening, writing a few KiB and renaming touch memory
- * alone, and a round trip through the pool for each of them doubled the time of one record.
+ * Only the flushing waits in the thread pool. Opening, writing a few KiB, renaming and removing touch
+ * memory alone, and a round trip through the pool for each call doubled the time of one record.
  */
 import { randomBytes } from 'node:crypto';
 import {
@@ -16,12 +16,16 @@ import {
   openSync,
   renameSync,
   symlinkSync,
+  unlinkSync,
   writeFileSync,
 } from 'node:fs';
-import { chmod, mkdir, open, readdir, rename, rm, stat, unlink } from 'node:fs/promises';
+import { chmod, mkdir, readdir, rename, rm, stat } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { promisify } from 'node:util';
-import { PlexiError } from '../../config/errors.js';
+import { isSystemError } from './system-error.js';
+
+export { readBounded } from './bounded-read.js';
+export { isSystemError } from './system-error.js';
 
 /** How the name of everything begins that is not finished yet. */
 export const TEMPORARY_PREFIX = '.tmp-';
@@ -44,7 +48,7 @@ export async function writeDurably(
   try {
     renameSync(temporary, path);
   } catch (error) {
-    await discard(temporary);
+    discard(temporary);
     throw error;
   }
   await syncFolder(dirname(path));
@@ -64,7 +68,7 @@ export async function createDurably(
     // A link fails where a rename would overwrite: it is the test and the act in one call.
     linkSync(temporary, path);
   } finally {
-    await discard(temporary);
+    discard(temporary);
   }
   await syncFolder(dirname(path));
 }
@@ -72,7 +76,7 @@ export async function createDurably(
 /** Removes a file or a link durably. False when there was none, which is no error. */
 export async function removeDurably(path: string): Promise<boolean> {
   try {
-    await unlink(path);
+    unlinkSync(path);
   } catch (error) {
     if (isSystemError(error, 'ENOENT')) return false;
     throw error;
@@ -131,7 +135,7 @@ export async function swapLinkDurably(linkPath: string, target: string): Promise
   try {
     renameSync(temporary, linkPath);
   } catch (error) {
-    await discard(temporary);
+    discard(temporary);
     throw error;
   }
   await syncFolder(dirname(linkPath));
@@ -140,31 +144,6 @@ export async function swapLinkDurably(linkPath: string, target: string): Promise
 /** Removes a symbolic link durably, never what it points at. False when there was none. */
 export async function removeLinkDurably(linkPath: string): Promise<boolean> {
   return removeDurably(linkPath);
-}
-
-/**
- * The content of a regular file; undefined when it does not exist.
- * Errors: LIMIT_EXCEEDED when it has more than `maxBytes`, or is no regular file; else the system's.
- */
-export async function readBounded(path: string, maxBytes: number): Promise<Buffer | undefined> {
-  const file = await openToRead(path);
-  if (file === undefined) return undefined;
-  try {
-    const { size } = await regularFile(file, path);
-    if (size > maxBytes) throw tooLong(path, size, maxBytes);
-    const pieces: Buffer[] = [];
-    let length = 0;
-    // One byte more than there should be, so that the end is met at once, or the growth is noticed.
-    for (let wanted = size + 1; length <= maxBytes; wanted = Math.min(length, maxBytes - length) + 1) {
-      const { bytesRead, buffer } = await file.read(Buffer.allocUnsafe(wanted), 0, wanted);
-      if (bytesRead === 0) return Buffer.concat(pieces, length);
-      pieces.push(buffer.subarray(0, bytesRead));
-      length += bytesRead;
-    }
-    throw tooLong(path, length, maxBytes);
-  } finally {
-    await file.close();
-  }
 }
 
 /**
@@ -177,11 +156,6 @@ export async function sweepTemporary(folder: string): Promise<string[]> {
   for (const name of leftOver) await rm(join(folder, name), { recursive: true, force: true });
   if (leftOver.length > 0) await syncFolder(folder);
   return leftOver;
-}
-
-/** Whether something thrown is a system error with this code (ENOENT, EEXIST, …). */
-export function isSystemError(thrown: unknown, code: string): boolean {
-  return thrown instanceof Error && 'code' in thrown && thrown.code === code;
 }
 
 /** A free name in the same folder: a rename is atomic only inside one filesystem. */
@@ -197,7 +171,7 @@ async function writeTemporary(path: string, bytes: Uint8Array | string, mode: nu
     writeFileSync(file, bytes);
     await flush(file);
   } catch (error) {
-    await discard(temporary);
+    discard(temporary);
     throw error;
   } finally {
     closeSync(file);
@@ -206,36 +180,17 @@ async function writeTemporary(path: string, bytes: Uint8Array | string, mode: nu
 }
 
 /** Best effort: the error that led here is the one worth telling, and the sweep finds the rest. */
-async function discard(temporary: string): Promise<void> {
-  await unlink(temporary).catch(() => undefined);
-}
-
-async function openToRead(path: string) {
+function discard(temporary: string): boolean {
   try {
-    // Without O_NONBLOCK the opening of a pipe would wait for its writer.
-    return await open(path, constants.O_RDONLY | constants.O_NONBLOCK);
-  } catch (error) {
-    if (isSystemError(error, 'ENOENT')) return undefined;
-    throw error;
+    unlinkSync(temporary);
+    return true;
+  } catch {
+    return false;
   }
-}
-
-async function regularFile(file: Awaited<ReturnType<typeof open>>, path: string) {
-  const facts = await file.stat();
-  if (facts.isFile()) return facts;
-  throw new PlexiError('LIMIT_EXCEEDED', `${path} is not a regular file; move it away and try again`);
 }
 
 async function refuseUnlessFolder(path: string): Promise<void> {
   if ((await stat(path)).isDirectory()) return;
   const error = new Error(`${path} is not a folder; move ${basename(path)} away and try again`);
   throw Object.assign(error, { code: 'ENOTDIR' });
-}
-
-function tooLong(path: string, sizeBytes: number, maxBytes: number): PlexiError {
-  return new PlexiError(
-    'LIMIT_EXCEEDED',
-    `${path} has ${sizeBytes} bytes or more, and at most ${maxBytes} are read; check what wrote it`,
-    { details: { path, sizeBytes, maxBytes } },
-  );
 }

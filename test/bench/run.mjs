@@ -15,7 +15,7 @@ const say = (text) => process.stderr.write(`${text}\n`);
 await installPackages(say);
 const { etcd } = ensureEtcd(say);
 await build();
-const result = spawnSync(execPath, ['--import', 'tsx', join('test', 'bench', 'bench.ts'), ...argv.slice(2)], {
+const result = spawnSync(execPath, [join('dist', 'test', 'bench', 'bench.js'), ...argv.slice(2)], {
   cwd: checkout,
   stdio: 'inherit',
   env: { ...env, PATH: `${env.PATH}:${dirname(etcd)}` },
