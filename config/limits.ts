@@ -189,4 +189,8 @@ export const limits = {
   takeOverMs: 30 * 60 * 1000,
   /** Contexts in one client file. */
   contexts: 64,
+  /** Milliseconds for a service to be started by an operator's command or by systemd. */
+  serviceStartMs: 60_000,
+  /** Milliseconds for an operator's command or systemd to tell whether a service runs. */
+  serviceStatusMs: 10_000,
 } as const;
