@@ -197,4 +197,8 @@ export const limits = {
   logTailBytes: 16 * 1024 * 1024,
   /** Copies of one release on a node: each staging anew of a damaged one makes another. */
   releaseCopies: 100,
+  /** Milliseconds for a service to be started by an operator's command or by systemd. */
+  serviceStartMs: 60_000,
+  /** Milliseconds for an operator's command or systemd to tell whether a service runs. */
+  serviceStatusMs: 10_000,
 } as const;

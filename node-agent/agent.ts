@@ -34,6 +34,7 @@ import { openServices } from './service/adapters.js';
 import { type KeeperTurn, keepRunning } from './service/keeper.js';
 import { Maintenance } from './service/maintenance.js';
 import { HealthMonitor } from './service/monitor.js';
+import { probeSubject, serviceContext } from './service/node-facts.js';
 import { endOrphans } from './service/orphans.js';
 import { takeOverStep } from './takeover/take-over.js';
 import { Executor } from './upgrade/executor.js';
@@ -128,11 +129,12 @@ export async function openNode(
     await ensureFolder(folder, 0o700);
   for (const folder of [paths.agent, paths.journal]) await sweepTemporary(folder);
   const { log, close: closeLog } = openNodeLog(paths.agent, config.node, environment.log);
-  const service = openServices(config.services, paths.root);
+  const service = openServices(config.services, paths.root, () => serviceContext({ config, paths }));
   const monitor = new HealthMonitor({
     probes: config.probes,
     intervalMs: config.probeIntervalMs,
     isRunning: () => service.isRunning(),
+    subject: probeSubject({ config, paths, service }),
   });
   return {
     config,

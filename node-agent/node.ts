@@ -115,18 +115,34 @@ export async function currentRelease(paths: NodePaths): Promise<{ version: strin
     : { version: release.version, digest: release.digest };
 }
 
-/** The whole environment of a service, a hook or a migration: nothing is inherited but PATH, HOME and LANG. */
+/** The whole environment of a hook or a migration: nothing is inherited but PATH, HOME and LANG. */
 export function programEnvironment(
   node: Pick<AgentNode, 'config' | 'paths'>,
   release: LocalRelease | undefined,
 ): Record<string, string> {
-  const { paths, config } = node;
+  const ofServices = node.config.services.map((service) => service.env);
+  return environmentWith(node, release, Object.assign({}, ...ofServices));
+}
+
+/** The environment of every service of a node; its adapter adds what only that service gets. */
+export function serviceEnvironment(
+  node: Pick<AgentNode, 'config' | 'paths'>,
+  release: LocalRelease | undefined,
+): Record<string, string> {
+  return environmentWith(node, release, {});
+}
+
+function environmentWith(
+  { paths, config }: Pick<AgentNode, 'config' | 'paths'>,
+  release: LocalRelease | undefined,
+  configured: Record<string, string>,
+): Record<string, string> {
   return {
     PATH: process.env.PATH ?? '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin',
     HOME: process.env.HOME ?? '/',
     LANG: process.env.LANG ?? 'C.UTF-8',
     ...release?.manifest.service.env,
-    ...Object.assign({}, ...config.services.map((service) => service.env)),
+    ...configured,
     PLEXI_NODE: config.node,
     PLEXI_ROOT: paths.root,
     PLEXI_VERSION: release?.version ?? NONE,
@@ -150,7 +166,7 @@ export function serviceSpec(node: Pick<AgentNode, 'config' | 'paths'>, release: 
   return {
     argv: release.manifest.service.start,
     cwd: join(node.paths.releases, release.folder),
-    env: programEnvironment(node, release),
+    env: serviceEnvironment(node, release),
     stopSignal: release.manifest.service.stopSignal,
   };
 }

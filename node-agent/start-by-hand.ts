@@ -10,6 +10,7 @@ import { journalDisk } from './agent.js';
 import { Journal } from './journal/journal.js';
 import { type LocalRelease, linkedFolder, localRelease, nodePaths, serviceSpec } from './node.js';
 import { openServices } from './service/adapters.js';
+import { serviceContext } from './service/node-facts.js';
 import { awaitStartName } from './upgrade/await-start.js';
 
 /**
@@ -35,7 +36,7 @@ export async function startByHand(config: NodeAgentConfig): Promise<LocalRelease
         : `the agent is at the step ${step}`;
     throw new PlexiError('CONFLICT', `${config.node} does not wait for a start: ${why}; nothing was started`);
   }
-  const service = openServices(config.services, config.root);
+  const service = openServices(config.services, config.root, () => serviceContext({ config, paths }));
   if (await service.isRunning()) {
     throw new PlexiError('CONFLICT', `the service of ${config.node} runs already; nothing was started`);
   }

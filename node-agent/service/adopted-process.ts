@@ -9,7 +9,7 @@ import { PlexiError } from '../../config/errors.js';
 import type { MonotonicClock } from './clock.js';
 import { isAlive, type LiveProcess, liveProcess, signalTo } from './process-table.js';
 import { withDescendants } from './process-tree.js';
-import type { ServiceRecord } from './service-record.js';
+import { type ServiceRecord, stopSignalOf } from './service-record.js';
 
 /** Milliseconds that the system gets to collect processes after SIGKILL. */
 const KILL_WAIT_MS = 5_000;
@@ -38,16 +38,16 @@ export async function adoptedFamily(record: ServiceRecord): Promise<LiveProcess[
 }
 
 /**
- * Ends a process that was taken over, with all that it started; SIGKILL at the deadline.
+ * Ends a process that was taken over, with all that it started; SIGKILL after `timeoutMs`.
  * Errors: STOP_FAILED when something is still there after SIGKILL.
  */
 export async function endAdopted(
   record: ServiceRecord,
-  stopSignal: NodeJS.Signals,
-  deadline: number,
+  timeoutMs: number,
   clock: MonotonicClock,
 ): Promise<void> {
-  const left = await endFamily(await adoptedFamily(record), stopSignal, deadline, clock);
+  const deadline = clock.now() + timeoutMs;
+  const left = await endFamily(await adoptedFamily(record), stopSignalOf(record), deadline, clock);
   const unkillable = await endFamily(left, 'SIGKILL', clock.now() + KILL_WAIT_MS, clock);
   if (unkillable.length === 0) return;
   const pids = unkillable.map(({ pid }) => pid);

@@ -32,6 +32,7 @@ beforeEach(async () => {
       if (typeof alive === 'boolean') return alive;
       throw alive;
     },
+    subject: { cwd: '/', pids: async () => [], env: async () => ({}) },
     // Real waits, and a clock that goes on by 1,000 ms with each sample.
     clock: { sleep: monotonicClock.sleep, now: () => nowMs },
   });

@@ -7,7 +7,8 @@
  */
 import { EventEmitter } from 'node:events';
 import { type MonotonicClock, monotonicClock } from './clock.js';
-import { type Probe, type ProbeSample, sampleAll } from './probe.js';
+import { type Probe, sampleAll } from './probe.js';
+import type { ProbeSample, ProbeSubject } from './probe-sample.js';
 
 /** What is known of the service's health; `unknown` until there is a sample, and while paused. */
 export type Health = 'unknown' | 'healthy' | 'unhealthy';
@@ -21,6 +22,8 @@ export interface MonitorOptions {
   readonly tryMs?: number;
   /** Whether the service's process lives. When it does not, another program answers in its place. */
   readonly isRunning?: () => Promise<boolean>;
+  /** What probes look at that ask no address. */
+  readonly subject: ProbeSubject;
   readonly clock?: MonotonicClock;
 }
 
@@ -140,8 +143,9 @@ export class HealthMonitor extends EventEmitter<{ change: []; sample: [] }> {
   }
 
   private async sample(stopping: AbortSignal): Promise<ProbeSample> {
-    const { probes, tryMs = TRY_MS, isRunning } = this.options;
-    const sample = await sampleAll(probes, this.expectedVersion, tryMs, stopping);
+    const { probes, tryMs = TRY_MS, isRunning, subject } = this.options;
+    const { expectedVersion } = this;
+    const sample = await sampleAll(probes, { expectedVersion, tryMs, subject, signal: stopping });
     try {
       if (isRunning === undefined || (await isRunning())) return sample;
     } catch (error) {

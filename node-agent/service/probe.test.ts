@@ -5,6 +5,7 @@ import { type AddressInfo, createServer as createTcpServer } from 'node:net';
 import { after, describe, test } from 'node:test';
 import { limits } from '../../config/limits.js';
 import { type Probe, type ProbeOrder, probeUntilGood, sampleProbe } from './probe.js';
+import type { ProbeSubject } from './probe-sample.js';
 
 const closing: (() => void)[] = [];
 after(() => {
@@ -28,6 +29,10 @@ async function closedAddress(): Promise<string> {
   return `127.0.0.1:${port}`;
 }
 
+/** For probes that ask an address, and nothing else. */
+const subject: ProbeSubject = { cwd: '/', pids: async () => [], env: async () => ({}) };
+const asking = (expectedVersion: string | undefined, tryMs: number) => ({ expectedVersion, tryMs, subject });
+
 const asHttp = (url: string): Probe => ({ kind: 'http', url, status: 200, versionField: 'build.version' });
 
 describe('one sample', () => {
@@ -47,7 +52,7 @@ describe('one sample', () => {
       const url = await serve((_request, response) => {
         response.writeHead(status, { location: '/elsewhere' }).end(body);
       });
-      const sample = await sampleProbe(asHttp(url), '0b1', 5_000);
+      const sample = await sampleProbe(asHttp(url), asking('0b1', 5_000));
       assert.equal(sample.result, result);
       assert.match(sample.reason, reason);
     });
@@ -55,14 +60,14 @@ describe('one sample', () => {
 
   test('where no version is expected the status is enough', async () => {
     const url = await serve((_request, response) => response.end('fine'));
-    assert.equal((await sampleProbe(asHttp(url), undefined, 5_000)).result, 'good');
+    assert.equal((await sampleProbe(asHttp(url), asking(undefined, 5_000))).result, 'good');
   });
 
   test('silence is an error after the time of one try, also in the middle of an answer', async () => {
     const silent = await serve(() => undefined);
     const stuck = await serve((_request, response) => response.writeHead(200).write('{'));
     for (const url of [silent, stuck]) {
-      const { result, reason } = await sampleProbe(asHttp(url), '0b1', 50);
+      const { result, reason } = await sampleProbe(asHttp(url), asking('0b1', 50));
       assert.equal(result, 'error');
       assert.match(reason, /no answer within 50 ms/);
     }
@@ -70,17 +75,20 @@ describe('one sample', () => {
 
   test('an answer that breaks off, and a closed port, are errors', async () => {
     const broken = await serve((request) => request.socket.destroy());
-    assert.equal((await sampleProbe(asHttp(broken), '0b1', 5_000)).result, 'error');
+    assert.equal((await sampleProbe(asHttp(broken), asking('0b1', 5_000))).result, 'error');
     const address = await closedAddress();
-    const closed = await sampleProbe(asHttp(`http://${address}/`), '0b1', 5_000);
+    const closed = await sampleProbe(asHttp(`http://${address}/`), asking('0b1', 5_000));
     assert.deepEqual(closed, { result: 'error', reason: `http://${address}/: connection refused` });
-    const tcp = await sampleProbe({ kind: 'tcp', address }, '0b1', 5_000);
+    const tcp = await sampleProbe({ kind: 'tcp', address }, asking('0b1', 5_000));
     assert.deepEqual(tcp, { result: 'error', reason: `${address}: connection refused` });
   });
 
   test('tcp is good when somebody listens', async () => {
     const { host } = new URL(await serve(() => undefined));
-    assert.equal((await sampleProbe({ kind: 'tcp', address: host }, undefined, 5_000)).result, 'good');
+    assert.equal(
+      (await sampleProbe({ kind: 'tcp', address: host }, asking(undefined, 5_000))).result,
+      'good',
+    );
   });
 });
 
@@ -111,6 +119,7 @@ async function probeAnswers(signs: string, change: Partial<ProbeOrder> = {}) {
     policy: { goodInARow: 3, spacingMs: 100, intervalMaxMs: 60, tryMs: 5_000 },
     timeoutMs: 10_000,
     isRunning: async () => true,
+    subject,
     clock,
     ...change,
   });

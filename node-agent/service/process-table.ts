@@ -20,6 +20,8 @@ export interface LiveProcess {
 
 /** Processes that are looked at before other work of the agent gets its turn: about 2 ms. */
 const PROCESSES_PER_TURN = 64;
+/** Times that the table is read in one search; a machine that starts processes without end ends it. */
+const SEARCH_ROUNDS_MAX = 10;
 
 /** The id of the running boot. Errors: the system's, where there is no /proc. */
 export function bootId(): string {
@@ -43,35 +45,91 @@ export function isAlive(process: { pid: number; startTicks: number }): boolean {
   return liveProcess(process.pid)?.startTicks === process.startTicks;
 }
 
+/** Which processes are looked for. */
+export interface WantedProcesses {
+  readonly groups: ReadonlySet<number>;
+  /** A text in the environment that a process was started with. */
+  readonly environmentText: string;
+  /** Texts that the environment must not hold. */
+  readonly withoutTexts?: readonly string[];
+}
+
 /**
  * All live processes that belong to one of these groups, or whose environment at their start held
  * a text. Processes of other users, whose environment is hidden, are not found by the text.
+ * The table is read again until it holds no process that was not looked at: so one that was begun by
+ * another while this search ran is found as well.
  */
-export async function findProcesses(wanted: {
-  groups: ReadonlySet<number>;
-  environmentText: string;
-}): Promise<LiveProcess[]> {
+export async function findProcesses(wanted: WantedProcesses): Promise<LiveProcess[]> {
   const found: LiveProcess[] = [];
-  const text = Buffer.from(wanted.environmentText);
-  const pids = readdirSync('/proc').filter((name) => /^[1-9][0-9]*$/.test(name));
-  for (const [index, name] of pids.entries()) {
-    if (index % PROCESSES_PER_TURN === PROCESSES_PER_TURN - 1) await nextTurn();
-    const pid = Number(name);
-    // An agent that was itself started from inside such a service must not end itself.
-    if (pid === process.pid) continue;
-    const marked = readProcBytes(`/proc/${pid}/environ`)?.includes(text) ?? false;
-    if (!marked && wanted.groups.size === 0) continue;
-    const candidate = liveProcess(pid);
-    if (candidate !== undefined && (marked || wanted.groups.has(candidate.group))) found.push(candidate);
+  // An agent that was itself started from inside such a service must not end itself.
+  const seen = new Set([process.pid]);
+  const isWanted = matcher(wanted);
+  for (let round = 0; round < SEARCH_ROUNDS_MAX; round++) {
+    const unseen = allPids().filter((pid) => !seen.has(pid));
+    if (unseen.length === 0) break;
+    for (const [index, pid] of unseen.entries()) {
+      if (index % PROCESSES_PER_TURN === PROCESSES_PER_TURN - 1) await nextTurn();
+      seen.add(pid);
+      const candidate = isWanted(pid);
+      if (candidate !== undefined) found.push(candidate);
+    }
   }
   return found;
 }
 
+/** Tells whether a process is one of the wanted, by its id. */
+function matcher({ groups, environmentText, withoutTexts = [] }: WantedProcesses) {
+  const text = Buffer.from(environmentText);
+  const without = withoutTexts.map((one) => Buffer.from(one));
+  return (pid: number): LiveProcess | undefined => {
+    const environment = readProcBytes(`/proc/${pid}/environ`);
+    const marked = environment?.includes(text) === true && !without.some((one) => environment.includes(one));
+    if (!marked && groups.size === 0) return undefined;
+    const candidate = liveProcess(pid);
+    return candidate !== undefined && (marked || groups.has(candidate.group)) ? candidate : undefined;
+  };
+}
+
+/**
+ * A process with everything that descends from it and lives, as the system's table has it now. Costs
+ * little, and misses what has lost its parent.
+ */
+export function processTree(root: LiveProcess): LiveProcess[] {
+  const tree = [root];
+  const seen = new Set([root.pid, process.pid]);
+  for (const { pid } of tree) {
+    for (const child of childrenOf(pid)) {
+      const live = seen.has(child) ? undefined : liveProcess(child);
+      seen.add(child);
+      if (live !== undefined) tree.push(live);
+    }
+  }
+  return tree;
+}
+
+/** Every thread of a process has a list of its own of what it has started. */
+function childrenOf(pid: number): number[] {
+  try {
+    return readdirSync(`/proc/${pid}/task`).flatMap((thread) => {
+      const list = readProcBytes(`/proc/${pid}/task/${thread}/children`)?.toString('latin1') ?? '';
+      return list.split(' ').filter(Boolean).map(Number);
+    });
+  } catch {
+    // The process has ended meanwhile.
+    return [];
+  }
+}
+
+function allPids(): number[] {
+  return readdirSync('/proc')
+    .filter((name) => /^[1-9][0-9]*$/.test(name))
+    .map(Number);
+}
+
 /** Whether a process group has a member that lives; the dead that nobody collects do not count. */
 export function groupLives(group: number): boolean {
-  return readdirSync('/proc').some(
-    (name) => /^[1-9][0-9]*$/.test(name) && liveProcess(Number(name))?.group === group,
-  );
+  return allPids().some((pid) => liveProcess(pid)?.group === group);
 }
 
 /** Whether a process group has a member; a dead one that is not collected counts here. */
@@ -79,12 +137,17 @@ export function groupExists(group: number): boolean {
   return signalTo(-group, 0);
 }
 
-/** Sends a signal to each process with its whole group, so that what it started gets it too. */
+/**
+ * Sends a signal to each process, and to its whole group, so that what it started gets it too. A group
+ * that somebody else leads (the shell that a service was started from) is left alone.
+ */
 export function signalGroups(processes: readonly LiveProcess[], signal: NodeJS.Signals): void {
   const ownGroup = liveProcess(process.pid)?.group;
+  const pids = new Set(processes.map(({ pid }) => pid));
   const targets = processes.map(({ pid, group }) => {
     // Group 0 is one outside of this container, and would be read as "my own group".
-    return group > 1 && group !== ownGroup ? -group : pid;
+    const isTheirs = group > 1 && group !== ownGroup && (pids.has(group) || liveProcess(group) === undefined);
+    return isTheirs ? -group : pid;
   });
   for (const target of new Set(targets)) signalTo(target, signal);
 }

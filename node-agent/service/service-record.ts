@@ -4,6 +4,7 @@
  * in its environment, and again after it with the process's identity; so there is no moment at which
  * a service runs that nothing on the disk tells of (protocol.md, rule 14).
  */
+import { constants } from 'node:os';
 import { z } from 'zod';
 import { PlexiError } from '../../config/errors.js';
 import { limits } from '../../config/limits.js';
@@ -53,4 +54,14 @@ export async function writeServiceRecord(file: string, record: ServiceRecord): P
 /** Removes the record: nothing is known to run. */
 export async function removeServiceRecord(file: string): Promise<void> {
   await removeDurably(file);
+}
+
+/** The signal that asks a service to end; SIGTERM when the record says none that this system has. */
+export function stopSignalOf(record: ServiceRecord | undefined): NodeJS.Signals {
+  const wanted = record?.stopSignal ?? 'SIGTERM';
+  return isSignal(wanted) ? wanted : 'SIGTERM';
+}
+
+function isSignal(text: string): text is NodeJS.Signals {
+  return Object.hasOwn(constants.signals, text);
 }

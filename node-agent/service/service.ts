@@ -1,20 +1,30 @@
 /**
- * What the agent needs of the service it looks after, whatever runs it: a process of its own, or an
- * init system. Only the agent starts the service (protocol.md, rule 10), so an adapter never does so
- * by itself: not after a crash of the service, and not after a restart of the agent.
+ * What the agent needs of the service it looks after, whatever runs it: a process of its own, an
+ * operator's commands, or an init system. Only the agent starts the service (protocol.md, rule 10),
+ * so an adapter never does so by itself: not after a crash of the service, and not after a restart
+ * of the agent.
  */
 import type { Adoption } from './adopted-process.js';
 
 /** How to run a service: words, never a shell. */
 export interface ServiceSpec {
-  /** The program and its arguments. */
+  /** The program and its arguments, as the release says; an adapter may have words of its own. */
   readonly argv: readonly string[];
   /** The folder it starts in, absolute. */
   readonly cwd: string;
-  /** Its whole environment; nothing is inherited from the agent. */
+  /** Its environment, to which an adapter adds its own; nothing is inherited from the agent. */
   readonly env: Readonly<Record<string, string>>;
   /** The signal that asks it to end, such as SIGTERM. */
   readonly stopSignal: string;
+}
+
+/** In what a program about the service runs while the agent has not started the service itself. */
+export interface ServiceContext {
+  /** The folder of the release behind `current`; the node's root when there is none. */
+  readonly cwd: string;
+  readonly env: Readonly<Record<string, string>>;
+  /** Whether `current` leads to a complete release. */
+  readonly installed: boolean;
 }
 
 /** What is known of a service now. */
@@ -28,22 +38,35 @@ export interface ServiceDescription {
   readonly ended?: string;
 }
 
+/** Where what a service prints can be read: in a file, or in the journal of systemd. */
+export type ServiceLog =
+  | { readonly kind: 'file'; readonly path: string }
+  | { readonly kind: 'journal'; readonly unit: string };
+
 /** Starts, stops and finds the service of one node. One caller at a time. */
 export interface ServiceAdapter {
   /**
-   * Starts the service, and returns when its process exists (not when it is healthy).
+   * Starts the service, and returns when it exists (not when it is healthy).
    * Errors: APPLY_FAILED when it runs already, or cannot be started.
    */
   start(spec: ServiceSpec): Promise<void>;
   /**
-   * Ends the service and everything it started; SIGKILL after `timeoutMs`. Nothing running is no error.
-   * Errors: STOP_FAILED when something is still there after SIGKILL.
+   * Ends the service and everything it started; SIGKILL after `timeoutMs`, where the adapter can send
+   * one. Nothing running is no error.
+   * Errors: STOP_FAILED when something is still there, or when that cannot be told.
    */
   stop(timeoutMs: number): Promise<void>;
-  /** Whether the service's process lives. One that is dead and not yet collected does not. */
+  /**
+   * Whether the service lives. A process that is dead and not yet collected does not.
+   * Errors: STOP_FAILED when it cannot be told.
+   */
   isRunning(): Promise<boolean>;
-  /** What is known of the service now. */
+  /** What is known of the service now. Errors: as of `isRunning`. */
   describe(): Promise<ServiceDescription>;
+  /** Where its output is; of several services that of the named one, and of the first without a name. */
+  log(name?: string): ServiceLog | undefined;
+  /** The ids of all its live processes; none when the adapter cannot know them. */
+  pids(): Promise<number[]>;
   /**
    * Makes a process that somebody started by hand the service's own, without touching it; absent where
    * something else keeps the service. Doing it again changes nothing.

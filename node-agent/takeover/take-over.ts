@@ -12,6 +12,7 @@ import type { TakeOverStep } from '../../gen/plexi/v1/node_agent.js';
 import { removeLinkDurably, swapLinkDurably } from '../disk/durable-file.js';
 import type { Job } from '../journal/journal.js';
 import { type AgentNode, linkedFolder, localRelease } from '../node.js';
+import { probeSubject } from '../service/node-facts.js';
 import { probeUntilGood } from '../service/probe.js';
 import { linkTarget } from '../upgrade/apply.js';
 import { hookRun } from '../upgrade/maintenance.js';
@@ -97,6 +98,7 @@ async function assertHealthy(context: TakeOver, version: string, signal: AbortSi
   context.progress('probing', 0, 'probe');
   const result = await probeUntilGood({
     probes: node.config.probes,
+    subject: probeSubject(node),
     expectedVersion: version,
     policy: { goodInARow, spacingMs, intervalMaxMs, tryMs },
     timeoutMs: Math.min(defaults.timeouts.probeMs, timeoutOf(context) / 2),

@@ -8,6 +8,7 @@ import { access, stat } from 'node:fs/promises';
 import { delimiter, isAbsolute, join } from 'node:path';
 import type { Failure, PreflightStep } from '../../gen/plexi/v1/node_agent.js';
 import type { AgentNode } from '../node.js';
+import { systemdProblems } from '../service/systemd-problems.js';
 
 /** Each program that cannot be started, with what it is for. */
 export async function programProblems(node: AgentNode, order: PreflightStep): Promise<Failure[]> {
@@ -18,6 +19,9 @@ export async function programProblems(node: AgentNode, order: PreflightStep): Pr
       code: 'PREFLIGHT_FAILED',
       message: `the ${use} ${program} on ${node.config.node} is missing or not executable; put it there, or correct node-agent.yml`,
     });
+  }
+  for (const sentence of await systemdProblems(node.config)) {
+    found.push({ code: 'PREFLIGHT_FAILED', message: `${node.config.node}: ${sentence}` });
   }
   return found;
 }

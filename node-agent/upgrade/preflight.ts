@@ -8,6 +8,7 @@ import { CommandResult, type Failure, type PreflightStep } from '../../gen/plexi
 import { NONE } from '../../release/version.js';
 import { type AgentNode, currentRelease } from '../node.js';
 import { secretProblems } from '../secrets/read-secrets.js';
+import { probeSubject } from '../service/node-facts.js';
 import { sampleAll } from '../service/probe.js';
 import { backupDirectoryProblem } from './backup.js';
 import { diskProblems, mountProblems } from './preflight-disk.js';
@@ -99,7 +100,11 @@ function operatorProblems(node: AgentNode, needsOperator: Failure | undefined): 
 async function healthProblems(node: AgentNode, order: PreflightStep, release: Release): Promise<Failure[]> {
   if (order.allowUnhealthy || release.version === NONE) return [];
   const { reason, result } = (await node.service.isRunning())
-    ? await sampleAll(node.config.probes, release.version, sampleMs)
+    ? await sampleAll(node.config.probes, {
+        expectedVersion: release.version,
+        tryMs: sampleMs,
+        subject: probeSubject(node),
+      })
     : { result: 'bad', reason: 'the service does not run' };
   if (result === 'good') return [];
   return [

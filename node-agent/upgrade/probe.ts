@@ -5,6 +5,7 @@
 import { PlexiError } from '../../config/errors.js';
 import { NONE } from '../../release/version.js';
 import type { LocalRelease } from '../node.js';
+import { probeSubject } from '../service/node-facts.js';
 import { probeUntilGood } from '../service/probe.js';
 import { ensureRunning } from './apply.js';
 import type { Phase, PhaseContext } from './phase.js';
@@ -39,6 +40,7 @@ export async function probeRelease(context: PhaseContext, release: LocalRelease 
     timeoutMs: 0.95 * timeoutMs,
     signal,
     isRunning: () => node.service.isRunning(),
+    subject: probeSubject(node),
     onSample: (good, needed) => context.progress(Math.floor((100 * good) / needed), 'probe'),
   });
   if (!result.good) {
