@@ -1,17 +1,10 @@
 /**
  * The grpc probe: `Check` of grpc.health.v1; only SERVING is good. Each try has a connection of its
- * own, because a kept one would prove that an old process still answers.
+ * own, because a kept one would prove that an old process still answers. It is made over HTTP/2 itself,
+ * so that the connection ends with the try in whatever state it is.
  */
+import http2 from 'node:http2';
 import { BinaryReader, BinaryWriter } from '@bufbuild/protobuf/wire';
-import {
-  type ChannelCredentials,
-  type ChannelOptions,
-  Client,
-  credentials,
-  Metadata,
-  type ServiceError,
-  status,
-} from '@grpc/grpc-js';
 import { limits } from '../../config/limits.js';
 import type { ProbeConfig } from '../../config/schema/probes.js';
 import { readBounded } from '../disk/durable-file.js';
@@ -22,57 +15,112 @@ type GrpcProbe = Extract<ProbeConfig, { kind: 'grpc' }>;
 /** The values of ServingStatus, in the order of their numbers. */
 const servingStatuses = ['UNKNOWN', 'SERVING', 'NOT_SERVING', 'SERVICE_UNKNOWN'] as const;
 
-/** Asks once. Errors: for people, and the signal's. */
+/** What a server may say instead of an answer, by gRPC's numbers. */
+const notFound = 5;
+const unimplemented = 12;
+
+/** Bytes in front of a message: whether it is compressed, and how long it is. */
+const prefixBytes = 5;
+
+interface Answer {
+  /** The status of the call; 0 is good. */
+  readonly status: number;
+  readonly message: string;
+  readonly body: Buffer;
+}
+
+/** Asks once. Errors: for people, the system's, and the signal's. */
 export async function sampleGrpc(probe: GrpcProbe, signal: AbortSignal): Promise<ProbeSample> {
-  const client = new Client(probe.address, await credentialsOf(probe), optionsOf(probe));
-  const what = probe.service === '' ? probe.address : `${probe.address} (${probe.service})`;
+  const session = await connect(probe);
+  const destroy = () => session.destroy();
+  signal.addEventListener('abort', destroy, { once: true });
   try {
-    const said = servingStatuses[await check(client, probe.service, signal)] ?? 'a status of its own';
-    return said === 'SERVING'
-      ? { result: 'good', reason: `${what} is SERVING` }
-      : { result: 'bad', reason: `${what} is ${said}, not SERVING` };
-  } catch (error) {
-    if (!isServiceError(error)) throw error;
-    if (error.code === status.NOT_FOUND)
-      return { result: 'bad', reason: `${what} is not known to its server` };
-    if (error.code === status.UNIMPLEMENTED) {
-      return { result: 'bad', reason: `${probe.address} does not offer grpc.health.v1` };
-    }
-    throw new Error(whyNotAsked(error), { cause: error });
+    if (signal.aborted) session.destroy();
+    return judge(probe, await call(session, probe.service));
   } finally {
-    client.close();
+    signal.removeEventListener('abort', destroy);
+    session.destroy();
   }
 }
 
-/** The number of the status that the server says. */
-function check(client: Client, service: string, signal: AbortSignal): Promise<number> {
-  return new Promise((resolve, reject) => {
-    const call = client.makeUnaryRequest(
-      '/grpc.health.v1.Health/Check',
-      encodeRequest,
-      decodeResponse,
-      service,
-      new Metadata(),
-      (error, answer) => {
-        if (error !== null) reject(error);
-        else resolve(answer ?? 0);
-      },
-    );
-    signal.addEventListener('abort', () => call.cancel(), { once: true });
-    if (signal.aborted) call.cancel();
+function judge({ address, service }: GrpcProbe, { status, message, body }: Answer): ProbeSample {
+  const what = service === '' ? address : `${address} (${service})`;
+  if (status === notFound) return { result: 'bad', reason: `${what} is not known to its server` };
+  if (status === unimplemented) return { result: 'bad', reason: `${address} does not offer grpc.health.v1` };
+  if (status !== 0) throw new Error(`gRPC status ${status}${message === '' ? '' : ` (${message})`}`);
+  const said = servingStatuses[servingStatus(body)] ?? 'in a state of its own';
+  return said === 'SERVING'
+    ? { result: 'good', reason: `${what} is SERVING` }
+    : { result: 'bad', reason: `${what} is ${said}, not SERVING` };
+}
+
+async function connect({ address, tls }: GrpcProbe): Promise<http2.ClientHttp2Session> {
+  if (tls === undefined) return http2.connect(`http://${address}`);
+  const ca = await readBounded(tls.ca, limits.certificateFileBytes);
+  if (ca === undefined) throw new Error(`there is no file ${tls.ca}`);
+  const { serverName } = tls;
+  return http2.connect(`https://${address}`, {
+    ca,
+    ...(serverName !== undefined && { servername: serverName }),
   });
 }
 
-/** HealthCheckRequest { string service = 1; } */
-function encodeRequest(service: string): Buffer {
-  const writer = new BinaryWriter();
-  if (service !== '') writer.uint32(10).string(service);
-  return Buffer.from(writer.finish());
+/** One unary call; its end is told by the trailers, or by the headers when there is no message. */
+function call(session: http2.ClientHttp2Session, service: string): Promise<Answer> {
+  return new Promise((resolve, reject) => {
+    // A connection that fails takes its request with it, whose own error then only names the first.
+    const fail = (error: Error) => reject(error.cause instanceof Error ? error.cause : error);
+    session.once('error', fail);
+    const stream = session.request({
+      ':method': 'POST',
+      ':path': '/grpc.health.v1.Health/Check',
+      'content-type': 'application/grpc',
+      te: 'trailers',
+    });
+    let end: http2.IncomingHttpHeaders = {};
+    const pieces: Buffer[] = [];
+    let sizeBytes = 0;
+    stream.once('response', (headers) => {
+      end = headers;
+    });
+    stream.once('trailers', (headers) => {
+      end = headers;
+    });
+    stream.on('data', (piece: Buffer) => {
+      pieces.push(piece);
+      sizeBytes += piece.length;
+      if (sizeBytes > limits.probeAnswerBytes)
+        stream.destroy(new Error(`it answered more than ${limits.probeAnswerBytes} bytes`));
+    });
+    stream.once('error', fail);
+    stream.once('close', () => {
+      const status = end['grpc-status'];
+      if (status === undefined) fail(new Error('it does not answer as a gRPC server'));
+      else
+        resolve({
+          status: Number(status),
+          message: String(end['grpc-message'] ?? ''),
+          body: Buffer.concat(pieces),
+        });
+    });
+    stream.end(request(service));
+  });
 }
 
-/** HealthCheckResponse { ServingStatus status = 1; } */
-function decodeResponse(bytes: Buffer): number {
-  const reader = new BinaryReader(bytes);
+/** HealthCheckRequest { string service = 1; }, not compressed. */
+function request(service: string): Buffer {
+  const writer = new BinaryWriter();
+  if (service !== '') writer.uint32(10).string(service);
+  const message = writer.finish();
+  const prefix = Buffer.alloc(prefixBytes);
+  prefix.writeUInt32BE(message.length, 1);
+  return Buffer.concat([prefix, message]);
+}
+
+/** HealthCheckResponse { ServingStatus status = 1; }: the number; it is left out when it is 0. */
+function servingStatus(body: Buffer): number {
+  if (body.length < prefixBytes || body[0] !== 0) throw new Error('its answer cannot be read');
+  const reader = new BinaryReader(body.subarray(prefixBytes));
   let value = 0;
   while (reader.pos < reader.len) {
     const [field, wireType] = reader.tag();
@@ -80,32 +128,4 @@ function decodeResponse(bytes: Buffer): number {
     else reader.skip(wireType, field);
   }
   return value;
-}
-
-async function credentialsOf({ tls }: GrpcProbe): Promise<ChannelCredentials> {
-  if (tls === undefined) return credentials.createInsecure();
-  const ca = await readBounded(tls.ca, limits.certificateFileBytes);
-  if (ca === undefined) throw new Error(`there is no file ${tls.ca}`);
-  return credentials.createSsl(ca);
-}
-
-function optionsOf({ tls }: GrpcProbe): ChannelOptions {
-  return {
-    'grpc.enable_retries': 0,
-    'grpc.enable_http_proxy': 0,
-    'grpc.use_local_subchannel_pool': 1,
-    'grpc.max_receive_message_length': limits.probeAnswerBytes,
-    ...(tls?.serverName !== undefined && { 'grpc.ssl_target_name_override': tls.serverName }),
-  };
-}
-
-/** The words of gRPC, short: its own hold a time, and the same answer must read the same each time. */
-function whyNotAsked(error: ServiceError): string {
-  if (error.details.includes('ECONNREFUSED')) return 'connection refused';
-  const last = /Last error: (.*?)(?:\. Resolution note:.*)?$/s.exec(error.details)?.[1];
-  return `${status[error.code]}: ${(last ?? error.details).slice(0, 300)}`;
-}
-
-function isServiceError(error: unknown): error is ServiceError {
-  return error instanceof Error && 'code' in error && 'details' in error && 'metadata' in error;
 }

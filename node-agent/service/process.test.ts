@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, test } from 'node:test';
 import { limits } from '../../config/limits.js';
 import { ProcessService } from './process.js';
-import { isAlive, liveProcess } from './process-table.js';
+import { isAlive, liveProcess, signalGroups } from './process-table.js';
 import type { ServiceSpec } from './service.js';
 
 let root = '';
@@ -219,6 +219,40 @@ describe('the process adapter', () => {
     await service.start(nodeService(''));
     assert.equal(readFileSync(join(root, 'run/service.log.1')).length, limits.serviceLogBytes + 1);
     assert.ok(readFileSync(join(root, 'run/service.log')).length < 1_000);
+  });
+
+  test('after a stop it is still seen when somebody else has started the service since', async () => {
+    await startAndWait(nodeService(''));
+    await service.stop(5_000);
+    rmSync(join(root, 'ready'));
+    await new ProcessService(root).start(nodeService(''));
+    const pid = Number(await contentOf('ready'));
+    await assert.rejects(service.start(nodeService('')), { code: 'APPLY_FAILED', message: /runs already/ });
+    await service.stop(5_000);
+    assert.equal(liveProcess(pid), undefined);
+  });
+
+  test('names every process of the service, also one with a session of its own', async () => {
+    const child = `require('fs').writeFileSync('${join(root, 'child')}', String(process.pid)); setInterval(() => {}, 1e6)`;
+    const program = `require('child_process').spawn(process.execPath, ['-e', ${JSON.stringify(child)}], { detached: true, stdio: 'ignore' })`;
+    const pid = await startAndWait(nodeService(program));
+    const childPid = Number(await contentOf('child'));
+    assert.deepEqual((await service.pids()).sort(), [pid, childPid].sort());
+    assert.deepEqual(service.log(), { kind: 'file', path: join(root, 'run/service.log') });
+    await service.stop(5_000);
+    assert.deepEqual(await service.pids(), []);
+    assert.equal(liveProcess(childPid), undefined);
+  });
+
+  test('a signal to a process spares the group that somebody else leads', async () => {
+    const words = `sleep 600 & echo $! > ${join(root, 'ready')}; wait; echo ended > ${join(root, 'ended')}; exec sleep 600`;
+    const shell = spawn('sh', ['-c', words], { detached: true, stdio: 'ignore' });
+    const member = liveProcess(Number(await contentOf('ready')));
+    assert.equal(member?.group, shell.pid);
+    signalGroups(member === undefined ? [] : [member], 'SIGTERM');
+    assert.equal((await contentOf('ended')).trim(), 'ended');
+    assert.ok(liveProcess(shell.pid ?? 0));
+    shell.kill('SIGKILL');
   });
 
   test('a record that cannot be understood is never guessed at', async () => {
