@@ -7,24 +7,14 @@ import { ClusterStatus } from '../../gen/plexi/v1/rollouts.js';
 import { freezeOf, liveControllers, nodeFacts } from '../execution/cluster-facts.js';
 import { type EtcdClient, type EtcdEntry, readKey, readPrefix } from '../leadership/etcd.js';
 import { isStuck } from '../rollout/budget.js';
-import type { NodeFacts } from '../rollout/plan.js';
-import type { Rollout, Slot } from '../rollout/rollout.js';
+import type { Rollout } from '../rollout/rollout.js';
 import { readOrder, readSlot } from '../state/codec.js';
 import type { ClusterKeys } from '../state/keys.js';
 import type { Mirror } from '../state/mirror.js';
-import { readNodes, type StoredNode } from '../state/node-store.js';
+import { readNodes } from '../state/node-store.js';
 import { activeRecord, decode, nodeStatusRecord } from '../state/records.js';
 import { loadRollout } from '../state/world-store.js';
-import { freezeDocument, leaderDocument, rolloutDocument } from './documents.js';
-
-/** A node with all that is known of it. */
-export interface ListedNode extends StoredNode {
-  readonly facts: NodeFacts;
-  /** The slot it holds; undefined: none. */
-  readonly slot: Slot | undefined;
-  /** It needs an operator. */
-  readonly isStuck: boolean;
-}
+import { freezeDocument, type ListedNode, leaderDocument, rolloutDocument } from './documents.js';
 
 export class ClusterReader {
   constructor(

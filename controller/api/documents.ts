@@ -8,12 +8,18 @@ import {
   RolloutNode as RolloutNodeDocument,
 } from '../../gen/plexi/v1/rollouts.js';
 import type { EtcdEntry } from '../leadership/etcd.js';
-import type { PlannedRollout } from '../rollout/plan.js';
-import { openCommand, type Rollout, type RolloutNode, upgradingPhases } from '../rollout/rollout.js';
+import type { NodeFacts, PlannedRollout } from '../rollout/plan-inputs.js';
+import {
+  openCommand,
+  type Rollout,
+  type RolloutNode,
+  type Slot,
+  upgradingPhases,
+} from '../rollout/rollout.js';
 import { countPhases } from '../state/codec.js';
 import type { ClusterKeys } from '../state/keys.js';
+import type { StoredNode } from '../state/node-store.js';
 import { decode, leaderRecord } from '../state/records.js';
-import type { ListedNode } from './cluster-reader.js';
 
 /** The leader; undefined when there is none. */
 export function leaderDocument(keys: ClusterKeys, entry: EtcdEntry | undefined): Leader | undefined {
@@ -97,6 +103,15 @@ export function planDocument(planned: PlannedRollout, cluster: string, requireCo
     requireConfirmation,
     cluster,
   });
+}
+
+/** A node with all that is known of it. */
+export interface ListedNode extends StoredNode {
+  readonly facts: NodeFacts;
+  /** The slot it holds; undefined: none. */
+  readonly slot: Slot | undefined;
+  /** It needs an operator. */
+  readonly isStuck: boolean;
 }
 
 /** One line of the list of nodes. */

@@ -4,7 +4,7 @@
  */
 import type { ControllerConfig } from '../../config/schema/controller.js';
 import type { EtcdEntry } from '../leadership/etcd.js';
-import type { ClusterRule, NodeFacts } from '../rollout/plan.js';
+import type { ClusterRule, NodeFacts } from '../rollout/plan-inputs.js';
 import type { RolloutPolicy } from '../rollout/rollout.js';
 import { readHold, readOrder } from '../state/codec.js';
 import type { ClusterKeys } from '../state/keys.js';

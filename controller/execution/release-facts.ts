@@ -7,7 +7,7 @@ import type { ControllerConfig } from '../../config/schema/controller.js';
 import { artifactFor, migrationsBetween, type ReleaseManifest } from '../../release/manifest.js';
 import type { ReleaseRepository } from '../../release/repository/fetch.js';
 import { NONE, type VersionScheme, versionScheme } from '../../release/version.js';
-import type { TargetFacts } from '../rollout/plan.js';
+import type { TargetFacts } from '../rollout/plan-inputs.js';
 import type { ReleaseRef } from '../rollout/rollout.js';
 
 /** The canonical version that is meant by a version, by `latest` or by `stable`. */

@@ -2,7 +2,7 @@
  * What speaks against a plan, all of it at once: what nothing starts with, what an operator may go on
  * in spite of with `--force`, and what he should know. Pure.
  */
-import type { NodeFacts, PlanInputs } from './plan.js';
+import type { NodeFacts, PlanInputs } from './plan-inputs.js';
 import { matches } from './plan-order.js';
 import type { Plan, PlanPart } from './rollout.js';
 

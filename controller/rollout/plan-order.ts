@@ -1,5 +1,5 @@
 /** Which nodes a rollout is about, and in which order they go. Pure. */
-import type { NodeFacts, PlanInputs } from './plan.js';
+import type { NodeFacts, PlanInputs } from './plan-inputs.js';
 
 /** The nodes that the request is about. One that an operator holds is left out, unless it was named. */
 export function chooseNodes({ nodes, request, direction }: PlanInputs): {

@@ -8,7 +8,8 @@ import {
   samplePlan,
   sampleTarget,
 } from '../../test/scenarios/sample-plan.test.part.js';
-import { makePlan, type NodeFacts, type PlannedRollout, type PlanRequest } from './plan.js';
+import { makePlan } from './plan.js';
+import type { NodeFacts, PlannedRollout, PlanRequest } from './plan-inputs.js';
 
 const three = ['node-1', 'node-2', 'node-3'].map((id) => sampleNode(id, '0a1'));
 

@@ -213,13 +213,13 @@ function changedKeys<T>(
   before: ReadonlyMap<string, T>,
   after: ReadonlyMap<string, T>,
   keyOf: (name: string) => string,
-  valueOf: (value: T) => object,
+  toValue: (value: T) => object,
   lookup: Lookup,
 ): EtcdOperation[] {
   if (before === after) return [];
   const puts = [...after]
     .filter(([name, value]) => before.get(name) !== value)
-    .map(([name, value]) => put(keyOf(name), valueOf(value), lookup));
+    .map(([name, value]) => put(keyOf(name), toValue(value), lookup));
   const gone = [...before.keys()].filter((name) => !after.has(name));
   return [...puts, ...gone.map((name) => ({ kind: 'delete', key: keyOf(name) }) as const)];
 }

@@ -54,7 +54,16 @@ describe('at the start of the agent', () => {
     assert.deepEqual(await recovery(wentBack), { kind: 'nothing' });
   });
 
-  const beforeCommit = ['enter_maintenance', 'stop', 'backup', 'migrate', 'apply', 'probe'];
+  const beforeCommit = [
+    'enter_maintenance',
+    'stop',
+    'backup',
+    'migrate',
+    'apply',
+    'await_start',
+    'probe',
+    'test',
+  ];
   test('the steps are those of the table', () => {
     assert.deepEqual(forwardSteps, [...beforeCommit, 'commit', 'leave_maintenance']);
   });

@@ -1,11 +1,11 @@
 /** Plans for clusters that exist only on paper: node-1 to node-N at one version, bound for another. */
-import {
-  makePlan,
-  type NodeFacts,
-  type PlanInputs,
-  type PlannedRollout,
-  type TargetFacts,
-} from '../../controller/rollout/plan.js';
+import { makePlan } from '../../controller/rollout/plan.js';
+import type {
+  NodeFacts,
+  PlanInputs,
+  PlannedRollout,
+  TargetFacts,
+} from '../../controller/rollout/plan-inputs.js';
 import type { Direction, ReleaseRef, RolloutPolicy } from '../../controller/rollout/rollout.js';
 import { sha256 } from '../../controller/state/world-store.js';
 import { NONE, versionScheme } from '../../release/version.js';
