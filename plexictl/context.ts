@@ -24,8 +24,8 @@ export interface ConnectionOptions {
 
 /** What a command may use of the world. */
 export interface CliContext {
-  /** Writes to stdout as it is; the caller ends its lines. */
-  stdout(text: string): void;
+  /** Writes text, or bytes of somebody else's, to stdout as they are; the caller ends its lines. */
+  stdout(text: string | Uint8Array): void;
   /** Writes to stderr as it is; the caller ends its lines. */
   stderr(text: string): void;
   /** The form asked for with `-o` on the command that runs. */
@@ -107,7 +107,7 @@ export function processContext(): ProcessContext {
   const stdoutClosed = new AbortController();
   quietBrokenPipe(process.stdout, () => stdoutClosed.abort());
   quietBrokenPipe(process.stderr, () => {});
-  const stdout = (text: string): void => {
+  const stdout = (text: string | Uint8Array): void => {
     if (!stdoutClosed.signal.aborted) process.stdout.write(text);
   };
   return {

@@ -9,13 +9,19 @@ import { registerCerts } from './commands/certs.js';
 import { registerControl } from './commands/control.js';
 import { registerDev } from './commands/dev.js';
 import { RolloutEnded } from './commands/follow.js';
+import { registerFreeze } from './commands/freeze.js';
 import { registerHistory } from './commands/history.js';
+import { Interrupted } from './commands/interrupted.js';
+import { registerLogs } from './commands/logs.js';
+import { registerKubectlNodeWords } from './commands/node-hold.js';
 import { registerNodes } from './commands/nodes.js';
 import { registerRelease } from './commands/release.js';
+import { registerRollback } from './commands/rollback.js';
 import { registerRollout } from './commands/rollout.js';
 import { registerStatus } from './commands/status.js';
 import { ownVersion, registerVersion } from './commands/version.js';
 import { registerWatch } from './commands/watch.js';
+import { registerWhy } from './commands/why.js';
 import {
   type CliContext,
   isMachineOutput,
@@ -63,9 +69,14 @@ function registerAll(root: Command, context: CliContext): void {
   registerRollout(root, context);
   registerStatus(root, context);
   registerWatch(root, context);
+  registerWhy(root, context);
   registerControl(root, context);
+  registerRollback(root, context);
   registerHistory(root, context);
+  registerLogs(root, context);
+  registerFreeze(root, context);
   registerNodes(root, context);
+  registerKubectlNodeWords(root, context);
   registerRelease(root, context);
   registerCerts(root, context);
   registerDev(root, context);
@@ -109,7 +120,8 @@ function tell(thrown: unknown, context: ProcessContext): number {
 }
 
 function toldOf(thrown: unknown): Told {
-  if (thrown instanceof PlexiError || thrown instanceof RolloutEnded) return thrown;
+  if (thrown instanceof PlexiError || thrown instanceof RolloutEnded || thrown instanceof Interrupted)
+    return thrown;
   if (thrown instanceof CommanderError)
     return { code: 'USAGE', message: usageSentence(thrown), details: {}, exitCode: 2 };
   const reason = thrown instanceof Error ? thrown.message : String(thrown);

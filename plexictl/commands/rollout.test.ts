@@ -115,6 +115,10 @@ describe('plexictl rollout', () => {
       force: false,
       reason: 'new topics',
       downgrade: false,
+      restart: false,
+      stageOnly: false,
+      skipTests: false,
+      reinstall: false,
     });
   });
 
@@ -123,7 +127,9 @@ describe('plexictl rollout', () => {
     const ran = await plexictl(['rollout', '--to', '0b1', '-y', '-o', 'json'], { config });
     assert.equal(ran.exitCode, 0);
     assert.deepEqual(documentOf(ran), {
+      cluster: 'dev',
       leader: { id: 'controller-0', term: 12, epoch: 1 },
+      freeze: null,
       rollout: {
         id,
         from: '0a1',
@@ -179,7 +185,10 @@ describe('plexictl rollout', () => {
     assert.equal(ran.exitCode, 3);
     assert.equal(ran.stdout, '');
     assert.equal(errorOf(ran).code, 'PLAN_REFUSED');
-    assert.deepEqual(errorOf(ran).details, { problems: ['node-1 is unhealthy', 'no 0b1 for arm64'] });
+    assert.deepEqual(errorOf(ran).details, {
+      cluster: 'dev',
+      problems: ['node-1 is unhealthy', 'no 0b1 for arm64'],
+    });
     const dry = await plexictl(['rollout', '--to', '0b1', '--dry-run'], { config });
     assert.equal(dry.exitCode, 3);
     assert.match(dry.stdout, /Problems:\n {2}- node-1 is unhealthy\n {2}- no 0b1 for arm64/);
@@ -217,6 +226,7 @@ describe('plexictl rollout', () => {
     assert.deepEqual(ran, { exitCode: 0, stdout: 'every node runs 0b1 already\n', stderr: '' });
     const json = await plexictl(['rollout', '--to', '0b1', '-o', 'json'], { config });
     assert.deepEqual(documentOf(json), {
+      cluster: 'dev',
       leader: { id: 'controller-0', term: 12, epoch: 1 },
       rollout: null,
       nothingToDo: true,
@@ -228,7 +238,7 @@ describe('plexictl rollout', () => {
     const { controller, config } = await withScript({});
     assert.deepEqual(await plexictl(['rollout', '--stable', '-y', '--no-wait', '-o', 'json'], { config }), {
       exitCode: 0,
-      stdout: `{"rollout":"${id}"}\n`,
+      stdout: `{"cluster":"dev","rollout":"${id}"}\n`,
       stderr: '',
     });
     assert.deepEqual(words(controller), ['plan', 'start']);
@@ -240,7 +250,12 @@ describe('plexictl rollout', () => {
     assert.equal(ran.exitCode, 1);
     assert.match(ran.stdout, /"phase":"rolled_back".*"error":\{"code":"PROBE_FAILED"/);
     assert.equal(errorOf(ran).code, 'PROBE_FAILED');
-    assert.deepEqual(errorOf(ran).details, { rollout: id, phase: 'rolled_back', node: 'node-1' });
+    assert.deepEqual(errorOf(ran).details, {
+      cluster: 'dev',
+      rollout: id,
+      phase: 'rolled_back',
+      node: 'node-1',
+    });
   });
 
   test('a pause by an operator is followed on, a pause by a failure ends 5', async () => {

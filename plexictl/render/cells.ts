@@ -11,7 +11,12 @@ const twoCells =
 
 /** The text on one line, without control and formatting characters. */
 export function printable(text: string): string {
-  return text.replace(unprintable, ' ').trim();
+  return printableLine(text).trim();
+}
+
+/** The same for a line whose indentation says something, such as one of a log. */
+export function printableLine(text: string): string {
+  return text.replaceAll('\t', '  ').replace(unprintable, ' ').trimEnd();
 }
 
 /** How many cells of a terminal a printable text takes. */

@@ -2,7 +2,7 @@
  * `plexictl status` for people: who leads, how the rollout stands, and each node with whatever keeps
  * it from going on. The last column holds whole sentences, so that nobody has to ask twice.
  */
-import type { ClusterStatus, Leader, Rollout, RolloutNode } from '../../gen/plexi/v1/rollouts.js';
+import type { ClusterStatus, Freeze, Leader, Rollout, RolloutNode } from '../../gen/plexi/v1/rollouts.js';
 import { formatElapsed } from '../duration.js';
 import { printable } from './cells.js';
 import { noteOf } from './progress.js';
@@ -10,7 +10,7 @@ import { table } from './table.js';
 
 /** The status as text. `wide` adds step, try and since when. */
 export function statusText(status: ClusterStatus, nowMs: number, wide: boolean): string {
-  const facts = [`Leader   ${leaderText(status.leader)}`];
+  const facts = [`Leader   ${leaderText(status.leader)}`, ...freezeFacts(status.freeze)];
   if (status.rollout === undefined) return `${[...facts, 'Rollout  none yet'].join('\n')}\n`;
   const { rollout } = status;
   facts.push(`Rollout  ${rollout.id}`, `Change   ${rollout.from} → ${rollout.to}${startedText(rollout)}`);
@@ -22,6 +22,13 @@ export function statusText(status: ClusterStatus, nowMs: number, wide: boolean):
 
 function leaderText(leader: Leader | undefined): string {
   return leader === undefined ? 'none now' : `${leader.id} (term ${leader.term}, epoch ${leader.epoch})`;
+}
+
+function freezeFacts(freeze: Freeze | undefined): string[] {
+  if (freeze === undefined) return [];
+  const since = freeze.since === undefined ? '' : ` since ${minuteOf(freeze.since)}`;
+  const by = freeze.by === '' ? '' : ` by ${freeze.by}`;
+  return [`Freeze   on${since}${by}${freeze.reason === '' ? '' : `: ${freeze.reason}`}`];
 }
 
 function startedText(rollout: Rollout): string {
