@@ -312,6 +312,54 @@ describe('plexictl rollout', () => {
     assert.deepEqual(words(controller), []);
   });
 
+  test('options that exclude one another are named, with why', async () => {
+    const { controller, config } = await withScript({});
+    const cases: readonly (readonly [string, RegExp])[] = [
+      ['--to 0b1 --latest', /give only one of --to and --latest/],
+      ['--latest --stable', /give only one of --latest and --stable/],
+      ['--to 0b1 --stage-only --restart', /only one of --stage-only and --restart: staging restarts nothing/],
+      ['--to 0b1 --stage-only --skip-tests', /only one of --stage-only and --skip-tests/],
+      ['--to 0b1 --canary 1 --canary-selector a=b', /only one of --canary and --canary-selector/],
+      ['--to 0b1 --node a b --exclude b', /b stands both under --node and under --exclude/],
+      ['--to 0b1 --watch --no-wait', /only one of --watch and --no-wait/],
+    ];
+    for (const [options, sentence] of cases) {
+      const ran = await plexictl(['rollout', ...options.split(' ')], { config });
+      assert.equal(ran.exitCode, 2, options);
+      assert.match(ran.stderr, sentence);
+    }
+    assert.deepEqual(words(controller), []);
+  });
+
+  test('--restart, --stage-only and --skip-tests are asked for as such', async () => {
+    const { controller, config } = await withScript({});
+    const flags = async (...options: string[]) => {
+      await plexictl(['rollout', '--to', '0b1', '--dry-run', ...options], { config });
+      const { request } = Object(controller.asked.at(-1)?.request);
+      return [request.restart, request.stageOnly, request.skipTests];
+    };
+    assert.deepEqual(await flags('--restart', '--skip-tests'), [true, false, true]);
+    assert.deepEqual(await flags('--stage-only'), [false, true, false]);
+  });
+
+  test('the same problem of many nodes is one line with their names', async () => {
+    const many = Array.from({ length: 12 }, (_, index) => ({
+      ...plan.nodes[0],
+      id: `node-${index + 1}`,
+    }));
+    const problems = many.map(({ id: node }) => `${node} runs 0r1, which is newer`);
+    const made = Plan.fromPartial({ ...plan, nodes: many, problems: [...problems, 'the budget is spent'] });
+    const { config } = await withScript({ plan: () => made });
+    const ran = await plexictl(['rollout', '--to', '0b1', '-o', 'json'], { config });
+    assert.match(
+      errorOf(ran).message,
+      /has 2 problems, .*: node-1, node-2, .*node-10 and 2 more runs 0r1, which is newer; the budget is spent$/,
+    );
+    assert.equal(Object(errorOf(ran).details).problems.length, 13);
+    const dry = await plexictl(['rollout', '--to', '0b1', '--dry-run'], { config });
+    assert.match(dry.stdout, /Problems:\n {2}- node-1, node-2, .* newer\n {2}- the budget is spent\n/);
+  });
+
   test('downgrade asks for the older version', async () => {
     const { controller, config } = await withScript({});
     await plexictl(['downgrade', '--to', '0a1', '--dry-run'], { config });

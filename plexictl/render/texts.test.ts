@@ -87,6 +87,21 @@ test('a plan says everything before anything is touched', () => {
   );
 });
 
+describe('a plan that changes no version', () => {
+  const nodes = ['node-1', 'node-2'].map((id) => ({ id, from: '0b1', to: '0b1', strategy: 'restart' }));
+  const restart = Plan.fromPartial({ cluster: 'dev', from: '0b1', to: '0b1', maxConcurrent: 1, nodes });
+
+  test('says restart', () => {
+    assert.match(planText(restart, plain), /^Restart of 0b1 in cluster dev: 2 nodes to change, 1 out of/);
+  });
+  test('says that staging touches no node, and nothing of a point of no return', () => {
+    const staging = planText(Plan.fromPartial({ ...restart, stageOnly: true }), plain);
+    assert.match(staging, /^Staging of 0b1 in cluster dev: 2 nodes to bring it to, none is touched\n/);
+    assert.match(staging, /Stage only: it ends once the release lies on every node/);
+    assert.doesNotMatch(staging, /no return/);
+  });
+});
+
 describe('plain progress', () => {
   const first = sampleStatus([
     sampleNode('node-1', 'probing', { since: at(12) }),
