@@ -2,12 +2,9 @@
  * The cluster in the words of plexictl: one function for each thing that can be asked of it. What is
  * safe to send twice is written here, beside the word, and nowhere else.
  */
-import { existsSync } from 'node:fs';
 import { homedir } from 'node:os';
-import { join } from 'node:path';
 import { PlexiError } from '../config/errors.js';
-import { loadClientConfig } from '../config/load.js';
-import { splitHostPort } from '../config/schema/fields.js';
+import { resolveClientConfig } from '../config/load.js';
 import { type Identity, readOwnIdentity, type TlsFiles } from '../config/tls.js';
 import { ClusterServiceService as cluster } from '../gen/plexi/v1/cluster.js';
 import {
@@ -48,32 +45,14 @@ export function openCluster(
   options: ConnectionOptions,
   environment: CliContext['environment'],
 ): ClusterClient {
-  const file = options.config ?? (environment.PLEXI_CONFIG || defaultClientFile(environment));
-  if (!existsSync(file)) {
-    throw new PlexiError(
-      'CONFIG_INVALID',
-      `there is no client file at ${file}; name one with --config FILE or PLEXI_CONFIG`,
-      { details: { file } },
-    );
-  }
-  const config = loadClientConfig(file);
-  const controllers =
-    options.controller === undefined ? config.controllers : controllerList(options.controller);
-  return new ClusterClient(controllers, config.tls, readOwnIdentity(config.tls));
-}
-
-function defaultClientFile(environment: CliContext['environment']): string {
-  return join(environment.HOME || homedir(), '.config', 'plexi', 'client.yml');
-}
-
-function controllerList(text: string): string[] {
-  const controllers = text.split(',').map((part) => part.trim());
-  const wrong = controllers.find((controller) => splitHostPort(controller) === undefined);
-  if (wrong === undefined) return controllers;
-  throw new PlexiError(
-    'USAGE',
-    `--controller: "${wrong}" is not HOST:PORT; write for example 10.0.0.1:7443,10.0.0.2:7443`,
-  );
+  const config = resolveClientConfig({
+    configFlag: options.config,
+    contextFlag: options.context,
+    controllersFlag: options.controller,
+    env: environment,
+    homedir: environment.HOME || homedir(),
+  });
+  return new ClusterClient(config.controllers, config.tls, readOwnIdentity(config.tls));
 }
 
 /** All calls of plexictl to the controllers. Each throws a PlexiError that can be shown as it is. */

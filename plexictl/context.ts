@@ -20,6 +20,8 @@ export interface ConnectionOptions {
   readonly controller?: string;
   /** `--config`: path of the client file. */
   readonly config?: string;
+  /** `--context`: the name of a context in the client file. */
+  readonly context?: string;
 }
 
 /** What a command may use of the world. */
@@ -77,7 +79,7 @@ export function withOutput(command: Command): Command {
   );
 }
 
-/** Adds `--controller`, `--config` and `-o` to a leaf command that talks to the cluster. */
+/** Adds `--controller`, `--config`, `--context` and `-o` to a leaf command that talks to the cluster. */
 export function withConnection(command: Command): Command {
   return withOutput(
     command
@@ -85,7 +87,11 @@ export function withConnection(command: Command): Command {
         '--controller <hosts>',
         'controllers, HOST:PORT[,HOST:PORT], instead of those in the client file',
       )
-      .option('--config <file>', 'client file (default: $PLEXI_CONFIG, else ~/.config/plexi/client.yml)'),
+      .option('--config <file>', 'client file (default: $PLEXI_CONFIG, else ~/.config/plexi/client.yml)')
+      .option(
+        '--context <name>',
+        'cluster in the client file (default: $PLEXI_CONTEXT, else the current one)',
+      ),
   );
 }
 
