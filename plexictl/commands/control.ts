@@ -16,16 +16,29 @@ interface ControlOptions extends ConnectionOptions {
 
 /** Adds `pause`, `resume`, `abort`, `retry` and `skip` to the program. */
 export function registerControl(program: Command, context: CliContext): void {
-  const pause = program.command('pause').summary('start no further node');
+  registerPause(program, context);
+  registerResume(program, context);
+  registerAbort(program, context);
+  registerNodeWords(program, context);
+}
+
+/** Adds `pause` to the program, or under another word. */
+export function registerPause(parent: Command, context: CliContext): void {
+  const pause = parent.command('pause').summary('start no further node');
   pause.description('Let the nodes in flight finish and start no further one.');
   act(pause, context, 'paused', 'plexictl pause --reason "disk alarm on node-2"', (client, reason) =>
     client.pause('', reason),
   );
+}
 
-  const resume = program.command('resume').summary('go on with a paused rollout');
+/** Adds `resume` to the program, or under another word. */
+export function registerResume(parent: Command, context: CliContext): void {
+  const resume = parent.command('resume').summary('go on with a paused rollout');
   resume.description('Go on with the paused rollout.');
   act(resume, context, 'resumed', 'plexictl resume -w', (client, reason) => client.resume('', reason));
+}
 
+function registerAbort(program: Command, context: CliContext): void {
   const abort = program.command('abort').summary('end the active rollout midway');
   abort
     .description(
@@ -40,8 +53,6 @@ export function registerControl(program: Command, context: CliContext): void {
     (client, reason, options: { readonly rollback?: boolean }) =>
       client.abort('', options.rollback === true, reason),
   );
-
-  registerNodeWords(program, context);
 }
 
 /** `retry` and `skip` are about one node of the active rollout. */
@@ -81,11 +92,14 @@ function act<Options extends object>(
       const reason = checkedReason(options.reason);
       return withCluster(context, options, async (client) => {
         const id = await ask(client, reason, options);
-        if (options.watch === true) return followRollout(context, client, id);
         const { cluster } = client.identity;
         const node = options.node === undefined ? {} : { node: options.node };
         const whose = options.node === undefined ? '' : `${options.node} `;
         const inCluster = `${id} in cluster ${cluster}: ${whose}${done}`;
+        if (options.watch === true) {
+          context.stderr(`${inCluster}\n`);
+          return followRollout(context, client, id);
+        }
         context.show(
           { cluster, rollout: id, ...node },
           () => `${inCluster}; follow it with \`plexictl watch ${id}\``,

@@ -24,8 +24,13 @@ export interface RequestOptions {
   readonly reason?: string;
 }
 
-/** The request. Errors: USAGE for options that exclude one another, VERSION_INVALID. */
+/** The request to the version that the options name. Errors: as `requestFor`, USAGE for no version. */
 export function requestOf(options: RequestOptions, downgrade: boolean): RolloutRequest {
+  return requestFor(targetOf(options), options, downgrade);
+}
+
+/** The request to `to`. Errors: USAGE for options that exclude one another, VERSION_INVALID. */
+export function requestFor(to: string, options: RequestOptions, downgrade: boolean): RolloutRequest {
   onlyOneOf('--stage-only', options.stageOnly, '--restart', options.restart, 'staging restarts nothing');
   onlyOneOf('--stage-only', options.stageOnly, '--skip-tests', options.skipTests, 'staging runs no tests');
   onlyOneOf(
@@ -42,7 +47,7 @@ export function requestOf(options: RequestOptions, downgrade: boolean): RolloutR
     throw new PlexiError('USAGE', `${both} stands both under --node and under --exclude; take it out of one`);
   const canarySelector = options.canarySelector === undefined ? [] : [options.canarySelector];
   return RolloutRequest.fromPartial({
-    to: targetOf(options),
+    to,
     downgrade,
     maxConcurrent: options.maxConcurrent ?? 0,
     canary: options.canary ?? 0,

@@ -4,7 +4,7 @@
  */
 import type { Plan, PlanNode } from '../../gen/plexi/v1/rollouts.js';
 import { formatDuration } from '../duration.js';
-import { printable } from './cells.js';
+import { printable, wrapped } from './cells.js';
 import { groupByNode } from './group.js';
 import type { Palette } from './palette.js';
 import { table } from './table.js';
@@ -70,34 +70,23 @@ function nodesTable(nodes: readonly PlanNode[]): string {
     { heading: 'BECAUSE' },
     { heading: 'MIGRATIONS' },
   ] as const;
-  return table(columns, rows, '  ');
+  return table(columns, rows, { indent: '  ' });
 }
 
 function factLines(plan: Plan): string {
-  const steps = plan.steps.length === 0 ? [] : wrapped(`Each node: ${plan.steps.join(', ')}`);
+  const steps =
+    plan.steps.length === 0 ? [] : wrapped(printable(`Each node: ${plan.steps.join(', ')}`), 78, 2);
   if (plan.stageOnly)
     return 'Stage only: it ends once the release lies on every node, beside what runs there.';
   const noReturn = plan.pointOfNoReturn === '' ? 'none, code and data can go back' : plan.pointOfNoReturn;
   const estimate =
     plan.estimateMs === 0n ? [] : [`Estimate: about ${formatDuration(Number(plan.estimateMs))}`];
-  return [...steps, `Point of no return: ${noReturn}`, ...estimate].map(printable).join('\n');
+  return [...steps, ...[`Point of no return: ${noReturn}`, ...estimate].map(printable)].join('\n');
 }
 
 function list(title: string, sentences: readonly string[], colour: (text: string) => string): string {
   if (sentences.length === 0) return '';
   return [colour(`${title}:`), ...sentences.map((sentence) => `  - ${printable(sentence)}`)].join('\n');
-}
-
-/** Lines of at most 78 characters; those after the first are set in. */
-function wrapped(text: string): string[] {
-  const lines = [''];
-  for (const word of text.split(' ')) {
-    const last = lines.length - 1;
-    const longer = lines[last] === '' ? word : `${lines[last]} ${word}`;
-    if (longer.length <= 78) lines[last] = longer;
-    else lines.push(`  ${word}`);
-  }
-  return lines;
 }
 
 /** `1 node`, `3 nodes`. */

@@ -16,7 +16,7 @@ export function rollbackText(rollout: Rollout, cluster: string): string {
   return [
     printable(heading),
     `${count(changed.length, 'node')} to take back; what was written since then stays.`,
-    ...(nodes.length === 0 ? [] : ['', table(columns, nodes, '  ').trimEnd()]),
+    ...(nodes.length === 0 ? [] : ['', table(columns, nodes, { indent: '  ' }).trimEnd()]),
     '',
     '',
   ].join('\n');
