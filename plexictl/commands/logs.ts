@@ -26,7 +26,7 @@ interface LogsOptions extends ConnectionOptions {
 export function registerLogs(program: Command, context: CliContext): void {
   const command = program
     .command('logs')
-    .summary('what a node’s agent, service or hook wrote')
+    .summary("what a node's agent, service or hook wrote")
     .description("Show a node's log: its agent's (what rollouts did there), else its service's or a hook's.")
     .argument('<node>', "the node's name")
     .option('--agent', "the agent's log (this is the default)")

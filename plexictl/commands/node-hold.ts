@@ -47,7 +47,7 @@ const kubectlWords: readonly NodeWord[] = [
   },
   {
     word: 'uncordon',
-    summary: 'release a node and put it back in service',
+    summary: 'release a node, end its maintenance',
     description: 'Let rollouts come to a node again, and end its maintenance when it is in one.',
     done: 'released and in service',
     act: uncordon,

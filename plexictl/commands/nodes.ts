@@ -25,7 +25,7 @@ export function registerNodes(program: Command, context: CliContext): void {
   registerList(program.command('nodes'), context);
   const node = program
     .command('node')
-    .summary('work on one node: add, hold, adopt, maintenance and more')
+    .summary('work on one node: add, hold, adopt and more')
     .description('Work on one node, or list them all.')
     .addHelpText('after', '\nExample:\n  plexictl node maintenance on node-3');
   registerList(node.command('list'), context);
@@ -92,7 +92,7 @@ function registerRemove(parent: Command, context: CliContext): void {
 function registerMaintenance(parent: Command, context: CliContext): void {
   const command = parent
     .command('maintenance')
-    .summary('take a node out of service, or put it back')
+    .summary('take a node out of service, or back')
     .description('Take a node out of service inside the budget, or put it back.')
     .argument('<on|off>', 'on: out of service')
     .argument('<node>', "the node's name")

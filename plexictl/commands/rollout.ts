@@ -13,9 +13,9 @@ type RolloutOptions = RequestOptions & RunOptions;
 
 /** Adds `rollout` and `downgrade` to the program; returns `rollout`, for the words under it. */
 export function registerRollout(program: Command, context: CliContext): Command {
-  registerDowngrade(program.command('downgrade'), context, 'plexictl downgrade');
   const rollout = program.command('rollout');
   rolloutCommand(rollout, context, 'plexictl rollout');
+  registerDowngrade(program.command('downgrade'), context, 'plexictl downgrade');
   return rollout;
 }
 
@@ -82,5 +82,5 @@ Examples:
 
 Exit codes: 0 done or nothing to do; 1 failed and taken back; 2 usage or
 configuration; 3 refused before any node was touched; 4 an operator is needed;
-5 stopped midway; 6 no controller; 130 detached with Ctrl-C, the rollout goes on.`;
+5 stopped midway; 6 no controller; 130 detached with Ctrl-C (it goes on).`;
 }

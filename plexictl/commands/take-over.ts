@@ -21,7 +21,7 @@ export function registerTakeOver(node: Command, context: CliContext): void {
     .command('adopt')
     .summary('take over a service that runs already')
     .description(
-      'Make a service that runs on the node already the cluster’s own, without stopping it. The node must have an agent and no release yet.',
+      "Make a service that runs on the node already the cluster's own, without stopping it. The node must have an agent and no release yet.",
     )
     .argument('<node>', "the node's name")
     .requiredOption('--version <version>', 'version that runs there')
