@@ -142,7 +142,12 @@ export function processContext(): ProcessContext {
 export function inForm(format: OutputFormat, document: object, asText: () => string): string {
   if (format === 'json' || format === 'jsonl') return `${JSON.stringify(document)}\n`;
   if (format === 'yaml')
-    return stringify(document, { defaultStringType: 'QUOTE_DOUBLE', defaultKeyType: 'PLAIN' });
+    // By the rules of 1.1 a key such as `on` is quoted too; readers of 1.2 see the same.
+    return stringify(document, {
+      version: '1.1',
+      defaultStringType: 'QUOTE_DOUBLE',
+      defaultKeyType: 'PLAIN',
+    });
   const text = asText();
   return text === '' || text.endsWith('\n') ? text : `${text}\n`;
 }

@@ -1,7 +1,7 @@
 /**
  * `plexictl nodes` for people: one line a node of at most 80 cells, and in a note whatever keeps rollouts
- * or traffic from it. `wide` adds since when, address, digest, labels and the agent's
- * version, and cuts nothing.
+ * or traffic from it. `wide` adds since when, address, digest, the agent's version and labels, and cuts
+ * nothing.
  */
 import type { Node } from '../../gen/plexi/v1/nodes.js';
 import { minuteOf } from './status.js';
