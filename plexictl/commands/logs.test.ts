@@ -24,7 +24,7 @@ const serviceLog = Buffer.from('\u001b[31mred\u001b[0m\r\n  at deep\nlast');
 
 /** Cut in the middle of lines and characters, as a file is. */
 async function* cut(bytes: Buffer) {
-  for (let from = 0; from < bytes.length; from += 7) yield bytes.subarray(from, from + 7);
+  for (let from = 0; from < bytes.length; from += 1) yield bytes.subarray(from, from + 1);
 }
 
 describe('plexictl logs', () => {

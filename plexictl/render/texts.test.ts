@@ -80,6 +80,11 @@ describe('a page of 80 cells', () => {
     assert.match(text, /in maintenance; held: new disk\n.*held: .*…\n\n`plexictl why NODE` says more/);
     assert.match(nodesText([node], true), /10\.0\.0\.1:7400 .*in maintenance; held: new disk\n$/);
   });
+  test('is made room for in the last column first, because an id is of no use when it is cut', () => {
+    const columns = [{ heading: 'ID' }, { heading: 'REASON' }];
+    const text = table(columns, [['x'.repeat(50), 'y'.repeat(40)]], { widthCells: 80 });
+    assert.equal(text.split('\n')[1], `${'x'.repeat(50)}  ${'y'.repeat(27)}…`);
+  });
   test('holds an id that is longer than a line, with a mark', () => {
     const text = historyText([rollout], false);
     assert.ok(widest(text) <= 80, text);
