@@ -6,6 +6,7 @@ import assert from 'node:assert/strict';
 import { after, before, beforeEach, describe, test } from 'node:test';
 import { parse } from 'yaml';
 import {
+  deadAddress,
   documentOf,
   errorOf,
   plexictl,
@@ -105,6 +106,22 @@ describe('plexictl logs', () => {
     assert.equal(Object(documentOf(ran)).source, 'agent');
     assert.equal(errorOf(ran).code, 'INTERRUPTED');
     assert.deepEqual(errorOf(ran).details, { cluster: 'dev', node: 'node-2', source: 'agent' });
+  });
+
+  test('a controller that is down is passed over; one that dies in the middle ends the log with 6', async () => {
+    const around = await cluster.clientFile([await deadAddress(), controller.address]);
+    assert.equal((await plexictl(['logs', 'node-2'], { config: around })).exitCode, 0);
+    const dying = await cluster.controller({
+      logs: async function* () {
+        yield Buffer.from('first line\n');
+        setImmediate(() => dying.kill());
+        await new Promise(() => {});
+      },
+    });
+    const both = await cluster.clientFile([dying.address, controller.address]);
+    const ran = await plexictl(['logs', 'node-2', '-f'], { config: both });
+    assert.deepEqual([ran.exitCode, ran.stdout], [6, 'first line\n']);
+    assert.match(ran.stderr, /broke in the middle; ask again/);
   });
 
   test('a node that is not known is one sentence', async () => {
