@@ -360,4 +360,61 @@ describe('the client file', () => {
     refusal(() => resolveClientConfig({ env: {}, homedir: nowhere, controllersFlag: '127.0.0.1:1' }));
     refusal(() => resolveClientConfig({ env: { PLEXI_CONFIG: join(nowhere, 'x.yml') }, homedir }));
   });
+
+  describe('with contexts', () => {
+    const east = `{controllers: ["10.0.0.1:1"], ${tls}}`;
+    const west = `{controllers: ["10.0.0.2:1"], ${tls}}`;
+    const two = `contexts:\n  east: ${east}\n  west: ${west}\n`;
+    const file = write(`${two}current_context: west\n`);
+    const chosen = (context?: string, env: Record<string, string> = {}, configFlag = file) =>
+      resolveClientConfig({ env, homedir, configFlag, contextFlag: context }).controllers[0];
+
+    test('--context comes before PLEXI_CONTEXT, and that before current_context', () => {
+      assert.equal(chosen(), '10.0.0.2:1');
+      assert.equal(chosen(undefined, { PLEXI_CONTEXT: 'east' }), '10.0.0.1:1');
+      assert.equal(chosen('west', { PLEXI_CONTEXT: 'east' }), '10.0.0.2:1');
+      assert.equal(chosen(undefined, { PLEXI_CONTEXT: '' }), '10.0.0.2:1');
+      assert.equal(chosen(undefined, {}, write(`contexts: {east: ${east}}\n`)), '10.0.0.1:1');
+    });
+
+    test('a context that is not known is a wrong usage that lists the known ones', () => {
+      const wrong = (run: () => unknown, sentence: RegExp) =>
+        assert.throws(run, (error: PlexiError) => error.exitCode === 2 && sentence.test(error.message));
+      wrong(() => chosen('north'), /no context north; .* knows east, west$/);
+      wrong(
+        () => chosen(undefined, {}, write(two)),
+        /which cluster is meant\? .* knows east, west; name one/,
+      );
+      wrong(() => chosen('east', {}, client), /is for one cluster and has no contexts/);
+    });
+
+    test('everything that is wrong comes at once, with its line', () => {
+      const both = write(
+        `controllers: ["127.0.0.1:1"]\n${tls}\ncontexts:\n  East: ${east}\n  west: {controllers: []}\ncurrent_context: north\nextra: 1\n`,
+      );
+      const message = refusal(() => loadClientConfig(both));
+      const places = message
+        .split('\n')
+        .slice(1)
+        .map((line) => line.trim().replace(`${both}:`, '').split(': ').slice(0, 2).join(' '));
+      assert.deepEqual(places, [
+        '1 controllers',
+        '2 tls',
+        '4 contexts.East',
+        '5 contexts.west.controllers',
+        '5 contexts.west.tls',
+        '6 current_context',
+        '7 extra',
+      ]);
+      assert.match(message, /:1: controllers: stands beside contexts; move it into one of them/);
+      const missing = refusal(() => loadClientConfig(write('current_context: east\n')));
+      assert.match(missing, /controllers: is missing; it must be a list/);
+      assert.match(missing, /tls: is missing; it must be a group of keys/);
+      assert.match(missing, /current_context: names a context, and the file has no contexts/);
+      assert.match(
+        refusal(() => loadClientConfig(write('contexts: [a]\n'))),
+        /contexts: must be a group of keys, not a list/,
+      );
+    });
+  });
 });

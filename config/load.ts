@@ -10,7 +10,7 @@ import { dirname, join, resolve } from 'node:path';
 import { PlexiError } from './errors.js';
 import { limits } from './limits.js';
 import { policyOf, read, readController, readUpdate, valueOrThrow } from './read-config.js';
-import { type ClientConfig, clientSchema } from './schema/client.js';
+import { type ClientConfig, type ClientFile, clientSchema } from './schema/client.js';
 import type { ControllerConfig } from './schema/controller.js';
 import { splitHostPort } from './schema/fields.js';
 import { type NodeAgentConfig, nodeAgentSchema } from './schema/node-agent.js';
@@ -29,9 +29,36 @@ export function loadNodeAgentConfig(file: string): NodeAgentConfig {
   return valueOrThrow([read(resolve(file), nodeAgentSchema(dirname(resolve(file))))]);
 }
 
-/** Loads a client file. Errors: CONFIG_INVALID with all problems. */
-export function loadClientConfig(file: string): ClientConfig {
-  return valueOrThrow([read(resolve(file), clientSchema(dirname(resolve(file))))]);
+/**
+ * Loads a client file and chooses one cluster in it: the named context, else the current one, else the
+ * only one. Errors: CONFIG_INVALID with all problems, USAGE for a context that is not known.
+ */
+export function loadClientConfig(file: string, context?: string): ClientConfig {
+  return chosenContext(
+    file,
+    valueOrThrow([read(resolve(file), clientSchema(dirname(resolve(file))))]),
+    context,
+  );
+}
+
+function chosenContext(file: string, client: ClientFile, asked: string | undefined): ClientConfig {
+  const names = [...client.contexts.keys()];
+  if (asked !== undefined && client.single !== undefined) {
+    throw new PlexiError(
+      'USAGE',
+      `there is no context ${asked}: ${file} is for one cluster and has no contexts; leave --context and PLEXI_CONTEXT out`,
+    );
+  }
+  const only = names.length === 1 ? names[0] : undefined;
+  const name = asked ?? client.currentContext ?? only;
+  const chosen = name === undefined ? client.single : client.contexts.get(name);
+  if (chosen !== undefined) return chosen;
+  const known = `${file} knows ${names.join(', ')}`;
+  const message =
+    name === undefined
+      ? `which cluster is meant? ${known}; name one with --context NAME, or write current_context in the file`
+      : `there is no context ${name}; ${known}`;
+  throw new PlexiError('USAGE', message, { details: { file, contexts: names } });
 }
 
 /** Loads update.yml. Errors: CONFIG_INVALID with all problems. */
@@ -55,7 +82,9 @@ export interface ClientConfigSources {
   readonly configFlag?: string | undefined;
   /** The value of `--controller`: HOST:PORT[,HOST:PORT]. */
   readonly controllersFlag?: string | undefined;
-  /** The environment; `PLEXI_CONFIG` is read from it. */
+  /** The value of `--context`. */
+  readonly contextFlag?: string | undefined;
+  /** The environment; `PLEXI_CONFIG` and `PLEXI_CONTEXT` are read from it. */
   readonly env: Readonly<Record<string, string | undefined>>;
   /** The home folder of the user. */
   readonly homedir: string;
@@ -63,20 +92,21 @@ export interface ClientConfigSources {
 
 /**
  * Finds and loads the client file as the contract says (section 2): `--config`, else `PLEXI_CONFIG`,
- * else ~/.config/plexi/client.yml. `--controller` replaces only the controllers.
- * Errors: CONFIG_INVALID (also for a file that is missing), USAGE for a bad `--controller`.
+ * else ~/.config/plexi/client.yml; in it the context of `--context`, else of `PLEXI_CONTEXT`.
+ * `--controller` replaces only the controllers.
+ * Errors: CONFIG_INVALID (also for a file that is missing), USAGE for a bad `--controller` or context.
  */
 export function resolveClientConfig(sources: ClientConfigSources): ClientConfig {
-  const fromEnvironment = sources.env.PLEXI_CONFIG;
-  const named = sources.configFlag ?? (fromEnvironment === '' ? undefined : fromEnvironment);
+  const named = sources.configFlag ?? (sources.env.PLEXI_CONFIG || undefined);
+  const context = sources.contextFlag ?? (sources.env.PLEXI_CONTEXT || undefined);
   const file = named ?? join(sources.homedir, '.config', 'plexi', 'client.yml');
-  if (named === undefined && !existsSync(file)) {
+  if (!existsSync(file)) {
     throw new PlexiError(
       'CONFIG_INVALID',
       `${file} does not exist; name the client file of your cluster with --config FILE or PLEXI_CONFIG (config/samples/client.yml shows one)`,
     );
   }
-  const config = loadClientConfig(file);
+  const config = loadClientConfig(file, context);
   if (sources.controllersFlag === undefined) return config;
   return { ...config, controllers: controllersFromFlag(sources.controllersFlag) };
 }

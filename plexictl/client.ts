@@ -2,14 +2,18 @@
  * The cluster in the words of plexictl: one function for each thing that can be asked of it. What is
  * safe to send twice is written here, beside the word, and nowhere else.
  */
-import { existsSync } from 'node:fs';
 import { homedir } from 'node:os';
-import { join } from 'node:path';
 import { PlexiError } from '../config/errors.js';
-import { loadClientConfig } from '../config/load.js';
-import { splitHostPort } from '../config/schema/fields.js';
+import { resolveClientConfig } from '../config/load.js';
 import { type Identity, readOwnIdentity, type TlsFiles } from '../config/tls.js';
-import { type AddRequest, type Node, NodesServiceService as nodes } from '../gen/plexi/v1/nodes.js';
+import { ClusterServiceService as cluster } from '../gen/plexi/v1/cluster.js';
+import {
+  type AddRequest,
+  type LogsRequest,
+  type Node,
+  NodesServiceService as nodes,
+  type TakeOverRequest,
+} from '../gen/plexi/v1/nodes.js';
 import {
   ClusterStatus,
   type Plan,
@@ -20,7 +24,7 @@ import {
 } from '../gen/plexi/v1/rollouts.js';
 import type { CliContext, ConnectionOptions } from './context.js';
 import { isFinal } from './render/phases.js';
-import { Replicas, read, wish, wishOnce } from './replicas.js';
+import { Replicas, read, takeOverWish, wish, wishOnce } from './replicas.js';
 
 /** Runs `work` with a client for the cluster that the options name, and closes it whatever happens. */
 export async function withCluster<Result>(
@@ -41,32 +45,14 @@ export function openCluster(
   options: ConnectionOptions,
   environment: CliContext['environment'],
 ): ClusterClient {
-  const file = options.config ?? (environment.PLEXI_CONFIG || defaultClientFile(environment));
-  if (!existsSync(file)) {
-    throw new PlexiError(
-      'CONFIG_INVALID',
-      `there is no client file at ${file}; name one with --config FILE or PLEXI_CONFIG`,
-      { details: { file } },
-    );
-  }
-  const config = loadClientConfig(file);
-  const controllers =
-    options.controller === undefined ? config.controllers : controllerList(options.controller);
-  return new ClusterClient(controllers, config.tls, readOwnIdentity(config.tls));
-}
-
-function defaultClientFile(environment: CliContext['environment']): string {
-  return join(environment.HOME || homedir(), '.config', 'plexi', 'client.yml');
-}
-
-function controllerList(text: string): string[] {
-  const controllers = text.split(',').map((part) => part.trim());
-  const wrong = controllers.find((controller) => splitHostPort(controller) === undefined);
-  if (wrong === undefined) return controllers;
-  throw new PlexiError(
-    'USAGE',
-    `--controller: "${wrong}" is not HOST:PORT; write for example 10.0.0.1:7443,10.0.0.2:7443`,
-  );
+  const config = resolveClientConfig({
+    configFlag: options.config,
+    contextFlag: options.context,
+    controllersFlag: options.controller,
+    env: environment,
+    homedir: environment.HOME || homedir(),
+  });
+  return new ClusterClient(config.controllers, config.tls, readOwnIdentity(config.tls));
 }
 
 /** All calls of plexictl to the controllers. Each throws a PlexiError that can be shown as it is. */
@@ -120,6 +106,16 @@ export class ClusterClient {
     return (await this.#replicas.call(rollouts.abort, { id, rollback, reason }, wish)).id;
   }
 
+  /** Tries a node again that failed and went back; returns the rollout's id. */
+  async retry(nodeId: string, reason: string): Promise<string> {
+    return (await this.#replicas.call(rollouts.retry, { id: '', nodeId, reason }, wishOnce)).id;
+  }
+
+  /** Leaves a node out of the active rollout; returns the rollout's id. */
+  async skip(nodeId: string, reason: string): Promise<string> {
+    return (await this.#replicas.call(rollouts.skip, { id: '', nodeId, reason }, wishOnce)).id;
+  }
+
   /** Takes a finished rollout back ('' the last); returns the id of the rollback. */
   async rollback(id: string, reason: string, requestId: string): Promise<string> {
     return (await this.#replicas.call(rollouts.rollback, { id, reason, requestId }, wish)).id;
@@ -143,6 +139,26 @@ export class ClusterClient {
   /** Takes a node out of service, or puts it back. */
   async setMaintenance(nodeId: string, on: boolean, reason: string): Promise<void> {
     await this.#replicas.call(nodes.setMaintenance, { nodeId, on, reason }, wish);
+  }
+
+  /** Keeps rollouts away from a node, or lets them come again. */
+  async setHold(nodeId: string, on: boolean, reason: string): Promise<void> {
+    await this.#replicas.call(nodes.setHold, { nodeId, on, reason }, wish);
+  }
+
+  /** Takes over a service that runs already, or takes the operator's word for it; returns the digest. */
+  async takeOver(request: TakeOverRequest): Promise<string> {
+    return (await this.#replicas.call(nodes.takeOver, request, takeOverWish)).digest;
+  }
+
+  /** Keeps new rollouts from starting, or lets them start again. */
+  async setFreeze(on: boolean, reason: string): Promise<void> {
+    await this.#replicas.call(cluster.setFreeze, { on, reason }, wish);
+  }
+
+  /** A node's log, piece by piece, until it ends or the signal is aborted. */
+  async *logs(request: LogsRequest, signal: AbortSignal): AsyncGenerator<Buffer, void> {
+    for await (const { data } of this.#replicas.stream(nodes.logs, request, signal)) yield data;
   }
 
   /** Which controllers can be connected to, in the order of the client file. */

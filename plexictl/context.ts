@@ -20,12 +20,14 @@ export interface ConnectionOptions {
   readonly controller?: string;
   /** `--config`: path of the client file. */
   readonly config?: string;
+  /** `--context`: the name of a context in the client file. */
+  readonly context?: string;
 }
 
 /** What a command may use of the world. */
 export interface CliContext {
-  /** Writes to stdout as it is; the caller ends its lines. */
-  stdout(text: string): void;
+  /** Writes text, or bytes of somebody else's, to stdout as they are; the caller ends its lines. */
+  stdout(text: string | Uint8Array): void;
   /** Writes to stderr as it is; the caller ends its lines. */
   stderr(text: string): void;
   /** The form asked for with `-o` on the command that runs. */
@@ -77,7 +79,7 @@ export function withOutput(command: Command): Command {
   );
 }
 
-/** Adds `--controller`, `--config` and `-o` to a leaf command that talks to the cluster. */
+/** Adds `--controller`, `--config`, `--context` and `-o` to a leaf command that talks to the cluster. */
 export function withConnection(command: Command): Command {
   return withOutput(
     command
@@ -85,7 +87,11 @@ export function withConnection(command: Command): Command {
         '--controller <hosts>',
         'controllers, HOST:PORT[,HOST:PORT], instead of those in the client file',
       )
-      .option('--config <file>', 'client file (default: $PLEXI_CONFIG, else ~/.config/plexi/client.yml)'),
+      .option('--config <file>', 'client file (default: $PLEXI_CONFIG, else ~/.config/plexi/client.yml)')
+      .option(
+        '--context <name>',
+        'cluster in the client file (default: $PLEXI_CONTEXT, else the current one)',
+      ),
   );
 }
 
@@ -107,7 +113,7 @@ export function processContext(): ProcessContext {
   const stdoutClosed = new AbortController();
   quietBrokenPipe(process.stdout, () => stdoutClosed.abort());
   quietBrokenPipe(process.stderr, () => {});
-  const stdout = (text: string): void => {
+  const stdout = (text: string | Uint8Array): void => {
     if (!stdoutClosed.signal.aborted) process.stdout.write(text);
   };
   return {
@@ -136,7 +142,12 @@ export function processContext(): ProcessContext {
 export function inForm(format: OutputFormat, document: object, asText: () => string): string {
   if (format === 'json' || format === 'jsonl') return `${JSON.stringify(document)}\n`;
   if (format === 'yaml')
-    return stringify(document, { defaultStringType: 'QUOTE_DOUBLE', defaultKeyType: 'PLAIN' });
+    // By the rules of 1.1 a key such as `on` is quoted too; readers of 1.2 see the same.
+    return stringify(document, {
+      version: '1.1',
+      defaultStringType: 'QUOTE_DOUBLE',
+      defaultKeyType: 'PLAIN',
+    });
   const text = asText();
   return text === '' || text.endsWith('\n') ? text : `${text}\n`;
 }

@@ -75,6 +75,23 @@ describe('plexictl as a process', () => {
     );
   });
 
+  test('Ctrl-C with -o json leaves one document and the error document', async () => {
+    const controller = await cluster.controller({
+      watch: async function* () {
+        yield running;
+        await new Promise(() => {});
+      },
+    });
+    const child = start(['watch', '-o', 'json'], await cluster.clientFile([controller.address]));
+    child.stderr?.once('data', () => child.kill('SIGINT'));
+    const ran = await ended(child);
+    const id = 'update_0a1_0b1_20241219_120000';
+    assert.equal(ran.exitCode, 130);
+    assert.equal(JSON.parse(ran.stdout).rollout.id, id);
+    assert.equal(errorOf(ran).code, 'INTERRUPTED');
+    assert.deepEqual(errorOf(ran).details, { cluster: 'dev', rollout: id });
+  });
+
   test('a reader that goes away ends a followed rollout quietly', async () => {
     const gone = resolvers();
     const controller = await cluster.controller({
@@ -150,30 +167,6 @@ describe('wrong words', () => {
       const ran = await plexictl(words);
       assert.equal(ran.exitCode, 2);
       assert.match(errorOf(ran).code, /^(USAGE|VERSION_INVALID)$/);
-    }
-  });
-
-  test('every word has help with an example', async () => {
-    const own = [
-      'rollout',
-      'downgrade',
-      'status',
-      'watch',
-      'pause',
-      'resume',
-      'abort',
-      'rollback',
-      'history',
-      'nodes',
-      'version',
-      'version compare',
-    ];
-    const nodeWords = ['node list', 'node add', 'node remove', 'node maintenance'];
-    for (const word of [...own, ...nodeWords]) {
-      const ran = await plexictl([...word.split(' '), '--help']);
-      assert.equal(ran.exitCode, 0, word);
-      assert.match(ran.stdout, /Examples?:\n {2}plexictl /, word);
-      assert.match(ran.stdout, /-o, --output/, word);
     }
   });
 });

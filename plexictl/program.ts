@@ -5,17 +5,24 @@
  */
 import { Command, CommanderError } from 'commander';
 import { type ErrorCode, PlexiError } from '../config/errors.js';
+import { registerKubectlRolloutWords, registerUpdateWords } from './commands/aliases.js';
 import { registerCerts } from './commands/certs.js';
 import { registerControl } from './commands/control.js';
 import { registerDev } from './commands/dev.js';
 import { RolloutEnded } from './commands/follow.js';
+import { registerFreeze } from './commands/freeze.js';
 import { registerHistory } from './commands/history.js';
+import { Interrupted } from './commands/interrupted.js';
+import { registerLogs } from './commands/logs.js';
+import { registerKubectlNodeWords } from './commands/node-hold.js';
 import { registerNodes } from './commands/nodes.js';
 import { registerRelease } from './commands/release.js';
+import { registerRollback } from './commands/rollback.js';
 import { registerRollout } from './commands/rollout.js';
 import { registerStatus } from './commands/status.js';
 import { ownVersion, registerVersion } from './commands/version.js';
 import { registerWatch } from './commands/watch.js';
+import { registerWhy } from './commands/why.js';
 import {
   type CliContext,
   isMachineOutput,
@@ -23,20 +30,23 @@ import {
   outputFormats,
   type ProcessContext,
 } from './context.js';
+import { didYouMean } from './did-you-mean.js';
 import { printable } from './render/cells.js';
 
 /** Runs one command line (without node and script) and returns its exit code. */
 export async function runProgram(words: readonly string[], context: ProcessContext): Promise<number> {
   context.setOutput(outputAskedFor(words));
+  const root = program(context);
   try {
-    await program(context).parseAsync([...words], { from: 'user' });
+    await root.parseAsync([...words], { from: 'user' });
     return context.exitCode();
   } catch (thrown) {
-    return tell(thrown, context);
+    return tell(thrown, context, root);
   }
 }
 
-function program(context: ProcessContext): Command {
+/** All words of plexictl, not run yet. */
+export function program(context: ProcessContext): Command {
   const root = new Command('plexictl')
     .description(
       'Rolling updates for services on plain hosts: code and data go forward together, and back together.',
@@ -56,20 +66,48 @@ function program(context: ProcessContext): Command {
       '\nExample:\n  plexictl rollout --to 0b1 --dry-run\n\n`plexictl COMMAND --help` tells more about each word.',
     );
   registerAll(root, context);
+  refuseUnknownWords(root);
   return root;
 }
 
 function registerAll(root: Command, context: CliContext): void {
-  registerRollout(root, context);
+  registerKubectlRolloutWords(registerRollout(root, context), context);
   registerStatus(root, context);
   registerWatch(root, context);
+  registerWhy(root, context);
   registerControl(root, context);
+  registerRollback(root, context);
   registerHistory(root, context);
+  registerLogs(root, context);
+  registerFreeze(root, context);
   registerNodes(root, context);
+  registerKubectlNodeWords(root, context);
   registerRelease(root, context);
   registerCerts(root, context);
   registerDev(root, context);
   registerVersion(root, context);
+  registerUpdateWords(root, context);
+}
+
+/**
+ * A word that does something itself and has words under it would take an unknown one for an argument,
+ * and say no more than that it takes none.
+ */
+function refuseUnknownWords(command: Command): void {
+  for (const under of command.commands) refuseUnknownWords(under);
+  if (command.commands.length === 0 || command.registeredArguments.length > 0) return;
+  command.allowExcessArguments(true).hook('preAction', (_, acting) => {
+    const [word] = acting.args;
+    if (acting !== command || word === undefined) return;
+    const known = command.commands.map((under) => under.name());
+    const sentence = `unknown word '${word}' after ${pathOf(command)}${didYouMean(word, known)}`;
+    throw new PlexiError('USAGE', `${sentence}; see \`${pathOf(command)} --help\``);
+  });
+}
+
+/** A command as it is typed. */
+function pathOf(command: Command): string {
+  return command.parent === null ? command.name() : `${pathOf(command.parent)} ${command.name()}`;
 }
 
 /** commander would print its own error; `tell` says it in our form. */
@@ -95,10 +133,10 @@ interface Told {
 }
 
 /** Says what was thrown, and returns the exit code. */
-function tell(thrown: unknown, context: ProcessContext): number {
+function tell(thrown: unknown, context: ProcessContext, root: Command): number {
   if (thrown instanceof CommanderError && thrown.exitCode === 0) return 0;
   if (thrown instanceof CommanderError && thrown.code === 'commander.help') return 2;
-  const told = toldOf(thrown);
+  const told = toldOf(thrown, root);
   if (context.environment.PLEXI_DEBUG === '1' && thrown instanceof Error) context.stderr(`${thrown.stack}\n`);
   context.stderr(`plexictl: ${printable(told.message)}\n`);
   if (isMachineOutput(context.output())) {
@@ -108,20 +146,32 @@ function tell(thrown: unknown, context: ProcessContext): number {
   return told.exitCode;
 }
 
-function toldOf(thrown: unknown): Told {
-  if (thrown instanceof PlexiError || thrown instanceof RolloutEnded) return thrown;
+function toldOf(thrown: unknown, root: Command): Told {
+  if (thrown instanceof PlexiError || thrown instanceof RolloutEnded || thrown instanceof Interrupted)
+    return thrown;
   if (thrown instanceof CommanderError)
-    return { code: 'USAGE', message: usageSentence(thrown), details: {}, exitCode: 2 };
+    return { code: 'USAGE', message: usageSentence(thrown, root), details: {}, exitCode: 2 };
   const reason = thrown instanceof Error ? thrown.message : String(thrown);
   const message = `something unforeseen happened: ${reason} (set PLEXI_DEBUG=1 for more)`;
   return { code: 'INTERNAL', message, details: {}, exitCode: 1 };
 }
 
-/** commander's words, without its prefix and on one line. */
-function usageSentence(error: CommanderError): string {
+/** commander's words, without its prefix and on one line, and where a misplaced word belongs. */
+function usageSentence(error: CommanderError, root: Command): string {
   const sentence = error.message
     .replace(/^error: /, '')
     .replace(/\s*\n\s*/g, ' ')
     .replace(/\.$/, '');
-  return `${sentence}; see \`plexictl --help\``;
+  const unknown = error.code === 'commander.unknownCommand' ? /'(.*)'/.exec(sentence)?.[1] : undefined;
+  const elsewhere = unknown === undefined ? [] : pathsNamed(root, unknown);
+  if (elsewhere.length === 0) return `${sentence}; see \`plexictl --help\``;
+  return `unknown command '${unknown}'; it is ${elsewhere.join(' or ')}`;
+}
+
+/** Where a word stands, wherever that is, as it is typed. */
+function pathsNamed(command: Command, word: string): string[] {
+  return command.commands.flatMap((under) => [
+    ...(under.name() === word ? [`\`${pathOf(under)}\``] : []),
+    ...pathsNamed(under, word),
+  ]);
 }

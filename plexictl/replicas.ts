@@ -26,6 +26,8 @@ export const read: CallKind = { timeoutMs: limits.grpcCallMs, repeatable: true, 
 export const wish: CallKind = { timeoutMs: limits.intentWaitMs + 5_000, repeatable: true, reads: false };
 /** A wish for the leader that would be refused the second time. */
 export const wishOnce: CallKind = { ...wish, repeatable: false };
+/** Answered once a service was taken over, for which its files may have to be copied. */
+export const takeOverWish: CallKind = { ...wishOnce, timeoutMs: limits.takeOverMs + wish.timeoutMs };
 
 /** The controllers of one cluster. */
 export class Replicas {
@@ -118,6 +120,33 @@ export class Replicas {
     }
   }
 
+  /**
+   * A stream's answers from the first replica that sends any. One that breaks later is not taken up
+   * again, because what was sent already would come twice. Throws as `call` does.
+   */
+  async *stream<Request, Response>(
+    method: MethodDefinition<Request, Response>,
+    request: Request,
+    signal: AbortSignal,
+  ): AsyncGenerator<Response, void> {
+    for (const _ of this.#links) {
+      const link = this.#current();
+      let haveBegun = false;
+      try {
+        for await (const response of link.stream(method, request, signal)) {
+          haveBegun = true;
+          yield response;
+        }
+        return;
+      } catch (thrown) {
+        if (haveBegun && thrown instanceof ConnectionLost) throw brokenOff(thrown, link.address);
+        if (haveBegun || !mayAskAnother(thrown, read)) throw thrown;
+        this.#next();
+      }
+    }
+    throw await this.#allDown();
+  }
+
   /** Which replicas can be connected to. */
   reachability(): Promise<{ address: string; reachable: boolean }[]> {
     return Promise.all(
@@ -185,6 +214,11 @@ export class Replicas {
       { cause: first, details: { controllers: this.#controllers } },
     );
   }
+}
+
+function brokenOff(cause: ConnectionLost, controller: string): PlexiError {
+  const message = `the connection to ${controller} broke in the middle; ask again`;
+  return new PlexiError('NO_CONTROLLER', message, { cause, details: { controller } });
 }
 
 /** Whether another replica may be asked after this failure; what may not be repeated is settled before. */

@@ -11,7 +11,13 @@ import { createAuthority, issueCertificate } from '../config/certificate-authori
 import { PlexiError } from '../config/errors.js';
 import { toServiceError } from '../config/grpc-status.js';
 import { grpcServerCredentials, type Identity, type TlsFiles } from '../config/tls.js';
-import { type Node, NodesServiceService } from '../gen/plexi/v1/nodes.js';
+import { ClusterServiceService } from '../gen/plexi/v1/cluster.js';
+import {
+  type LogsRequest,
+  type LogsResponse,
+  type Node,
+  NodesServiceService,
+} from '../gen/plexi/v1/nodes.js';
 import {
   type ClusterStatus,
   type Plan,
@@ -35,6 +41,8 @@ export interface Script {
   readonly wish?: () => string;
   /** What `Watch` streams; the stream ends with it. */
   readonly watch?: (id: string) => AsyncIterable<ClusterStatus>;
+  /** What `Logs` streams; the stream ends with it. */
+  readonly logs?: () => AsyncIterable<Buffer>;
 }
 
 /** One controller that listens. */
@@ -126,6 +134,8 @@ async function startController(script: Script, files: TlsFiles) {
     pause: wish('pause'),
     resume: wish('resume'),
     abort: wish('abort'),
+    retry: wish('retry'),
+    skip: wish('skip'),
     rollback: wish('rollback'),
     watch: async (call: ServerWritableStream<WatchRequest, WatchResponse>) => {
       asked.push({ word: 'watch', request: call.request });
@@ -143,6 +153,21 @@ async function startController(script: Script, files: TlsFiles) {
     add: unary('add', () => ({ id: scripted(script.wish)() })),
     remove: unary('remove', () => ({ id: scripted(script.wish)() })),
     setMaintenance: unary('setMaintenance', () => ({ id: scripted(script.wish)() })),
+    setHold: unary('setHold', () => ({ id: scripted(script.wish)() })),
+    takeOver: unary('takeOver', () => ({ digest: 'e'.repeat(64), id: scripted(script.wish)() })),
+    logs: async (call: ServerWritableStream<LogsRequest, LogsResponse>) => {
+      asked.push({ word: 'logs', request: call.request });
+      try {
+        for await (const data of scripted(script.logs)()) call.write({ data });
+        call.end();
+      } catch (thrown) {
+        call.emit('error', serviceError(thrown));
+      }
+    },
+  });
+  server.addService(ClusterServiceService, {
+    get: unary('cluster', () => ({ cluster: 'dev' })),
+    setFreeze: unary('setFreeze', () => ({ id: scripted(script.wish)() })),
   });
   const port = await listen(server, files);
   const controller: ScriptedController = {
@@ -195,6 +220,9 @@ export interface World {
   readonly config?: string;
   /** The answer that somebody types; given, stdin is a terminal. */
   readonly answer?: string;
+  readonly stdoutIsTerminal?: boolean;
+  /** More variables of the environment. */
+  readonly environment?: Readonly<Record<string, string>>;
   /** Ctrl-C. */
   readonly interrupt?: AbortSignal;
 }
@@ -206,7 +234,7 @@ export async function plexictl(words: readonly string[], world: World = {}): Pro
   let format: OutputFormat = 'text';
   let code = 0;
   const context: ProcessContext = {
-    stdout: (text) => void out.push(text),
+    stdout: (text) => void out.push(typeof text === 'string' ? text : Buffer.from(text).toString()),
     stderr: (text) => void err.push(text),
     output: () => format,
     setOutput: (next) => {
@@ -217,9 +245,13 @@ export async function plexictl(words: readonly string[], world: World = {}): Pro
       code = next;
     },
     exitCode: () => code,
-    environment: { HOME: '/nonexistent', ...(world.config !== undefined && { PLEXI_CONFIG: world.config }) },
+    environment: {
+      HOME: '/nonexistent',
+      ...(world.config !== undefined && { PLEXI_CONFIG: world.config }),
+      ...world.environment,
+    },
     stdinIsTerminal: world.answer !== undefined,
-    stdoutIsTerminal: false,
+    stdoutIsTerminal: world.stdoutIsTerminal === true,
     stderrIsTerminal: false,
     stderrTerminal: undefined,
     ask: async (question) => {

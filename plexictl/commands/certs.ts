@@ -22,7 +22,11 @@ type Answers = Pick<CliContext, 'show'>;
 
 /** Adds the commands under `certs`. */
 export function registerCerts(program: Command, context: Answers): void {
-  const certs = program.command('certs').description("the cluster's certificate authority");
+  const certs = program
+    .command('certs')
+    .summary("the cluster's certificate authority")
+    .description("Make the cluster's certificate authority, and issue certificates. Needs no controller.")
+    .addHelpText('after', '\nExample:\n  plexictl certs init --dir pki --cluster chat');
   registerInit(certs, context);
   registerIssue(certs, context);
   registerShow(certs, context);
@@ -32,7 +36,9 @@ function registerInit(certs: Command, context: Answers): void {
   withOutput(
     certs
       .command('init')
-      .description('make a certificate authority')
+      .summary('make a certificate authority')
+      .description('Make the certificate authority of a cluster: ca.pem, and ca.key to keep offline.')
+      .addHelpText('after', '\nExample:\n  plexictl certs init --dir pki --cluster chat')
       .requiredOption('--dir <dir>', 'folder for ca.pem and ca.key')
       .requiredOption('--cluster <name>', 'name of the cluster'),
   ).action(async (options: { dir: string; cluster: string }) => {
@@ -61,7 +67,12 @@ function registerIssue(certs: Command, context: Answers): void {
   withOutput(
     certs
       .command('issue')
-      .description('issue a certificate with its key')
+      .summary('issue a certificate with its key')
+      .description('Issue a certificate with its key, for a program of the cluster or for a person.')
+      .addHelpText(
+        'after',
+        '\nExample:\n  plexictl certs issue --dir pki --role agent --name node-1 --host 10.0.0.11',
+      )
       .requiredOption('--dir <dir>', 'folder of the authority')
       .addOption(new Option('--role <role>', 'what its holder is').choices([...roles]).makeOptionMandatory())
       .requiredOption('--name <name>', 'name of the controller, the node or the person')
@@ -95,7 +106,12 @@ function registerIssue(certs: Command, context: Answers): void {
 
 function registerShow(certs: Command, context: Answers): void {
   withOutput(
-    certs.command('show').description('say what certificates are').argument('<file...>', 'certificate files'),
+    certs
+      .command('show')
+      .summary('say what certificates are')
+      .description('Say whose certificates these are, where they are valid, and for how long.')
+      .argument('<file...>', 'certificate files')
+      .addHelpText('after', '\nExample:\n  plexictl certs show pki/node-1.pem'),
   ).action((files: string[]) => {
     const descriptions = files.map((file) => describeCertificate(file));
     context.show({ certificates: descriptions.map(documentOf) }, () =>

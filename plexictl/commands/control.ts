@@ -1,31 +1,44 @@
 /**
- * `plexictl pause`, `resume`, `abort` and `rollback`: an operator's word on a rollout. Each answers once
+ * `plexictl pause`, `resume`, `abort`, `retry` and `skip`: an operator's word on a rollout. Each answers once
  * the leader has put it in force or refused it, so "paused" on the terminal is true in the cluster.
  */
 import type { Command } from 'commander';
-import { nanoid } from 'nanoid';
 import { type ClusterClient, withCluster } from '../client.js';
 import { type CliContext, type ConnectionOptions, withConnection } from '../context.js';
 import { followRollout } from './follow.js';
-import { checkedReason } from './option-values.js';
+import { checkedReason, nodeName } from './option-values.js';
 
 interface ControlOptions extends ConnectionOptions {
   readonly reason?: string;
   readonly watch?: boolean;
+  readonly node?: string;
 }
 
-/** Adds `pause`, `resume`, `abort` and `rollback` to the program. */
+/** Adds `pause`, `resume`, `abort`, `retry` and `skip` to the program. */
 export function registerControl(program: Command, context: CliContext): void {
-  const pause = program.command('pause').summary('start no further node');
+  registerPause(program, context);
+  registerResume(program, context);
+  registerAbort(program, context);
+  registerNodeWords(program, context);
+}
+
+/** Adds `pause` to the program, or under another word. */
+export function registerPause(parent: Command, context: CliContext): void {
+  const pause = parent.command('pause').summary('start no further node');
   pause.description('Let the nodes in flight finish and start no further one.');
   act(pause, context, 'paused', 'plexictl pause --reason "disk alarm on node-2"', (client, reason) =>
     client.pause('', reason),
   );
+}
 
-  const resume = program.command('resume').summary('go on with a paused rollout');
+/** Adds `resume` to the program, or under another word. */
+export function registerResume(parent: Command, context: CliContext): void {
+  const resume = parent.command('resume').summary('go on with a paused rollout');
   resume.description('Go on with the paused rollout.');
   act(resume, context, 'resumed', 'plexictl resume -w', (client, reason) => client.resume('', reason));
+}
 
+function registerAbort(program: Command, context: CliContext): void {
   const abort = program.command('abort').summary('end the active rollout midway');
   abort
     .description(
@@ -40,19 +53,26 @@ export function registerControl(program: Command, context: CliContext): void {
     (client, reason, options: { readonly rollback?: boolean }) =>
       client.abort('', options.rollback === true, reason),
   );
+}
 
-  const rollback = program.command('rollback').summary('take a finished rollout back');
-  rollback
-    .description('Take the last finished rollout back, or the one that is named: code and data together.')
-    .option('--update-id <id>', 'id of the rollout to take back');
-  act(
-    rollback,
-    context,
-    'started',
-    'plexictl rollback --update-id update_0a1_0b1_20241219_120000',
-    (client, reason, options: { readonly updateId?: string }) =>
-      client.rollback(options.updateId ?? '', reason, nanoid()),
-  );
+/** `retry` and `skip` are about one node of the active rollout. */
+function registerNodeWords(program: Command, context: CliContext): void {
+  const retry = program.command('retry').summary('try a node again that failed and went back');
+  retry
+    .description('Try a node of the active rollout again that failed and went back.')
+    .requiredOption('--node <name>', 'the node to try again');
+  act(retry, context, 'is tried again', 'plexictl retry --node node-2', askForNode('retry'));
+
+  const skip = program.command('skip').summary('leave a node out of the active rollout');
+  skip
+    .description('Leave a node out of the active rollout. It must not be out of service because of it.')
+    .requiredOption('--node <name>', 'the node to leave out');
+  act(skip, context, 'is left out', 'plexictl skip --node node-2 --reason "no disk"', askForNode('skip'));
+}
+
+function askForNode(word: 'retry' | 'skip') {
+  return (client: ClusterClient, reason: string, { node }: { readonly node: string }): Promise<string> =>
+    client[word](nodeName('--node', node), reason);
 }
 
 /** One word: ask for it, say for which rollout it is in force, and follow that one when asked to. */
@@ -72,9 +92,18 @@ function act<Options extends object>(
       const reason = checkedReason(options.reason);
       return withCluster(context, options, async (client) => {
         const id = await ask(client, reason, options);
-        if (options.watch === true) return followRollout(context, client, id);
-        const inCluster = `${id} in cluster ${client.identity.cluster}: ${done}`;
-        context.show({ rollout: id }, () => `${inCluster}; follow it with \`plexictl watch ${id}\``);
+        const { cluster } = client.identity;
+        const node = options.node === undefined ? {} : { node: options.node };
+        const whose = options.node === undefined ? '' : `${options.node} `;
+        const inCluster = `${id} in cluster ${cluster}: ${whose}${done}`;
+        if (options.watch === true) {
+          context.stderr(`${inCluster}\n`);
+          return followRollout(context, client, id);
+        }
+        context.show(
+          { cluster, rollout: id, ...node },
+          () => `${inCluster}; follow it with \`plexictl watch ${id}\``,
+        );
       });
     });
 }

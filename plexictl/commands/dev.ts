@@ -31,7 +31,11 @@ interface UpOptions {
 
 /** Adds the commands under `dev`. */
 export function registerDev(program: Command, context: CliContext): void {
-  const dev = program.command('dev').description('a whole cluster on this machine, to try and to test');
+  const dev = program
+    .command('dev')
+    .summary('a whole cluster on this machine, to try it')
+    .description('Start and stop a whole cluster of real processes on this machine, to try and to test.')
+    .addHelpText('after', '\nExample:\n  plexictl dev up --dir /tmp/plexi --detach');
   registerUp(dev, context);
   registerDown(dev, context);
   registerStatus(dev, context);
@@ -40,6 +44,7 @@ export function registerDev(program: Command, context: CliContext): void {
 function registerUp(dev: Command, context: CliContext): void {
   const up = dev
     .command('up')
+    .summary('start it, or what of it does not run')
     .description('Start etcd, controllers, node agents and the sample service, all on loopback with mTLS.')
     .requiredOption('--dir <dir>', 'folder of the cluster; made when there is none')
     .option('--nodes <n>', 'nodes (default: 3)', wholeNumber('--nodes', 1, limits.devNodes))
@@ -141,7 +146,9 @@ function upText(layout: Layout, shape: Shape, detached: boolean): string {
 function registerDown(dev: Command, context: CliContext): void {
   const down = dev
     .command('down')
+    .summary('stop it; its files stay')
     .description('Stop every process of the cluster; its files stay.')
+    .addHelpText('after', '\nExample:\n  plexictl dev down --dir /tmp/plexi')
     .requiredOption('--dir <dir>', 'folder of the cluster');
   withOutput(down).action(async ({ dir }: { dir: string }) => {
     const { layout, shape } = existing(dir);
@@ -155,7 +162,9 @@ function registerDown(dev: Command, context: CliContext): void {
 function registerStatus(dev: Command, context: CliContext): void {
   const status = dev
     .command('status')
-    .description('Say which processes of the cluster run.')
+    .summary('which of its processes run')
+    .description('Say which processes of the cluster run, and where they listen and log.')
+    .addHelpText('after', '\nExample:\n  plexictl dev status --dir /tmp/plexi')
     .requiredOption('--dir <dir>', 'folder of the cluster');
   withOutput(status).action(({ dir }: { dir: string }) => {
     const { layout, shape } = existing(dir);

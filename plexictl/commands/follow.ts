@@ -12,9 +12,7 @@ import { progressView } from '../render/live.js';
 import { palette } from '../render/palette.js';
 import { isFinal, isStoppedByFailure } from '../render/phases.js';
 import { endSentence, firstFailure, summaryText } from '../render/summary.js';
-
-/** The exit code of a command that let go of a rollout which goes on. */
-export const detachedExitCode = 130;
+import { Interrupted } from './interrupted.js';
 
 /** A rollout that was followed ended with an exit code of its own. */
 export class RolloutEnded extends Error {
@@ -22,13 +20,13 @@ export class RolloutEnded extends Error {
   readonly exitCode: number;
   readonly details: Readonly<Record<string, unknown>>;
 
-  constructor(rollout: Rollout) {
+  constructor(rollout: Rollout, cluster: string) {
     super(endSentence(rollout));
     const failed = firstFailure(rollout);
     const code = failed?.error?.code ?? '';
     this.code = isErrorCode(code) ? code : codeOfExit(rollout.exitCode);
     this.exitCode = rollout.exitCode;
-    this.details = { rollout: rollout.id, phase: rollout.phase, ...(failed && { node: failed.id }) };
+    this.details = { cluster, rollout: rollout.id, phase: rollout.phase, ...(failed && { node: failed.id }) };
   }
 }
 
@@ -38,9 +36,9 @@ function codeOfExit(exitCode: number): ErrorCode {
 }
 
 /**
- * Follows the named rollout, with '' the active one, else the last. Returns when it ended well or was
- * detached from; throws RolloutEnded when it did not end well, and PlexiError when it can no longer be
- * followed.
+ * Follows the named rollout, with '' the active one, else the last. Returns when it ended well; throws
+ * RolloutEnded when it did not, Interrupted when it was detached from, and PlexiError when it can no
+ * longer be followed.
  */
 export async function followRollout(context: CliContext, client: ClusterClient, id: string): Promise<void> {
   const interruptible = context.interruptible();
@@ -59,26 +57,27 @@ async function followUntil(
 ): Promise<void> {
   const last = await watch(context, client, id, signal);
   const everyChange = context.output() === 'jsonl';
+  const { cluster } = client.identity;
   if (signal.aborted) {
-    if (!everyChange && last !== undefined) context.show(statusDocument(last), () => '');
-    context.stderr(detachedText(last?.rollout?.id ?? id));
-    context.exitWith(detachedExitCode);
-    return;
+    if (!everyChange && last !== undefined) context.show(statusDocument(last, cluster), () => '');
+    throw detached(last?.rollout?.id ?? id, cluster);
   }
   const rollout = last?.rollout;
   if (!everyChange && last !== undefined) {
     const paint = palette(mayColour(context.stdoutIsTerminal, context.environment));
-    context.show(statusDocument(last), () =>
+    context.show(statusDocument(last, cluster), () =>
       rollout === undefined ? noRolloutText : summaryText(rollout, paint),
     );
   }
-  if (rollout !== undefined && rollout.exitCode !== 0) throw new RolloutEnded(rollout);
+  if (rollout !== undefined && rollout.exitCode !== 0) throw new RolloutEnded(rollout, cluster);
 }
 
 const noRolloutText = 'No rollout yet. Start one with `plexictl rollout --to VERSION`.';
 
-function detachedText(id: string): string {
-  return `detached; the rollout goes on. Attach again with: plexictl watch${id === '' ? '' : ` ${id}`}\n`;
+function detached(id: string, cluster: string): Interrupted {
+  const again = `plexictl watch${id === '' ? '' : ` ${id}`}`;
+  const sentence = `detached; the rollout goes on. Attach again with: ${again}`;
+  return new Interrupted(sentence, { cluster, rollout: id === '' ? null : id });
 }
 
 /** Shows each status until nothing more will change without an operator; returns the last one. */
@@ -95,7 +94,8 @@ async function watch(
     for await (const status of client.watchRollout(id, signal, view.note)) {
       last = status;
       view.show(status);
-      if (context.output() === 'jsonl') context.show(statusDocument(status), () => '');
+      if (context.output() === 'jsonl')
+        context.show(statusDocument(status, client.identity.cluster), () => '');
       if (status.rollout === undefined || isFinal(status.rollout) || isStoppedByFailure(status.rollout))
         break;
     }

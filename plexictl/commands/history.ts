@@ -15,11 +15,11 @@ export function registerHistory(program: Command, context: CliContext): void {
     .description('Show finished rollouts and the active one, newest first.')
     .option('--limit <n>', 'how many', wholeNumber('--limit', 1, limits.historyRollouts), 20);
   withConnection(command)
-    .addHelpText('after', '\nExample:\n  plexictl history --limit 5')
+    .addHelpText('after', '\nExamples:\n  plexictl history --limit 5\n  plexictl history -o wide')
     .action((options: ConnectionOptions & { readonly limit: number }) =>
       withCluster(context, options, async (client) => {
         const rollouts = await client.history(options.limit);
-        context.show(historyDocument(rollouts), () => historyText(rollouts));
+        context.show(historyDocument(rollouts), () => historyText(rollouts, context.output() === 'wide'));
       }),
     );
 }

@@ -5,32 +5,36 @@
 import type { Command } from 'commander';
 import { PlexiError } from '../../config/errors.js';
 import { splitHostPort } from '../../config/schema/fields.js';
-import { type ClusterClient, withCluster } from '../client.js';
+import { withCluster } from '../client.js';
 import { type CliContext, type ConnectionOptions, withConnection } from '../context.js';
 import { nodesDocument } from '../render/documents.js';
 import { nodesText } from '../render/nodes.js';
-import { checkedReason, labelMap, nodeName } from './option-values.js';
+import { type ChangeOptions, changeNode } from './change-node.js';
+import { registerHold } from './node-hold.js';
+import { checkedReason, labelMap, nodeName, onOrOff } from './option-values.js';
+import { registerReinstall } from './reinstall.js';
+import { registerTakeOver } from './take-over.js';
 
 interface AddOptions extends ConnectionOptions {
   readonly address?: string;
   readonly label?: string[];
 }
 
-interface ReasonOptions extends ConnectionOptions {
-  readonly reason?: string;
-}
-
-/** Adds `nodes` and `node list|add|remove|maintenance` to the program. */
+/** Adds `nodes` and everything under `node` to the program. */
 export function registerNodes(program: Command, context: CliContext): void {
   registerList(program.command('nodes'), context);
-  const node = program.command('node').summary('list, add or remove a node, or take it out of service');
-  node
+  const node = program
+    .command('node')
+    .summary('work on one node: add, hold, adopt and more')
     .description('Work on one node, or list them all.')
     .addHelpText('after', '\nExample:\n  plexictl node maintenance on node-3');
   registerList(node.command('list'), context);
   registerAdd(node, context);
   registerRemove(node, context);
   registerMaintenance(node, context);
+  registerHold(node, context);
+  registerTakeOver(node, context);
+  registerReinstall(node, context);
 }
 
 function registerList(command: Command, context: CliContext): void {
@@ -59,7 +63,7 @@ function registerAdd(parent: Command, context: CliContext): void {
       const nodeId = nodeName('NODE', name);
       const labels = labelMap('--label', options.label ?? []);
       const address = checkedAddress(options.address);
-      return change(
+      return changeNode(
         context,
         options,
         nodeId,
@@ -78,38 +82,33 @@ function registerRemove(parent: Command, context: CliContext): void {
     .option('--reason <text>', 'why, for the record');
   withConnection(command)
     .addHelpText('after', '\nExample:\n  plexictl node remove node-4 --reason "host is scrapped"')
-    .action((name: string, options: ReasonOptions) => {
+    .action((name: string, options: ChangeOptions) => {
       const nodeId = nodeName('NODE', name);
       const reason = checkedReason(options.reason);
-      return change(context, options, nodeId, (client) => client.removeNode(nodeId, reason), 'removed');
+      return changeNode(context, options, nodeId, (client) => client.removeNode(nodeId, reason), 'removed');
     });
 }
 
 function registerMaintenance(parent: Command, context: CliContext): void {
   const command = parent
     .command('maintenance')
-    .summary('take a node out of service, or put it back')
+    .summary('take a node out of service, or back')
     .description('Take a node out of service inside the budget, or put it back.')
     .argument('<on|off>', 'on: out of service')
     .argument('<node>', "the node's name")
     .option('--reason <text>', 'why, for the record');
   withConnection(command)
     .addHelpText('after', '\nExample:\n  plexictl node maintenance on node-3 --reason "new disk"')
-    .action((word: string, name: string, options: ReasonOptions) => {
-      if (word !== 'on' && word !== 'off') {
-        throw new PlexiError(
-          'USAGE',
-          `"${word}" is neither on nor off; write plexictl node maintenance on NODE`,
-        );
-      }
+    .action((word: string, name: string, options: ChangeOptions) => {
+      const on = onOrOff(word, 'plexictl node maintenance on NODE');
       const nodeId = nodeName('NODE', name);
       const reason = checkedReason(options.reason);
-      const done = word === 'on' ? 'in maintenance' : 'back in service';
-      return change(
+      const done = on ? 'in maintenance' : 'back in service';
+      return changeNode(
         context,
         options,
         nodeId,
-        (client) => client.setMaintenance(nodeId, word === 'on', reason),
+        (client) => client.setMaintenance(nodeId, on, reason),
         done,
       );
     });
@@ -119,17 +118,4 @@ function checkedAddress(address: string | undefined): string {
   if (address === undefined) return '';
   if (splitHostPort(address) !== undefined) return address;
   throw new PlexiError('USAGE', `--address: "${address}" is not HOST:PORT; write for example 10.0.0.14:7400`);
-}
-
-function change(
-  context: CliContext,
-  options: ConnectionOptions,
-  node: string,
-  act: (client: ClusterClient) => Promise<void>,
-  done: string,
-): Promise<void> {
-  return withCluster(context, options, async (client) => {
-    await act(client);
-    context.show({ node, result: done }, () => `node ${node} of cluster ${client.identity.cluster}: ${done}`);
-  });
 }

@@ -57,3 +57,26 @@ export function checkedReason(reason: string | undefined): string {
   if (reason.length <= limits.reasonChars) return reason;
   throw new PlexiError('USAGE', `--reason: at most ${limits.reasonChars} characters`);
 }
+
+/** A reason that must be given, because nobody could tell later why this was done. */
+export function requiredReason(reason: string | undefined): string {
+  const given = checkedReason(reason).trim();
+  if (given !== '') return given;
+  throw new PlexiError('USAGE', 'say why with --reason TEXT; it is kept for those who ask later');
+}
+
+/** A version as text, within its bound; what it means is for the cluster's version scheme. */
+export function checkedVersion(option: string, version: string): string {
+  if (version === '') throw new PlexiError('USAGE', `${option}: the version is empty; write for example 0b1`);
+  if (version.length <= limits.versionChars) return version;
+  throw new PlexiError(
+    'VERSION_INVALID',
+    `${option}: a version has at most ${limits.versionChars} characters`,
+  );
+}
+
+/** The word `on` or `off` as a boolean; `example` shows right words. */
+export function onOrOff(word: string, example: string): boolean {
+  if (word === 'on' || word === 'off') return word === 'on';
+  throw new PlexiError('USAGE', `"${word}" is neither on nor off; write ${example}`);
+}

@@ -17,7 +17,11 @@ type Answers = Pick<CliContext, 'show'>;
 
 /** Adds the commands under `release`. */
 export function registerRelease(program: Command, context: Answers): void {
-  const release = program.command('release').description('the release repository');
+  const release = program
+    .command('release')
+    .summary('the release repository')
+    .description('Build releases into a repository, and look into one. Needs no controller.')
+    .addHelpText('after', '\nExample:\n  plexictl release list --repository releases');
   registerBuild(release, context);
   registerList(release, context);
 }
@@ -34,7 +38,12 @@ function registerBuild(release: Command, context: Answers): void {
   withOutput(
     release
       .command('build')
-      .description('build a release from a folder with a release.yml, and publish it')
+      .summary('build a release and publish it')
+      .description('Build a release from a folder with a release.yml, and publish it in the repository.')
+      .addHelpText(
+        'after',
+        '\nExample:\n  plexictl release build --version 0b1 --from chat-0b1 --repository releases',
+      )
       .requiredOption('--version <version>', 'version of the release, for example 0b1')
       .requiredOption('--from <dir>', 'folder of the release, with its release.yml')
       .requiredOption('--repository <dir>', 'folder of the release repository; made when it is missing')
@@ -54,7 +63,12 @@ function registerList(release: Command, context: Answers): void {
   withOutput(
     release
       .command('list')
-      .description('say which releases a repository has')
+      .summary('which releases a repository has')
+      .description('Say which releases a repository has, with their platforms and migrations.')
+      .addHelpText(
+        'after',
+        '\nExample:\n  plexictl release list --repository https://releases.example.net/chat',
+      )
       .requiredOption('--repository <dir-or-url>', 'folder or http(s) URL of the release repository'),
   ).action(async ({ repository }: { repository: string }) => {
     const opened = openRepository(repository);

@@ -115,6 +115,10 @@ describe('plexictl rollout', () => {
       force: false,
       reason: 'new topics',
       downgrade: false,
+      restart: false,
+      stageOnly: false,
+      skipTests: false,
+      reinstall: false,
     });
   });
 
@@ -123,7 +127,9 @@ describe('plexictl rollout', () => {
     const ran = await plexictl(['rollout', '--to', '0b1', '-y', '-o', 'json'], { config });
     assert.equal(ran.exitCode, 0);
     assert.deepEqual(documentOf(ran), {
+      cluster: 'dev',
       leader: { id: 'controller-0', term: 12, epoch: 1 },
+      freeze: null,
       rollout: {
         id,
         from: '0a1',
@@ -179,7 +185,10 @@ describe('plexictl rollout', () => {
     assert.equal(ran.exitCode, 3);
     assert.equal(ran.stdout, '');
     assert.equal(errorOf(ran).code, 'PLAN_REFUSED');
-    assert.deepEqual(errorOf(ran).details, { problems: ['node-1 is unhealthy', 'no 0b1 for arm64'] });
+    assert.deepEqual(errorOf(ran).details, {
+      cluster: 'dev',
+      problems: ['node-1 is unhealthy', 'no 0b1 for arm64'],
+    });
     const dry = await plexictl(['rollout', '--to', '0b1', '--dry-run'], { config });
     assert.equal(dry.exitCode, 3);
     assert.match(dry.stdout, /Problems:\n {2}- node-1 is unhealthy\n {2}- no 0b1 for arm64/);
@@ -217,6 +226,7 @@ describe('plexictl rollout', () => {
     assert.deepEqual(ran, { exitCode: 0, stdout: 'every node runs 0b1 already\n', stderr: '' });
     const json = await plexictl(['rollout', '--to', '0b1', '-o', 'json'], { config });
     assert.deepEqual(documentOf(json), {
+      cluster: 'dev',
       leader: { id: 'controller-0', term: 12, epoch: 1 },
       rollout: null,
       nothingToDo: true,
@@ -228,7 +238,7 @@ describe('plexictl rollout', () => {
     const { controller, config } = await withScript({});
     assert.deepEqual(await plexictl(['rollout', '--stable', '-y', '--no-wait', '-o', 'json'], { config }), {
       exitCode: 0,
-      stdout: `{"rollout":"${id}"}\n`,
+      stdout: `{"cluster":"dev","rollout":"${id}"}\n`,
       stderr: '',
     });
     assert.deepEqual(words(controller), ['plan', 'start']);
@@ -240,7 +250,12 @@ describe('plexictl rollout', () => {
     assert.equal(ran.exitCode, 1);
     assert.match(ran.stdout, /"phase":"rolled_back".*"error":\{"code":"PROBE_FAILED"/);
     assert.equal(errorOf(ran).code, 'PROBE_FAILED');
-    assert.deepEqual(errorOf(ran).details, { rollout: id, phase: 'rolled_back', node: 'node-1' });
+    assert.deepEqual(errorOf(ran).details, {
+      cluster: 'dev',
+      rollout: id,
+      phase: 'rolled_back',
+      node: 'node-1',
+    });
   });
 
   test('a pause by an operator is followed on, a pause by a failure ends 5', async () => {
@@ -295,6 +310,54 @@ describe('plexictl rollout', () => {
       assert.match(ran.stderr, /^plexictl: .+\n$/);
     }
     assert.deepEqual(words(controller), []);
+  });
+
+  test('options that exclude one another are named, with why', async () => {
+    const { controller, config } = await withScript({});
+    const cases: readonly (readonly [string, RegExp])[] = [
+      ['--to 0b1 --latest', /give only one of --to and --latest/],
+      ['--latest --stable', /give only one of --latest and --stable/],
+      ['--to 0b1 --stage-only --restart', /only one of --stage-only and --restart: staging restarts nothing/],
+      ['--to 0b1 --stage-only --skip-tests', /only one of --stage-only and --skip-tests/],
+      ['--to 0b1 --canary 1 --canary-selector a=b', /only one of --canary and --canary-selector/],
+      ['--to 0b1 --node a b --exclude b', /b stands both under --node and under --exclude/],
+      ['--to 0b1 --watch --no-wait', /only one of --watch and --no-wait/],
+    ];
+    for (const [options, sentence] of cases) {
+      const ran = await plexictl(['rollout', ...options.split(' ')], { config });
+      assert.equal(ran.exitCode, 2, options);
+      assert.match(ran.stderr, sentence);
+    }
+    assert.deepEqual(words(controller), []);
+  });
+
+  test('--restart, --stage-only and --skip-tests are asked for as such', async () => {
+    const { controller, config } = await withScript({});
+    const flags = async (...options: string[]) => {
+      await plexictl(['rollout', '--to', '0b1', '--dry-run', ...options], { config });
+      const { request } = Object(controller.asked.at(-1)?.request);
+      return [request.restart, request.stageOnly, request.skipTests];
+    };
+    assert.deepEqual(await flags('--restart', '--skip-tests'), [true, false, true]);
+    assert.deepEqual(await flags('--stage-only'), [false, true, false]);
+  });
+
+  test('the same problem of many nodes is one line with their names', async () => {
+    const many = Array.from({ length: 12 }, (_, index) => ({
+      ...plan.nodes[0],
+      id: `node-${index + 1}`,
+    }));
+    const problems = many.map(({ id: node }) => `${node} runs 0r1, which is newer`);
+    const made = Plan.fromPartial({ ...plan, nodes: many, problems: [...problems, 'the budget is spent'] });
+    const { config } = await withScript({ plan: () => made });
+    const ran = await plexictl(['rollout', '--to', '0b1', '-o', 'json'], { config });
+    assert.match(
+      errorOf(ran).message,
+      /has 2 problems, .*: node-1, node-2, .*node-10 and 2 more runs 0r1, which is newer; the budget is spent$/,
+    );
+    assert.equal(Object(errorOf(ran).details).problems.length, 13);
+    const dry = await plexictl(['rollout', '--to', '0b1', '--dry-run'], { config });
+    assert.match(dry.stdout, /Problems:\n {2}- node-1, node-2, .* newer\n {2}- the budget is spent\n/);
   });
 
   test('downgrade asks for the older version', async () => {

@@ -23,7 +23,7 @@ export function registerStatus(program: Command, context: CliContext): void {
       withCluster(context, options, async (client) => {
         if (options.watch === true) return followRollout(context, client, id ?? '');
         const status = await client.status(id ?? '');
-        context.show(statusDocument(status), () =>
+        context.show(statusDocument(status, client.identity.cluster), () =>
           statusText(status, Date.now(), context.output() === 'wide'),
         );
       }),

@@ -23,7 +23,7 @@ const installsAtOnce = 4;
 export async function startProcesses(waiting: Waiting, shape: Shape): Promise<string[]> {
   const started = [...(await startEtcd(waiting, shape)), ...(await startControllers(waiting.layout, shape))];
   await installNodes(waiting, shape);
-  const client = openCluster({ config: waiting.layout.clientFile }, process.env);
+  const client = openCluster({ config: waiting.layout.clientFile }, {});
   try {
     await waitForControllers(waiting, shape, client);
     await addNodes(client, shape);

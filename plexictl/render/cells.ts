@@ -11,7 +11,12 @@ const twoCells =
 
 /** The text on one line, without control and formatting characters. */
 export function printable(text: string): string {
-  return text.replace(unprintable, ' ').trim();
+  return printableLine(text).trim();
+}
+
+/** The same for a line whose indentation says something, such as one of a log. */
+export function printableLine(text: string): string {
+  return text.replaceAll('\t', '  ').replace(unprintable, ' ').trimEnd();
 }
 
 /** How many cells of a terminal a printable text takes. */
@@ -45,6 +50,30 @@ export function truncate(text: string, width: number): string {
 export function fitRight(text: string, width: number): string {
   const cut = truncate(text, width);
   return ' '.repeat(Math.max(0, width - cellsOf(cut))) + cut;
+}
+
+/**
+ * Lines of at most `width` cells, cut between words; those after the first begin with so many spaces.
+ * A word that is longer than a line is cut in two.
+ */
+export function wrapped(text: string, width: number, indentCells: number): string[] {
+  const indent = ' '.repeat(indentCells);
+  const lines: string[] = [];
+  let line = '';
+  for (const word of text.split(' ')) {
+    const longer = line === '' || line === indent ? line + word : `${line} ${word}`;
+    if (cellsOf(longer) > width && line.trim() !== '') {
+      lines.push(line);
+      line = indent + word;
+    } else line = longer;
+    while (cellsOf(line) > width) {
+      // One cell more, because the last character is the mark of the cut, or what is cut off.
+      const part = truncate(line, width + 1).slice(0, -1);
+      lines.push(part);
+      line = indent + line.slice(part.length);
+    }
+  }
+  return [...lines, line];
 }
 
 function cellsOfCharacter(character: string): number {

@@ -4,7 +4,16 @@
  * RFC 3339 in UTC, and the 64-bit figures of the protocol are plain numbers.
  */
 import type { Node } from '../../gen/plexi/v1/nodes.js';
-import type { ClusterStatus, Leader, Plan, Rollout, RolloutNode } from '../../gen/plexi/v1/rollouts.js';
+import type {
+  ClusterStatus,
+  Freeze,
+  Leader,
+  Plan,
+  Rollout,
+  RolloutNode,
+  Waiting,
+} from '../../gen/plexi/v1/rollouts.js';
+import type { Why } from './why.js';
 
 /** `plexictl nodes`. */
 export function nodesDocument(nodes: readonly Node[]) {
@@ -20,14 +29,22 @@ export function nodesDocument(nodes: readonly Node[]) {
       address: textOrNull(node.address),
       labels: node.labels,
       since: timeOrNull(node.since),
+      inMaintenance: node.inMaintenance,
+      held: textOrNull(node.held),
+      needsOperator: textOrNull(node.needsOperator),
+      healthReason: textOrNull(node.healthReason),
+      outReason: textOrNull(node.outReason),
+      order: textOrNull(node.order),
     })),
   };
 }
 
-/** `plexictl status`, and what a followed rollout ends with. */
-export function statusDocument(status: ClusterStatus) {
+/** `plexictl status`, and what a followed rollout ends with. `cluster` is the cluster's name. */
+export function statusDocument(status: ClusterStatus, cluster: string) {
   return {
+    cluster,
     leader: status.leader === undefined ? null : leaderDocument(status.leader),
+    freeze: status.freeze === undefined ? null : freezeDocument(status.freeze),
     rollout: status.rollout === undefined ? null : rolloutDocument(status.rollout),
   };
 }
@@ -35,6 +52,10 @@ export function statusDocument(status: ClusterStatus) {
 /** The leader as it stands in several documents. */
 export function leaderDocument(leader: Leader) {
   return { id: leader.id, term: Number(leader.term), epoch: Number(leader.epoch) };
+}
+
+function freezeDocument(freeze: Freeze) {
+  return { reason: textOrNull(freeze.reason), by: textOrNull(freeze.by), since: timeOrNull(freeze.since) };
 }
 
 function rolloutDocument(rollout: Rollout) {
@@ -61,11 +82,35 @@ function rolloutNodeDocument(node: RolloutNode) {
     version: textOrNull(node.version),
     error: node.error === undefined ? null : { code: node.error.code, message: node.error.message },
     unknown: node.unknown,
-    waitingOn: node.waitingOn.map((waiting) => ({
-      reason: waiting.reason,
-      since: timeOrNull(waiting.since),
-      unblock: textOrNull(waiting.unblock),
-    })),
+    waitingOn: node.waitingOn.map(waitingDocument),
+  };
+}
+
+function waitingDocument(waiting: Waiting) {
+  return {
+    reason: waiting.reason,
+    since: timeOrNull(waiting.since),
+    unblock: textOrNull(waiting.unblock),
+  };
+}
+
+/** `plexictl why`. `cluster` is the cluster's name. */
+export function whyDocument(why: Why, cluster: string) {
+  const { node, part } = why;
+  return {
+    cluster,
+    node: node.id,
+    phase: textOrNull(part?.phase ?? node.phase),
+    doing: why.doing,
+    version: textOrNull(node.version),
+    health: textOrNull(node.health),
+    healthReason: textOrNull(node.healthReason),
+    unknown: node.unknown,
+    inService: node.inService,
+    outReason: textOrNull(node.outReason),
+    rollout: why.rollout?.id ?? null,
+    error: part?.error === undefined ? null : { code: part.error.code, message: part.error.message },
+    waitingOn: why.waitingOn.map(waitingDocument),
   };
 }
 
@@ -110,6 +155,7 @@ export function planDocument(plan: Plan) {
       pointOfNoReturn: textOrNull(plan.pointOfNoReturn),
       estimateMs: Number(plan.estimateMs),
       requireConfirmation: plan.requireConfirmation,
+      stageOnly: plan.stageOnly,
     },
   };
 }

@@ -46,6 +46,18 @@ describe('the live view', () => {
     assert.equal(lines[4], '! node-2: node-2: /health answered 500 for 60 s; look at run/service.log');
   });
 
+  test('says a reason that does not fit beside the total in a line of its own', () => {
+    const reason = 'node-2 did not stay healthy; look at its log before you go on with the others';
+    const lines = progressLines(sampleStatus(nodes, { phase: 'paused', reason }), view);
+    assert.match(lines.at(-2) ?? '', /^paused {2}█/);
+    assert.equal(lines.at(-1), `  ${reason}`);
+    const narrow = progressLines(sampleStatus(nodes, { phase: 'paused', reason }), {
+      ...view,
+      widthCells: 40,
+    });
+    assert.match(narrow.at(-1) ?? '', /^ {2}node-2 did .*…$/);
+  });
+
   test('shows only the nodes at work when there are too many, and counts the rest', () => {
     const many = Array.from({ length: 200 }, (_, index) => {
       const phase = index < 90 ? 'done' : index < 93 ? 'applying' : 'pending';

@@ -28,10 +28,10 @@ export function progressLines(status: ClusterStatus, view: View): string[] {
   const paint = palette(view.colours);
   if (rollout === undefined) return [truncate('no rollout yet', view.widthCells)];
   const heading = paint.strong(truncate(headingText(status, rollout), view.widthCells));
-  const total = totalLine(rollout, view, paint);
+  const totals = totalLines(rollout, view, paint);
   const errors = errorLines(rollout, view, paint);
-  const rowsMax = Math.max(1, view.heightLines - 1 - 3 - errors.length);
-  return [heading, ...nodeLines(rollout.nodes, view, paint, rowsMax), total, ...errors];
+  const rowsMax = Math.max(1, view.heightLines - 1 - 2 - totals.length - errors.length);
+  return [heading, ...nodeLines(rollout.nodes, view, paint, rowsMax), ...totals, ...errors];
 }
 
 function headingText(status: ClusterStatus, rollout: Rollout): string {
@@ -138,7 +138,8 @@ function hiddenText(hidden: readonly RolloutNode[]): string {
   return printable(`and ${[...byPhase].map(([phase, count]) => `${count} ${phase}`).join(', ')}`);
 }
 
-function totalLine(rollout: Rollout, view: View, paint: Palette): string {
+/** The total, and the reason in a line of its own when it does not fit beside the phase. */
+function totalLines(rollout: Rollout, view: View, paint: Palette): string[] {
   const settled = rollout.nodes.filter(isSettled).length;
   const elapsedMs =
     (rollout.finishedAt?.getTime() ?? view.nowMs) - (rollout.startedAt?.getTime() ?? view.nowMs);
@@ -147,14 +148,19 @@ function totalLine(rollout: Rollout, view: View, paint: Palette): string {
   const reason = rollout.reason === '' ? '' : `: ${rollout.reason}`;
   const share = rollout.nodes.length === 0 ? 0 : settled / rollout.nodes.length;
   const text = `${settled} of ${rollout.nodes.length} nodes, ${formatElapsed(elapsedMs)}${left}`;
-  const phase = printable(rollout.phase + reason);
   const barCells = view.widthCells < 60 ? 0 : 12;
   const phaseRoom = view.widthCells - cellsOf(text) - (barCells === 0 ? 2 : barCells + 4);
   const colour = rollout.phase === 'succeeded' ? paint.good : isFinal(rollout) ? paint.bad : paint.strong;
-  if (phaseRoom < 8) return truncate(`${rollout.phase}  ${text}`, view.widthCells);
-  return [colour(truncate(phase, phaseRoom)), bar(share, barCells), text]
-    .filter((part) => part !== '')
-    .join('  ');
+  const isWhole = cellsOf(printable(rollout.phase + reason)) <= phaseRoom;
+  const phase = printable(isWhole ? rollout.phase + reason : rollout.phase);
+  const total =
+    phaseRoom < 8
+      ? truncate(`${rollout.phase}  ${text}`, view.widthCells)
+      : [colour(truncate(phase, phaseRoom)), bar(share, barCells), text]
+          .filter((part) => part !== '')
+          .join('  ');
+  if (isWhole || reason === '') return [total];
+  return [total, colour(truncate(`  ${printable(rollout.reason)}`, view.widthCells))];
 }
 
 function roundUpToSecond(ms: number): number {

@@ -2,26 +2,39 @@
  * `plexictl status` for people: who leads, how the rollout stands, and each node with whatever keeps
  * it from going on. The last column holds whole sentences, so that nobody has to ask twice.
  */
-import type { ClusterStatus, Leader, Rollout, RolloutNode } from '../../gen/plexi/v1/rollouts.js';
+import type { ClusterStatus, Freeze, Leader, Rollout, RolloutNode } from '../../gen/plexi/v1/rollouts.js';
 import { formatElapsed } from '../duration.js';
-import { printable } from './cells.js';
+import { printable, wrapped } from './cells.js';
 import { noteOf } from './progress.js';
-import { table } from './table.js';
+import { pageCells, table } from './table.js';
 
 /** The status as text. `wide` adds step, try and since when. */
 export function statusText(status: ClusterStatus, nowMs: number, wide: boolean): string {
-  const facts = [`Leader   ${leaderText(status.leader)}`];
-  if (status.rollout === undefined) return `${[...facts, 'Rollout  none yet'].join('\n')}\n`;
+  const facts = [`Leader   ${leaderText(status.leader)}`, ...freezeFacts(status.freeze)];
+  if (status.rollout === undefined) return `${factLines([...facts, 'Rollout  none yet'], wide)}\n`;
   const { rollout } = status;
   facts.push(`Rollout  ${rollout.id}`, `Change   ${rollout.from} → ${rollout.to}${startedText(rollout)}`);
   facts.push(`Phase    ${rollout.phase}${rollout.reason === '' ? '' : `: ${rollout.reason}`}`);
   facts.push(`Nodes    ${countsText(rollout.counts)}`);
   const nodes = rollout.nodes.length === 0 ? '' : `\n${nodesTable(rollout.nodes, nowMs, wide)}`;
-  return `${facts.map(printable).join('\n')}\n${nodes}`;
+  return `${factLines(facts, wide)}\n${nodes}`;
+}
+
+/** A reason may be long, and it is what one looks for; so it goes on in the next line, below its start. */
+function factLines(facts: readonly string[], wide: boolean): string {
+  const lines = facts.map(printable);
+  return (wide ? lines : lines.flatMap((line) => wrapped(line, pageCells, 9))).join('\n');
 }
 
 function leaderText(leader: Leader | undefined): string {
   return leader === undefined ? 'none now' : `${leader.id} (term ${leader.term}, epoch ${leader.epoch})`;
+}
+
+function freezeFacts(freeze: Freeze | undefined): string[] {
+  if (freeze === undefined) return [];
+  const since = freeze.since === undefined ? '' : ` since ${minuteOf(freeze.since)}`;
+  const by = freeze.by === '' ? '' : ` by ${freeze.by}`;
+  return [`Freeze   on${since}${by}${freeze.reason === '' ? '' : `: ${freeze.reason}`}`];
 }
 
 function startedText(rollout: Rollout): string {
@@ -60,7 +73,9 @@ function nodesTable(nodes: readonly RolloutNode[], nowMs: number, wide: boolean)
     { heading: 'OUT FOR', align: 'right' },
     { heading: 'NOTE' },
   ] as const;
-  return table(columns, rows);
+  if (wide) return table(columns, rows);
+  const text = table(columns, rows, { widthCells: pageCells });
+  return text.includes('…') ? `${text}\n\`plexictl why NODE\` or -o wide says all of it.\n` : text;
 }
 
 function statusNote(node: RolloutNode): string {

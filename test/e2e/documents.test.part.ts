@@ -62,7 +62,11 @@ const rolloutNode = z.strictObject({
 
 /** `plexictl status`, and what a followed rollout ends with. */
 export const statusDocument = z.strictObject({
+  cluster: z.string(),
   leader,
+  freeze: z
+    .strictObject({ reason: z.string().nullable(), by: z.string().nullable(), since: time.nullable() })
+    .nullable(),
   rollout: z
     .strictObject({
       id: z.string().regex(/^(update|rollback_update)_\w+_\w+_\d{8}_\d{6}(_\d+)?$/),
@@ -92,6 +96,12 @@ export const nodesDocument = z.strictObject({
       address: z.string().regex(/^127\.0\.0\.1:\d+$/),
       labels: z.record(z.string(), z.string()),
       since: time,
+      inMaintenance: z.boolean(),
+      held: z.string().nullable(),
+      needsOperator: z.string().nullable(),
+      healthReason: z.string().nullable(),
+      outReason: z.string().nullable(),
+      order: z.string().nullable(),
     }),
   ),
 });
