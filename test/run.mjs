@@ -68,8 +68,8 @@ function runTests() {
     files.filter((file) => !isEndToEnd(file) && !isDeep(file)),
     2,
   );
-  // Whole clusters: several at once would only make each other slow.
-  runFiles('end-to-end tests', files.filter(isEndToEnd), 1);
+  // Whole clusters, which mostly wait: two at a time.
+  runFiles('end-to-end tests', files.filter(isEndToEnd), 2);
   if (values.deep) runFiles('deep tests', files.filter(isDeep), 1, (Number(values.minutes) + 5) * 60_000);
 }
 

@@ -62,7 +62,7 @@ async function run(document: string, blocks: readonly Block[], folderInText: str
     commands
       .replace('npm ci && npm run build && ', '')
       // A test has no terminal to confirm on, and a comment that names an exit code is a promise.
-      .replace(/^(plexictl rollout --to \w+ --max-concurrent 2)$/m, '$1 --yes')
+      .replace(/(plexictl rollout --to \w+( --max-concurrent 2)?)$/gm, '$1 --yes')
       .replace(/^(.*?)\s+#.* exit (\d+).*$/gm, '$1 || test $? = $2')
       .replace(`mkdir ${folderInText}\n`, '')
       .replaceAll(folderInText, folder),

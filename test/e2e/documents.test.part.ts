@@ -129,6 +129,7 @@ export const planDocument = z.strictObject({
     warnings: z.array(z.string()),
     problems: z.array(z.string()),
     pointOfNoReturn: z.string().nullable(),
+    nodes: z.array(z.looseObject({ id: z.string() })),
   }),
 });
 

@@ -8,17 +8,21 @@ import { existsSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { DevCluster, type Message } from './cluster.test.part.js';
-import { documentOf, errorOf, nodesDocument, statusDocument } from './documents.test.part.js';
+import { documentOf, errorOf, nodesDocument, planDocument, statusDocument } from './documents.test.part.js';
 import { type EtcdEvents, mostAtOnce } from './etcd-events.test.part.js';
 import { readJournal, treeHash } from './node-files.test.part.js';
 
-const nodes = ['node-1', 'node-2', 'node-3', 'node-4', 'node-5'];
+/** The five nodes, in the order in which a rollout takes them. */
+let nodes: string[] = [];
+/** The second of them, which a test can hold in its maintenance hook; the third, which fails. */
+let second = '';
+let third = '';
 const posted = new Map<string, Message>();
 
 let cluster: DevCluster;
-/** While it stands, node-3 does not get healthy with 0b1. */
+/** While it stands, the third node does not get healthy with 0b1. */
 let sick: string;
-/** While it stands, node-3 cannot leave maintenance. */
+/** While it stands, the third node cannot leave maintenance. */
 let locked: string;
 
 before(async () => {
@@ -26,8 +30,12 @@ before(async () => {
   sick = join(cluster.folder, 'sick');
   locked = join(cluster.folder, 'locked');
   writeFileSync(sick, '');
-  await cluster.makeHoldable('node-2');
-  await cluster.reconfigure('node-3', (config) => {
+  await cluster.hurryProbes(4_000);
+  const dry = await cluster.plexictl(['rollout', '--to', '0b1', '--dry-run', '-o', 'json']);
+  nodes = documentOf(planDocument, dry).plan.nodes.map(({ id }) => id);
+  [, second = '', third = ''] = nodes;
+  await cluster.makeHoldable(second);
+  await cluster.reconfigure(third, (config) => {
     const healthy = '[ "$PLEXI_EXPECTED_VERSION" != 0b1 ] || [ ! -e "$0" ]';
     config.probes.push({ kind: 'command', argv: ['sh', '-c', healthy, sick] });
     const marker = config.maintenance.leave.at(-1) ?? '';
@@ -45,14 +53,14 @@ const journals = (of: readonly string[]) =>
   of.map((node) => treeHash(join(cluster.nodeRoot(node), 'agent', 'journal')));
 
 /**
- * Node-3 fails while node-2 stands in its maintenance hook, so that node-4 and node-5 never get a place;
- * then node-2 is let go on.
+ * The third node fails while the second stands in its maintenance hook, so that the fourth and the fifth
+ * never get a place; then the second is let go on.
  */
-async function failOnNode3(
+async function failOnThird(
   ...words: string[]
 ): Promise<{ keys: EtcdEvents; ended: ReturnType<DevCluster['plexictl']> }> {
   const keys = await cluster.follow();
-  cluster.hold('node-2');
+  cluster.hold(second);
   const command = cluster.begin([
     'rollout',
     '--to',
@@ -65,10 +73,10 @@ async function failOnNode3(
     ...words,
   ]);
   await keys.until(
-    ({ key, value }) => key.endsWith('/nodes/node-3') && value.error !== null && value.error !== undefined,
-    'the failure of node-3',
+    ({ key, value }) => key.endsWith(`/nodes/${third}`) && value.error !== null && value.error !== undefined,
+    'the failure of the third node',
   );
-  cluster.release('node-2');
+  cluster.release(second);
   return { keys, ended: command.ended };
 }
 
@@ -76,7 +84,7 @@ async function assertInService(expected: readonly string[]): Promise<void> {
   const { nodes: all } = documentOf(nodesDocument, await cluster.plexictl(['nodes', '-o', 'json']));
   assert.deepEqual(
     all.filter(({ inService }) => inService).map(({ id }) => id),
-    expected,
+    [...expected].sort(),
   );
 }
 
@@ -84,30 +92,30 @@ async function assertDataUnchanged(): Promise<void> {
   for (const node of nodes) assert.deepEqual(await cluster.messages(node), [posted.get(node)], node);
 }
 
-describe('node-3 of five fails, two at a time', () => {
-  test('1 to 3 go back, 4 and 5 are never touched, nobody is left in maintenance: exit 1', async () => {
-    const untouched = journals(['node-4', 'node-5']);
-    const { keys, ended } = await failOnNode3();
+describe('the third of five fails, two at a time', () => {
+  test('the first three go back, the other two are never touched, nobody is left in maintenance: exit 1', async () => {
+    const untouched = journals(nodes.slice(3));
+    const { keys, ended } = await failOnThird();
     const { code, ...run } = await ended;
     assert.equal(code, 1, run.stderr);
     const { rollout } = documentOf(statusDocument, { code, ...run });
     assert.deepEqual([rollout?.phase, rollout?.counts], ['rolled_back', { ready: 2, rolled_back: 3 }]);
-    assert.match(errorOf({ code, ...run }).message, /node-3 failed at probe/);
+    assert.match(errorOf({ code, ...run }).message, new RegExp(`${third} failed at probe`));
     await keys.rolloutEnded();
     assert.ok(mostAtOnce(keys.of('slots/')) <= 2);
     assert.deepEqual(
       await versions(),
       nodes.map(() => '0a1'),
     );
-    assert.deepEqual(journals(['node-4', 'node-5']), untouched);
-    for (const node of ['node-4', 'node-5']) assert.deepEqual(readJournal(cluster.nodeRoot(node)), []);
+    assert.deepEqual(journals(nodes.slice(3)), untouched);
+    for (const node of nodes.slice(3)) assert.deepEqual(readJournal(cluster.nodeRoot(node)), []);
     await assertDataUnchanged();
     await assertInService(nodes);
   });
 
   test('its rollback fails too: exit 4, it keeps a slot of its own, and the others are back', async () => {
     writeFileSync(locked, '');
-    const { keys, ended } = await failOnNode3();
+    const { keys, ended } = await failOnThird();
     const { code, ...run } = await ended;
     assert.equal(code, 4, run.stderr);
     await keys.rolloutEnded();
@@ -116,28 +124,30 @@ describe('node-3 of five fails, two at a time', () => {
       [rollout?.phase, rollout?.counts],
       ['failed', { ready: 2, rolled_back: 2, rollback_failed: 1 }],
     );
-    assert.ok(await cluster.key('slots/stuck-node-3'), 'its key');
+    assert.ok(await cluster.key(`slots/stuck-${third}`), 'its key');
     assert.deepEqual(
       await versions(),
       nodes.map(() => '0a1'),
     );
-    await assertInService(['node-1', 'node-2', 'node-4', 'node-5']);
+    await assertInService(nodes.filter((node) => node !== third));
 
     const refused = await cluster.plexictl(['rollout', '--to', '0b1', '--yes', '-o', 'json']);
     assert.equal(refused.code, 3, 'nothing starts beside it');
-    assert.match(errorOf(refused).message, /node-3 needs an operator.*plexictl node confirm node-3/);
-    const why = await cluster.plexictl(['why', 'node-3']);
-    assert.match(why.stdout, /node-3/);
-    assert.match(why.stdout, /plexictl node confirm node-3/);
+    assert.match(
+      errorOf(refused).message,
+      new RegExp(`${third} needs an operator.*plexictl node confirm ${third}`),
+    );
+    const why = await cluster.plexictl(['why', third]);
+    assert.match(why.stdout, new RegExp(`plexictl node confirm ${third}`));
   });
 
   test('once the operator has put it right and says so, it serves, and the next rollout starts', async () => {
     rmSync(locked);
-    const words = ['node', 'confirm', 'node-3', '--version', '0a1', '--reason', 'freed the load balancer'];
+    const words = ['node', 'confirm', third, '--version', '0a1', '--reason', 'freed the load balancer'];
     const confirmed = await cluster.plexictl(words);
     assert.equal(confirmed.code, 0, confirmed.stderr);
-    assert.equal(await cluster.key('slots/stuck-node-3'), undefined);
-    assert.ok(!existsSync(join(cluster.nodeRoot('node-3'), 'run', 'maintenance')));
+    assert.equal(await cluster.key(`slots/stuck-${third}`), undefined);
+    assert.ok(!existsSync(join(cluster.nodeRoot(third), 'run', 'maintenance')));
     await assertInService(nodes);
   });
 });
@@ -150,7 +160,7 @@ describe('with rollback off', () => {
     const { rollout } = documentOf(statusDocument, run);
     assert.deepEqual([rollout?.phase, rollout?.counts], ['paused', { ready: 2, done: 2, rolled_back: 1 }]);
     assert.deepEqual(await versions(), ['0b1', '0b1', '0a1', '0a1', '0a1']);
-    const why = await cluster.plexictl(['why', 'node-4', '-o', 'json']);
+    const why = await cluster.plexictl(['why', nodes[3] ?? '', '-o', 'json']);
     assert.match(why.stdout, /paused/);
     const second = await cluster.plexictl(['rollout', '--to', '0r1', '--yes', '-o', 'json']);
     assert.equal(second.code, 3);
@@ -158,10 +168,10 @@ describe('with rollback off', () => {
   });
 
   test('retry: the node is tried again, and the rollout goes on to its end: exit 0', async () => {
-    const early = await cluster.plexictl(['retry', '--node', 'node-5', '-o', 'json']);
-    assert.equal(early.code, 3, 'node-5 has not failed');
+    const early = await cluster.plexictl(['retry', '--node', nodes[4] ?? '', '-o', 'json']);
+    assert.equal(early.code, 3, 'it has not failed');
     rmSync(sick);
-    const retried = await cluster.plexictl(['retry', '--node', 'node-3']);
+    const retried = await cluster.plexictl(['retry', '--node', third]);
     assert.equal(retried.code, 0, retried.stderr);
     const watched = await cluster.plexictl(['watch', '-o', 'json']);
     assert.equal(watched.code, 0, watched.stderr);
