@@ -99,7 +99,7 @@ export function nodesService(parts: NodesServiceParts): NodesServiceServer & Unt
         undefined,
       );
       return TakeOverResponse.fromPartial({
-        digest: await reader.waitForOrder(nodeId, limits.intentWaitMs),
+        digest: await reader.waitForOrder(nodeId, limits.takeOverMs),
       });
     }),
     logs: (call) => streamNodeLog(call, parts),

@@ -83,6 +83,14 @@ describe('buildCommand', () => {
     assert.equal(step.probe?.goodInARow, plan.header.policy.probe.goodInARow);
   });
 
+  test('with the restart left to a person, the way back still waits for nobody', () => {
+    const rollout = begun();
+    const header = { ...rollout.plan.header, policy: { ...rollout.plan.header.policy, restartByHand: true } };
+    const byHand = { ...rollout, plan: { ...rollout.plan, header } };
+    assert.equal(upgradeOf(build('upgrade', 7n, byHand)).restartByHand, true);
+    assert.equal(upgradeOf(build('revert', 7n, byHand)).restartByHand, false);
+  });
+
   test('a revert is the way back: releases exchanged, migrations inverted, the last first', () => {
     const forward = upgradeOf(build('upgrade', 7n));
     const back = upgradeOf(build('revert', 7n));

@@ -96,7 +96,10 @@ function stepOf(
           os: part.os,
           arch: part.arch,
           allowUnhealthy:
-            policy.allowUnhealthy || part.strategy === 'restart' || part.strategy === 'reinstall',
+            policy.allowUnhealthy ||
+            rollout.plan.header.stageOnly ||
+            part.strategy === 'restart' ||
+            part.strategy === 'reinstall',
         },
       };
     case 'stage':
@@ -147,7 +150,8 @@ function upgradeStep(rollout: Rollout, part: PlanPart, way: 'forward' | 'back') 
     backupPolicy: policy.backupRule,
     maintenanceHooks: policy.maintenanceHooks,
     tests: forward && policy.tests,
-    restartByHand: policy.restartByHand,
+    // A way back waits for nobody: the service is down, and what it goes back to has run before.
+    restartByHand: forward && policy.restartByHand,
     timeouts: {
       maintenanceMs: BigInt(timeouts.maintenanceMs),
       stopMs: BigInt(timeouts.stopMs),

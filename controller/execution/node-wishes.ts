@@ -152,9 +152,10 @@ function freeze(
 function specOf({ keys, lookup }: NodeWishParts, node: string) {
   const key = keys.nodeSpec(node);
   const entry = lookup(key);
-  if (entry === undefined)
+  const spec = entry && decode(nodeSpecRecord, key, entry.value);
+  if (spec === undefined || spec.removed)
     throw new PlexiError('NOT_FOUND', `there is no node ${node}; plexictl nodes lists them`);
-  return decode(nodeSpecRecord, key, entry.value);
+  return spec;
 }
 
 /** A wish that is in force once these events and writes are stored. */

@@ -37,31 +37,43 @@ export async function planRollout(
   entries: readonly EtcdEntry[],
   wish: RolloutWish,
 ): Promise<PlannedRollout> {
+  const { repository, config, keys } = sources;
   const to = await resolveTarget(sources, wish.to);
-  const { manifest, sha256: manifestSha256 } = await sources.repository.manifest(to);
-  const nodes = nodeFacts(sources.keys, entries);
-  const from = await manifestsOf(
-    sources.repository,
-    nodes.map((node) => node.version),
-  );
-  const scheme = versionScheme(sources.config.versionScheme);
-  const target = targetFacts(manifest, manifestSha256, from, scheme);
+  const nodes = nodeFacts(keys, entries);
+  const scheme = versionScheme(config.versionScheme);
+  const from = await manifestsOf(repository, [to, ...nodes.map((node) => node.version)]);
+  // A restart takes what lies on the node: the repository need not have it.
+  const isRestarted = (node: NodeFacts): boolean => wish.restart && node.version === to;
+  const needsRelease = !nodes.some(isRestarted) || from.has(to);
+  const published = needsRelease ? await repository.manifest(to) : undefined;
+  const target = published && targetFacts(published.manifest, published.sha256, from, scheme);
   const planned = makePlan({
     ...shared(sources, entries, nodes),
     request: wish,
     direction: 'forward',
     rollbackOf: null,
-    targetOf: () => target,
-    to: manifest.version,
-    policy: policyOf(sources.config, wish),
+    targetOf: (node) =>
+      target === undefined || isRestarted(node)
+        ? localTarget({ version: to, digest: isRestarted(node) ? node.digest : '' }, from, scheme)
+        : target,
+    to,
+    policy: policyOf(config, wish),
   });
+  const manifest = published?.manifest;
   return {
     ...planned,
     problems: [
-      ...startProblems(sources.keys, entries),
+      ...startProblems(keys, entries),
       ...planned.problems,
-      ...clusterMigrations(manifest, [...from.values()]),
-      ...(sources.config.update.safety.validateMigrations ? migrationProblems(manifest) : []),
+      ...(manifest === undefined
+        ? []
+        : clusterMigrations(
+            manifest,
+            nodes.flatMap((node) => from.get(node.version) ?? []),
+          )),
+      ...(manifest !== undefined && config.update.safety.validateMigrations
+        ? migrationProblems(manifest)
+        : []),
     ],
   };
 }

@@ -80,6 +80,9 @@ export class Wishes {
       );
     }
     const planned = await planRollback(this.parts, await this.readCluster(), rollout);
+    if (planned.problems.length === 0 && planned.plan.parts.every((part) => part.strategy === 'none')) {
+      throw new PlexiError('CONFLICT', `${rollout.id} changed nothing that could be taken back`);
+    }
     return this.begin(planned, intent, `rollback_${rollout.id}`);
   }
 

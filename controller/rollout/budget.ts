@@ -27,6 +27,13 @@ export function freeIndex(world: Pick<World, 'slots' | 'budget'>): string | unde
   return undefined;
 }
 
+/** The lowest index that no node holds, whatever the budget: for a node that is out already. */
+export function lowestIndex(slots: ReadonlyMap<string, Slot>): string {
+  let index = 0;
+  while (slots.has(String(index))) index++;
+  return String(index);
+}
+
 export function stuckCount(slots: ReadonlyMap<string, Slot>): number {
   return [...slots.keys()].filter(isStuck).length;
 }

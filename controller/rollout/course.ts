@@ -6,7 +6,7 @@
 import { freeIndex, isStuck, slotOf, stuckCount } from './budget.js';
 import { nodesInOrder, takeSlot, viewOf, withCommand, withNode, withRollout } from './change.js';
 import { end, endIfSettled } from './ends.js';
-import { settleOrders } from './orders.js';
+import { hasOpenOrder, settleOrders } from './orders.js';
 import { stepAborting, stepBack } from './rollback.js';
 import {
   isFinal,
@@ -78,6 +78,7 @@ function stepForward(world: World, rollout: Rollout, nowMs: number): World {
 function resumedPhase(rollout: Rollout): RolloutPhase {
   const open = [...rollout.nodes.values()].filter((node) => !isSettled(node));
   if (open.some((node) => !node.checked)) return 'preflight';
+  if (rollout.plan.header.stageOnly) return 'staging';
   if (open.some((node) => node.state.phase === 'pending' || node.state.phase === 'staging')) return 'staging';
   return 'rolling';
 }
@@ -111,6 +112,7 @@ function stepChecks(world: World, rollout: Rollout, phase: 'preflight' | 'stagin
 /** All that was asked for: the release lies on every node, and none was touched. */
 function endStaged(world: World, rollout: Rollout, nowMs: number): World {
   const staged = [...rollout.nodes.values()].filter((node) => node.state.phase === 'ready').length;
+  if (staged === 0) return endIfSettled(world, rollout, 'every node was skipped', nowMs);
   const reason = `${rollout.plan.header.to} is staged on ${staged === 1 ? 'one node' : `${staged} nodes`}, and none was touched`;
   return end(world, 'succeeded', reason, 0, nowMs);
 }
@@ -144,7 +146,10 @@ function stepRolling(world: World, rollout: Rollout, nowMs: number): World {
   const { policy } = rollout.plan.header;
   if (first !== undefined && failed.length > policy.failureBudget) return turnBack(world, rollout, first);
   const next = world.holdStarts ? undefined : nextReady(world, rollout);
-  if (next !== undefined && stuckCount(world.slots) > policy.failureBudget) {
+  // A node that needs an operator blocks new upgrades, never the way back (protocol, rule 17).
+  const isBlocking =
+    rollout.plan.header.direction === 'forward' && stuckCount(world.slots) > policy.failureBudget;
+  if (next !== undefined && isBlocking) {
     return waitForOperator(world, rollout);
   }
   if (next !== undefined) {
@@ -168,7 +173,7 @@ function waitForOperator(world: World, rollout: Rollout): World {
   );
   if (isUnderWay) return world;
   const names = [...world.slots].filter(([key]) => isStuck(key)).map(([, slot]) => slot.node);
-  const reason = `${names.join(', ')} must be looked after by an operator first; then resume, or free it with plexictl node remove ${names[0]}`;
+  const reason = `${names.join(', ')} must be looked after by an operator first: put it right and say plexictl node confirm ${names[0]} --version VERSION --reason TEXT, or take it off with plexictl node remove; then resume`;
   return withRollout(world, { course: { kind: 'paused', by: 'failure', reason } });
 }
 
@@ -212,11 +217,17 @@ function nextReady(world: World, rollout: Rollout): { node: RolloutNode; index: 
   for (const part of rollout.plan.parts) {
     const node = rollout.nodes.get(part.node);
     if (part.wave !== openWave || node?.state.phase !== 'ready') continue;
-    if (!viewOf(world, node.id).reachable || world.holds.has(node.id)) continue;
+    if (!viewOf(world, node.id).reachable || isKept(world, rollout, node.id)) continue;
     const index = indexFor(world, node.id);
     if (index !== undefined) return { node, index };
   }
   return undefined;
+}
+
+/** An operator has the node for himself: by a hold, which keeps upgrades away and no way back, or by an order. */
+function isKept(world: World, rollout: Rollout, node: string): boolean {
+  const isHeld = rollout.plan.header.direction === 'forward' && world.holds.has(node);
+  return isHeld || hasOpenOrder(world, node);
 }
 
 /** The end is told from what the nodes report, not from what was sent (semantics S25). */

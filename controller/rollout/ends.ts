@@ -3,7 +3,7 @@
  * gives the budget back.
  */
 import { withRollout } from './change.js';
-import type { Rollout, RolloutPhase, World } from './rollout.js';
+import type { PlanPart, Rollout, RolloutNode, RolloutPhase, World } from './rollout.js';
 
 /** Makes a rollout final. */
 export function end(
@@ -17,6 +17,13 @@ export function end(
   const restored =
     budget.max === configuredMax ? budget : { max: configuredMax, generation: budget.generation + 1 };
   return withRollout({ ...world, budget: restored }, { phase, reason, exitCode, finishedAtMs: nowMs });
+}
+
+/** A node that an operator confirmed at something else than what it ran before. */
+function isElsewhere(world: World, node: RolloutNode | undefined, part: PlanPart): boolean {
+  if (node === undefined || node.state.phase !== 'skipped' || node.outSinceMs === null) return false;
+  const isConfirmed = world.orders.get(node.id)?.state === 'done';
+  return isConfirmed && node.release.digest !== part.from.digest;
 }
 
 /** The end of a rollout that did not reach its target, told from where its nodes are. */
@@ -36,6 +43,13 @@ export function endIfSettled(world: World, rollout: Rollout, reason: string, now
   }
   const touched = nodes.some((node) => node.outSinceMs !== null);
   if (!touched) return end(world, 'aborted', `${reason}; nothing was touched`, 3, nowMs);
+  const elsewhere = rollout.plan.parts
+    .filter((part) => isElsewhere(world, rollout.nodes.get(part.node), part))
+    .map((part) => part.node);
+  if (rollout.course.kind === 'back' && elsewhere.length > 0) {
+    const what = `${elsewhere.join(', ')} did not go back, by an operator's word`;
+    return end(world, 'aborted', `${reason}; ${what}: versions are mixed`, 5, nowMs);
+  }
   if (rollout.course.kind === 'back') return end(world, 'rolled_back', reason, 1, nowMs);
   if (rollout.plan.header.direction === 'back') return end(world, 'failed', reason, 4, nowMs);
   return end(

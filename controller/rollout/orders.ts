@@ -3,10 +3,10 @@
  * or to take his word for what the node runs. It takes nothing out of service, so it takes no slot;
  * but while it is open no rollout is planned over that node, and a node in a rollout takes none.
  */
-import { isStuck, slotOf, withoutSlotOf } from './budget.js';
+import { isStuck, lowestIndex, slotOf, withoutSlotOf, withSlot } from './budget.js';
 import { viewOf, withNode } from './change.js';
 import type { Effect } from './events.js';
-import type { Milliseconds, NodeOrder, World } from './rollout.js';
+import type { Milliseconds, NodeOrder, ReleaseRef, World } from './rollout.js';
 
 /** Milliseconds after which an order that could not be brought to its end has failed. */
 const orderMaxMs = 3_600_000;
@@ -38,7 +38,17 @@ export function finishOrder(world: World, node: string, commandId: string, diges
   if (order === undefined) return world;
   const done = withOrder(world, node, { ...order, state: 'done', digest });
   const key = slotOf(done.slots, node);
-  return key !== undefined && isStuck(key) ? { ...done, slots: withoutSlotOf(done.slots, node) } : done;
+  const slot = key === undefined ? undefined : done.slots.get(key);
+  if (key === undefined || slot === undefined || !isStuck(key)) return done;
+  const slots = withoutSlotOf(done.slots, node);
+  if (slot.maintenance === null) return { ...done, slots };
+  // It was in maintenance by his hand before, and still is: he gets that slot back, if need be above max.
+  const given = { ...slot, rollout: '', reason: slot.maintenance.reason };
+  return { ...done, slots: withSlot(slots, lowestIndex(slots), given) };
+}
+
+export function hasOpenOrder(world: World, node: string): boolean {
+  return world.orders.get(node)?.state === 'open';
 }
 
 export function failOrder(world: World, node: string, commandId: string, message: string): World {
@@ -46,18 +56,27 @@ export function failOrder(world: World, node: string, commandId: string, message
   return order === undefined ? world : withOrder(world, node, { ...order, state: 'failed', message });
 }
 
-/** A node of the active rollout that an operator put right needs no operator any more. */
-export function forgetStranded(world: World, node: string, nowMs: Milliseconds): World {
-  return world.rollout?.nodes.get(node)?.state.phase === 'rollback_failed'
-    ? withNode(world, node, { state: { phase: 'skipped' }, error: null }, nowMs)
-    : world;
+/**
+ * A node of the active rollout that an operator put right needs no operator any more. What it runs now
+ * says where it stands: back, at the target (from where it may have to go back), or somewhere else.
+ */
+export function forgetStranded(world: World, id: string, release: ReleaseRef, nowMs: Milliseconds): World {
+  const node = world.rollout?.nodes.get(id);
+  const part = world.rollout?.plan.parts.find((candidate) => candidate.node === id);
+  if (node?.state.phase !== 'rollback_failed' || part === undefined) return world;
+  if (release.digest === part.from.digest)
+    return withNode(world, id, { state: { phase: 'rolled_back' }, release, backAtMs: nowMs }, nowMs);
+  const change = { release, error: null, backAtMs: nowMs };
+  const phase = release.digest === part.to.digest ? 'done' : 'skipped';
+  return withNode(world, id, { ...change, state: { phase } }, nowMs);
 }
 
 /** One order that was open for too long. */
 export function settleOrders(world: World, nowMs: Milliseconds): World {
   for (const [node, order] of world.orders) {
     if (order.state !== 'open' || nowMs - order.sinceMs <= orderMaxMs) continue;
-    const message = `${node} could not be reached in time; start its agent, and give the order again`;
+    const why = viewOf(world, node).refusal?.message ?? 'its agent could not be reached';
+    const message = `${node} did not carry out the order in time (${why}); put that right, and give it again`;
     return withOrder(world, node, { ...order, state: 'failed', message });
   }
   return world;

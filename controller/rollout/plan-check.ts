@@ -75,8 +75,9 @@ function nodeProblems(inputs: PlanInputs, chosen: readonly NodeFacts[]): string[
   return problems;
 }
 
-function stuckProblems({ stuck, policy }: PlanInputs): string[] {
-  if (stuck.length <= policy.failureBudget) return [];
+/** They block new upgrades; never a way back, nor what touches no node (protocol, rule 17). */
+function stuckProblems({ stuck, policy, direction, request }: PlanInputs): string[] {
+  if (stuck.length <= policy.failureBudget || direction === 'back' || request.stageOnly) return [];
   const first = stuck[0];
   const needs = stuck.length === 1 ? `${first} needs` : `${stuck.join(', ')} need`;
   return [

@@ -70,10 +70,9 @@ function strategyOf({ scheme, request }: PlanInputs, from: ReleaseRef, to: Relea
   if (from.version === NONE) return 'install';
   if (from.version === '') return 'upgrade';
   const order = scheme.compare(scheme.parse(from.version), scheme.parse(to.version));
-  if (order === 0 && from.digest === to.digest) {
-    if (request.reinstall) return 'reinstall';
-    return request.restart ? 'restart' : 'none';
-  }
+  // The same version under another digest: somebody changed it by hand, which a new copy is to undo.
+  if (order === 0 && request.reinstall) return 'reinstall';
+  if (order === 0 && from.digest === to.digest) return request.restart ? 'restart' : 'none';
   return order > 0 ? 'downgrade' : 'upgrade';
 }
 

@@ -7,6 +7,7 @@ import { freeIndex, slotOf } from './budget.js';
 import { nodesInOrder, strand, takeSlot, viewOf, withCommand, withRollout } from './change.js';
 import { endIfSettled } from './ends.js';
 import { isManual } from './manual.js';
+import { hasOpenOrder } from './orders.js';
 import { isUpgrading, type Rollout, type RolloutNode, type World } from './rollout.js';
 
 /** Course `back`: one more step until every touched node is back. */
@@ -79,7 +80,11 @@ function isAnyTouched(rollout: Rollout): boolean {
 function newestTouched(world: World, rollout: Rollout): RolloutNode | undefined {
   return [...rollout.nodes.values()]
     .filter(
-      (node) => isTouched(rollout, node) && !isHeldByUs(world, node.id) && viewOf(world, node.id).reachable,
+      (node) =>
+        isTouched(rollout, node) &&
+        !isHeldByUs(world, node.id) &&
+        !hasOpenOrder(world, node.id) &&
+        viewOf(world, node.id).reachable,
     )
     .sort((a, b) => (b.backAtMs ?? 0) - (a.backAtMs ?? 0))[0];
 }

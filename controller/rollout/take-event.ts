@@ -254,7 +254,7 @@ function takeOperatorsEnd(
     return failOrder(failMaintenance(world, id, commandId, message), id, commandId, message);
   }
   const finished = finishOrder(world, id, commandId, outcome.release.digest);
-  if (finished !== world) return forgetStranded(finished, id, nowMs);
+  if (finished !== world) return forgetStranded(finished, id, outcome.release, nowMs);
   return finishMaintenance(world, id, commandId);
 }
 

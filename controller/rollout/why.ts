@@ -5,9 +5,10 @@
 import { freeIndex } from './budget.js';
 import { viewOf, withNodes } from './change.js';
 import { isManual } from './manual.js';
+import { hasOpenOrder } from './orders.js';
 import {
   isFinal,
-  isUpgrading,
+  openCommand,
   type Rollout,
   type RolloutNode,
   type WaitReason,
@@ -77,7 +78,7 @@ function reasonsOf(scene: Scene, node: RolloutNode): Reason[] {
     });
   }
   const { waitsFor } = viewOf(world, node.id);
-  if (isUpgrading(node.state) && waitsFor !== '') {
+  if (openCommand(node.state) !== undefined && waitsFor !== '') {
     reasons.push({ reason: 'its service is to be started by a person', unblock: waitsFor });
   }
   if (node.state.phase === 'ready' || node.state.phase === 'pending')
@@ -104,8 +105,11 @@ function beforeStart({ world, rollout, waves, openWave, forCapacity }: Scene, no
   if (rollout.phase === 'staging') {
     return [{ reason: 'staging is not over on all nodes', unblock: 'the downloads of the other nodes' }];
   }
+  if (hasOpenOrder(world, node.id)) {
+    return [{ reason: "an operator's order is under way on it", unblock: 'the end of that order' }];
+  }
   const held = world.holds.get(node.id);
-  if (held !== undefined) {
+  if (held !== undefined && rollout.plan.header.direction === 'forward') {
     return [
       {
         reason: `${held.by} keeps rollouts away from it${held.reason === '' ? '' : `: ${held.reason}`}`,

@@ -4,6 +4,7 @@
  */
 import { holdsSlot, withNode, withRollout } from './change.js';
 import type { Wish } from './events.js';
+import { hasOpenOrder } from './orders.js';
 import {
   type Course,
   isFinal,
@@ -49,7 +50,7 @@ function resume(world: World, rollout: Rollout): World {
 
 /** The node takes its place in the order again; what it staged is still there. */
 function retry(world: World, rollout: Rollout, id: string, nowMs: Milliseconds): World {
-  if (!isRetryable(rollout.nodes.get(id))) return world;
+  if (!isRetryable(rollout.nodes.get(id)) || hasOpenOrder(world, id)) return world;
   const ready = withNode(world, id, { state: { phase: 'ready' }, error: null }, nowMs);
   const forgiven = rollout.forgiven.filter((node) => node !== id);
   return goOnAfterFailure(withRollout(ready, { forgiven }));
@@ -61,12 +62,18 @@ function skip(world: World, rollout: Rollout, id: string, nowMs: Milliseconds): 
   return goOnAfterFailure(withNode(world, id, { state: { phase: 'skipped' }, error: null }, nowMs));
 }
 
-/** The failure that it was paused by was dealt with; another one pauses it again at once. */
+/** Goes on once the last failure that it was paused by was dealt with. */
 function goOnAfterFailure(world: World): World {
   const course = world.rollout?.course;
-  return course?.kind === 'paused' && course.by === 'failure'
-    ? withRollout(world, { course: { kind: 'forward' }, reason: '', exitCode: null })
-    : world;
+  if (course?.kind !== 'paused' || course.by !== 'failure' || hasOpenFailure(world)) return world;
+  return withRollout(world, { course: { kind: 'forward' }, reason: '', exitCode: null });
+}
+
+/** A node failed, and no operator has dealt with it yet. */
+function hasOpenFailure({ rollout }: World): boolean {
+  return [...(rollout?.nodes.values() ?? [])].some(
+    (node) => node.error !== null && node.state.phase !== 'skipped' && !rollout?.forgiven.includes(node.id),
+  );
 }
 
 function isRetryable(node: RolloutNode | undefined): boolean {
@@ -112,6 +119,8 @@ function nodeRefusal(
 ): string | undefined {
   const node = rollout.nodes.get(wish.node);
   if (node === undefined) return `${wish.node} has no part in ${rollout.id}; plexictl status lists its nodes`;
+  if (hasOpenOrder(world, wish.node))
+    return `an order is under way on ${wish.node}; wait for its end (plexictl why ${wish.node})`;
   const { phase } = node.state;
   if (phase === 'rollback_failed') {
     return `${wish.node} needs an operator: look at it, put it right, then say so with plexictl node confirm ${wish.node} --version VERSION --reason TEXT`;

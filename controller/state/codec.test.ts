@@ -226,3 +226,62 @@ describe('what is not ours, and what is wrong', () => {
     });
   }
 });
+
+describe('a plan that an older controller has stored', () => {
+  const header = {
+    from: '0a1',
+    to: '0b1',
+    direction: 'forward',
+    rollbackOf: null,
+    policy: {
+      maxConcurrent: 1,
+      soakMs: 2_000,
+      failureBudget: 0,
+      rollbackOnFailure: true,
+      backup: true,
+      maintenanceHooks: true,
+      unknownMaxMs: 300_000,
+      timeouts: {
+        preflightMs: 1,
+        stageMs: 1,
+        maintenanceMs: 1,
+        stopMs: 1,
+        backupMs: 1,
+        migrateMs: 1,
+        applyMs: 1,
+        probeMs: 1,
+        rollbackMs: 1,
+      },
+      probe: { goodInARow: 3, spacingMs: 100, intervalMaxMs: 1_000, tryMs: 5_000 },
+    },
+    nodeCount: 1,
+    partsDigest: 'd',
+    pointOfNoReturn: '',
+    estimateMs: 1,
+  };
+
+  test('is read, and what it does not say is what it meant then', () => {
+    const { policy, stageOnly } = readHeader('plan', JSON.stringify(header));
+    assert.deepEqual(
+      [stageOnly, policy.tests, policy.restartByHand, policy.allowUnhealthy],
+      [false, false, false, false],
+    );
+    const release = { version: '0a1', digest: 'd' };
+    const part = {
+      node: 'node-1',
+      index: 0,
+      wave: 0,
+      orderReason: 'zone',
+      strategy: 'upgrade',
+      from: release,
+      to: release,
+      manifestSha256: 'm',
+      artifactSha256: 'a',
+      unpackedBytes: 1,
+      migrations: [],
+      wasInMaintenance: false,
+      estimateMs: 1,
+    };
+    assert.equal(readPart('part', JSON.stringify(part)).backup, true);
+  });
+});

@@ -162,23 +162,26 @@ export const planHeaderRecord = z.object({
   to: z.string(),
   direction: z.enum(['forward', 'back']),
   rollbackOf: z.string().nullable(),
-  stageOnly: z.boolean(),
+  stageOnly: z.boolean().default(false),
   policy: z.object({
     maxConcurrent: z.number().int().min(1),
     soakMs: milliseconds,
     failureBudget: z.number().int().min(0),
     rollbackOnFailure: z.boolean(),
-    backupRule: z.object({
-      directory: z.string(),
-      encryption: z.boolean(),
-      keep: z.number().int(),
-      retentionDays: z.number(),
-    }),
+    // What a plan of before these rules does not say is what it meant then.
+    backupRule: z
+      .object({
+        directory: z.string(),
+        encryption: z.boolean(),
+        keep: z.number().int(),
+        retentionDays: z.number(),
+      })
+      .default({ directory: 'backups', encryption: true, keep: 3, retentionDays: 30 }),
     maintenanceHooks: z.boolean(),
-    tests: z.boolean(),
-    restartByHand: z.boolean(),
-    checkMigrations: z.boolean(),
-    allowUnhealthy: z.boolean(),
+    tests: z.boolean().default(false),
+    restartByHand: z.boolean().default(false),
+    checkMigrations: z.boolean().default(false),
+    allowUnhealthy: z.boolean().default(false),
     unknownMaxMs: milliseconds,
     timeouts: z.object({
       preflightMs: milliseconds,
@@ -189,7 +192,7 @@ export const planHeaderRecord = z.object({
       migrateMs: milliseconds,
       applyMs: milliseconds,
       probeMs: milliseconds,
-      testMs: milliseconds,
+      testMs: milliseconds.default(600_000),
       rollbackMs: milliseconds,
     }),
     probe: z.object({
@@ -217,9 +220,9 @@ export const planPartRecord = z.object({
   artifactSha256: z.string(),
   unpackedBytes: z.number(),
   migrations: z.array(z.object({ id: z.string(), checksum: z.string(), direction: z.enum(['up', 'down']) })),
-  backup: z.boolean(),
-  os: z.string(),
-  arch: z.string(),
+  backup: z.boolean().default(true),
+  os: z.string().default(''),
+  arch: z.string().default(''),
   wasInMaintenance: z.boolean(),
   estimateMs: milliseconds,
 });

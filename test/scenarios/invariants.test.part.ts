@@ -84,6 +84,15 @@ export function checkSent(
 ): void {
   for (const effect of effects) {
     if (effect.kind !== 'send') continue;
+    if (effect.command.kind === 'take_over') {
+      const order = store.get(keys.nodeOrder(effect.node));
+      assert.match(
+        order?.value ?? '',
+        /"state":"open"/,
+        `${effect.command.id} is sent, but no order is stored`,
+      );
+      continue;
+    }
     const key = keys.rolloutNode(rollout.id, effect.node);
     const entry = store.get(key);
     assert.ok(entry, `${effect.command.id} is sent, but ${key} is absent`);

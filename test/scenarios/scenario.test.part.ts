@@ -11,6 +11,7 @@
  *   leader changes                       nobody leads for 20s while NODE commits
  *   wait 2s                              NODE unreachable · returns · flaps · unhealthy: REASON
  *   NODE… answers OUTCOME [at STEP]: REASON      all answers done: every node that has a command
+ *   NODE is made VERSION (by hand) ·
  *   NODE is at PHASE · drops its stream · refuses CODE: REASON · answers late: COMMAND
  */
 import assert from 'node:assert/strict';
@@ -274,6 +275,10 @@ export class Scenario {
       case 'answers':
         return [words[0] === 'late' ? lateAnswer(id, reason) : this.answer(id, words, reason)];
       case 'is':
+        if (words[0] === 'made') {
+          node.release = releaseAt(words[1] ?? '');
+          return [this.observation(id)];
+        }
         assert.ok(['rolling_back', ...upgradingPhases].includes(words[1] ?? ''), what);
         return [
           {
