@@ -11,6 +11,8 @@ import type { ClusterReader } from './cluster-reader.js';
 
 /** Milliseconds between two things that a watcher is told, at the least; a person reads no faster. */
 const gatherMs = 100;
+/** And for each node of the rollout, since each telling holds all of them. */
+const gatherPerNodeMs = 1;
 
 type WatchCall = ServerWritableStream<WatchRequest, WatchResponse>;
 
@@ -23,6 +25,8 @@ export function watchRollout(call: WatchCall, reader: ClusterReader, mirror: Mir
 
 class RolloutWatch {
   private timer: NodeJS.Timeout | undefined;
+  /** Nodes in what was told last. */
+  private nodes = 0;
   /** When the watcher was told last, on the monotonic clock. */
   private toldMs = Number.NEGATIVE_INFINITY;
   private off = (): void => undefined;
@@ -43,7 +47,7 @@ class RolloutWatch {
       return;
     }
     const tellSoon = (): void => {
-      const dueMs = this.toldMs + gatherMs - performance.now();
+      const dueMs = this.toldMs + gatherMs + this.nodes * gatherPerNodeMs - performance.now();
       this.timer ??= setTimeout(() => this.tell(id), Math.max(0, dueMs));
     };
     this.off = this.mirror.listen(tellSoon);
@@ -71,6 +75,7 @@ class RolloutWatch {
         this.call.once('drain', () => this.tell(id));
         return;
       }
+      this.nodes = status.rollout.nodes.length;
       this.call.write(WatchResponse.fromPartial({ status }));
       if (!isOver(status.rollout.phase)) return;
       this.stop();
