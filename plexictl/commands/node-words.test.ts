@@ -4,6 +4,7 @@
  */
 import assert from 'node:assert/strict';
 import { after, before, beforeEach, describe, test } from 'node:test';
+import { PlexiError } from '../../config/errors.js';
 import { Node } from '../../gen/plexi/v1/nodes.js';
 import { Plan } from '../../gen/plexi/v1/rollouts.js';
 import { at, sampleNode, sampleStatus } from '../render/sample-status.test.part.js';
@@ -152,6 +153,41 @@ describe('words on nodes and on the cluster', () => {
     }
     assert.deepEqual(controller.asked, []);
   });
+
+  for (const word of ['adopt', 'confirm'])
+    test(`node ${word} that takes longer than one waits goes on, and plexictl says where to look`, async () => {
+      const order = ['node', word, 'node-3', '--version', '3.0.0', '--reason', 'by hand', '-o', 'json'];
+      const stop = new AbortController();
+      const slow = await cluster.controller({
+        wish: () => {
+          setImmediate(() => stop.abort());
+          return new Promise<never>(() => {});
+        },
+      });
+      const detached = await plexictl([...order, '--controller', slow.address], {
+        config,
+        interrupt: stop.signal,
+      });
+      assert.deepEqual(
+        [detached.exitCode, detached.stdout, errorOf(detached).code],
+        [130, '', 'INTERRUPTED'],
+      );
+      assert.match(errorOf(detached).message, /goes on, and `plexictl why node-3` shows it/);
+      assert.equal(slow.asked.length, 1);
+
+      const late = await cluster.controller({
+        wish: () => {
+          throw new PlexiError('TIMED_OUT', 'node-3 is silent');
+        },
+      });
+      const ran = await plexictl([...order, '--controller', late.address], { config });
+      assert.deepEqual([ran.exitCode, errorOf(ran).code], [1, 'TIMED_OUT']);
+      assert.match(
+        errorOf(ran).message,
+        /node-3 of cluster dev .* goes on, and `plexictl why node-3` shows it/,
+      );
+      assert.equal(late.asked.length, 1);
+    });
 
   test('node reinstall is a rollout of that node to the version that it runs', async () => {
     const ran = await plexictl(['node', 'reinstall', 'node-1', '--yes', '--reason', 'damaged'], { config });
