@@ -130,7 +130,10 @@ describe('a controller', () => {
     ]);
     assert.match(found.join('\n'), /tls\.key: .*none\.key: does not exist; issue a certificate/);
     assert.match(found.join('\n'), /etcd\.tls\.ca: .*db-password: holds no PEM certificate/);
-    assert.match(found.join('\n'), /repository: .*nowhere does not exist; make it/);
+    assert.match(
+      found.join('\n'),
+      /repository: .*nowhere does not exist; make it with 'plexictl release build --repository [^ ]*nowhere …'/,
+    );
   });
 
   test('with the key of another certificate, and with a certificate for somebody else', () => {

@@ -3,7 +3,7 @@
  * never is. All files are real, and all contradictions come at once.
  */
 import assert from 'node:assert/strict';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, describe, test } from 'node:test';
@@ -50,10 +50,8 @@ function problemsOf(load: () => unknown): string[] {
 
 describe('update.yml', () => {
   test('several contradictions come together, each with both lines', () => {
-    const found = refusedPolicy(`  backup:
-    enabled: false
-  behavior:
-    auto_backup: true
+    const found = refusedPolicy(`  behavior:
+    # Only for one node.
     cluster_coordination: false
   clustering:
     enabled: false
@@ -63,18 +61,13 @@ describe('update.yml', () => {
     assert.deepEqual(
       found.map((line) => line.replace(/:[^:]*$/, '')),
       [
-        '5: update_system.behavior.auto_backup: true contradicts backup.enabled: false (line 3)',
-        '10: update_system.clustering.max_concurrent_nodes: 3 contradicts clustering.enabled: false (line 8)',
-        '10: update_system.clustering.max_concurrent_nodes: 3 contradicts clustering.rolling_updates: false (line 9)',
+        '8: update_system.clustering.max_concurrent_nodes: 3 contradicts clustering.enabled: false (line 6)',
+        '8: update_system.clustering.max_concurrent_nodes: 3 contradicts clustering.rolling_updates: false (line 7)',
       ],
     );
   });
 
-  test('nodes of a cluster are coordinated', () => {
-    assert.match(
-      refusedPolicy('  behavior: {cluster_coordination: false}\n  clustering: {enabled: true}\n').join('\n'),
-      /^2: update_system\.behavior\.cluster_coordination: false contradicts clustering\.enabled: true \(line 3\)/,
-    );
+  test('several nodes out of service at a time are coordinated', () => {
     assert.match(
       refusedPolicy(
         '  behavior: {cluster_coordination: false}\n  clustering: {max_concurrent_nodes: 2}\n',
@@ -84,16 +77,45 @@ describe('update.yml', () => {
   });
 
   for (const [what, text] of [
-    ['no backups, and nothing said of auto_backup', '  backup: {enabled: false}\n'],
+    [
+      'no backups at all, whatever auto_backup says',
+      '  backup: {enabled: false}\n  behavior: {auto_backup: true}\n',
+    ],
+    [
+      'nobody coordinates, which is for a plan to refuse where there are several nodes',
+      '  behavior: {cluster_coordination: false}\n  clustering: {enabled: true}\n',
+    ],
     [
       'no backups, and rollback_on_failure',
       '  backup: {enabled: false}\n  safety: {rollback_on_failure: true}\n',
     ],
     ['all at once, and nothing said of a bound', '  clustering: {rolling_updates: false}\n'],
+    [
+      'all at once, and the bound of the sample',
+      '  clustering: {rolling_updates: false, max_concurrent_nodes: 1}\n',
+    ],
     ['one node, and at most one at a time', '  clustering: {enabled: false, max_concurrent_nodes: 1}\n'],
     ['nothing but the key', '  {}\n'],
   ] as const)
     test(`allowed: ${what}`, () => assert.deepEqual(refusedPolicy(text), []));
+
+  const sample = readFileSync(new URL('samples/update.yml', import.meta.url), 'utf8');
+  const switches = [...sample.matchAll(/^ +(\w+): (true|false)$/gm)];
+  test('the sample has every switch', () => assert.equal(switches.length, 12));
+  for (const { 0: line, 1: name, 2: value, index } of switches)
+    test(`the sample with the ${name} of line ${sample.slice(0, index).split('\n').length} turned loads`, () => {
+      const turned = line.replace(/\w+$/, value === 'true' ? 'false' : 'true');
+      writeFileSync(updateFile, sample.slice(0, index) + turned + sample.slice(index + line.length));
+      assert.deepEqual(
+        problemsOf(() => loadUpdateConfig(updateFile)),
+        [],
+      );
+      cpSync(new URL('samples/controller.yml', import.meta.url), controllerFile);
+      assert.deepEqual(
+        problemsOf(() => loadControllerConfig(controllerFile)),
+        [],
+      );
+    });
 
   for (const [directory, expected] of [
     ['data/backups', /would back up its own backups/],

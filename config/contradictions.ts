@@ -1,6 +1,7 @@
 /**
  * What an operator wrote that cannot both be meant. Invariant: only what stands in a file counts, a
- * default never does; so a short file is never refused for something that it does not say. A
+ * default never does; so a short file is never refused for something that it does not say. Nor does a
+ * value of the shipped sample clash with one of its switches: whoever copies it can turn each alone. A
  * contradiction is placed at the key that is to be changed, and names the file and line of the other.
  */
 import { basename, dirname } from 'node:path';
@@ -23,27 +24,21 @@ interface Written {
 /** What contradicts itself within update.yml. */
 export function updateContradictions(update: PlacedDocument): ConfigProblem[] {
   const key = keysOf(update, 'update_system');
-  const backups = key('backup', 'enabled');
-  const autoBackup = key('behavior', 'auto_backup');
   const coordination = key('behavior', 'cluster_coordination');
   const clustering = key('clustering', 'enabled');
   const rolling = key('clustering', 'rolling_updates');
   const most = key('clustering', 'max_concurrent_nodes');
   const found: Contradiction[] = [];
-  if (is(backups, false) && is(autoBackup, true))
-    found.push(clash(autoBackup, backups, 'no backup is made at all; set it to false, or enable backups'));
   if (is(clustering, false) && exceeds(most, 1))
     found.push(clash(most, clustering, 'there is only one node; leave it out, or set it to 1'));
   else if (is(coordination, false) && exceeds(most, 1))
     found.push(
       clash(most, coordination, 'that is only for a cluster of one node; leave it out, or set it to 1'),
     );
-  if (is(rolling, false) && isWritten(most))
+  if (is(rolling, false) && exceeds(most, 1))
     found.push(
-      clash(most, rolling, 'all nodes go at once and nothing bounds them; leave one of the two out'),
+      clash(most, rolling, 'all nodes go at once and nothing bounds them; leave it out, or set it to 1'),
     );
-  if (is(coordination, false) && is(clustering, true))
-    found.push(clash(coordination, clustering, 'the nodes of a cluster are coordinated; set both alike'));
   return found.map(problemOf);
 }
 
@@ -86,10 +81,6 @@ function clash(at: Written, other: Written, message: string): Contradiction {
 
 function written({ document, path }: Written): unknown {
   return valueAt(document.value, path);
-}
-
-function isWritten(key: Written): boolean {
-  return written(key) !== undefined;
 }
 
 function is(key: Written, value: unknown): boolean {

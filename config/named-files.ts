@@ -99,7 +99,7 @@ export function repositoryProblems(named: NamingDocument): ConfigProblem[] {
   const stats = statsOf(folder);
   const message =
     typeof stats === 'string'
-      ? `${folder} ${stats}; make it with 'plexictl release init', or mount it`
+      ? `${folder} ${stats}; make it with 'plexictl release build --repository ${folder} …', or mount it`
       : !stats.isDirectory()
         ? `${folder} is no folder; name the folder of the release repository`
         : accessSentence(folder, constants.R_OK | constants.X_OK);

@@ -4,8 +4,8 @@
  * because a file with five mistakes should not need five starts.
  */
 import type * as z from 'zod';
-import { keyMeant } from './did-you-mean.js';
 import { PlexiError } from './errors.js';
+import { keyMeant } from './key-meant.js';
 import { limits } from './limits.js';
 import type { SchemaKey } from './schema/keys.js';
 

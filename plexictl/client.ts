@@ -146,9 +146,12 @@ export class ClusterClient {
     await this.#replicas.call(nodes.setHold, { nodeId, on, reason }, wish);
   }
 
-  /** Takes over a service that runs already, or takes the operator's word for it; returns the digest. */
-  async takeOver(request: TakeOverRequest): Promise<string> {
-    return (await this.#replicas.call(nodes.takeOver, request, takeOverWish)).digest;
+  /**
+   * Takes over a service that runs already, or takes the operator's word for it; returns the digest. The
+   * signal ends the wait for it, not the order. Errors: TIMED_OUT, after which the order goes on too.
+   */
+  async takeOver(request: TakeOverRequest, signal: AbortSignal): Promise<string> {
+    return (await this.#replicas.call(nodes.takeOver, request, takeOverWish, signal)).digest;
   }
 
   /** Keeps new rollouts from starting, or lets them start again. */

@@ -60,26 +60,34 @@ export class ControllerLink {
     }
   }
 
-  /** One call, one answer. Throws PlexiError (the controller's own), NotConnected or ConnectionLost. */
+  /**
+   * One call, one answer. Throws PlexiError (the controller's own), NotConnected or ConnectionLost; the
+   * last also when the signal ends the wait, which leaves the controller at work.
+   */
   async unary<Request, Response>(
     method: MethodDefinition<Request, Response>,
     request: Request,
     timeoutMs: number,
+    signal?: AbortSignal,
   ): Promise<Response> {
     await this.connect();
     return new Promise((resolve, reject) => {
-      this.#client.makeUnaryRequest(
+      const call = this.#client.makeUnaryRequest(
         method.path,
         method.requestSerialize,
         method.responseDeserialize,
         request,
         { deadline: Date.now() + timeoutMs },
         (error, response) => {
+          signal?.removeEventListener('abort', cancel);
           if (error !== null) reject(this.#failure(error));
           else if (response === undefined) reject(new ConnectionLost(`${this.address} sent no answer`));
           else resolve(response);
         },
       );
+      const cancel = (): void => call.cancel();
+      signal?.addEventListener('abort', cancel, { once: true });
+      if (signal?.aborted) cancel();
     });
   }
 

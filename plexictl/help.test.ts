@@ -57,6 +57,11 @@ describe('help', () => {
     });
   }
 
+  test('of abort says what becomes of the nodes in flight', async () => {
+    const { stdout } = await plexictl(['abort', '--help']);
+    assert.match(stdout.replace(/\s+/g, ' '), /have not committed go back, the others finish/);
+  });
+
   test('of plexictl itself names every word in 80 columns', async () => {
     const { stdout } = await plexictl(['--help']);
     for (const { path } of words.filter((word) => word.path.length === 1))

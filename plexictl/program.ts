@@ -4,6 +4,7 @@
  * last line of stderr is the error document. Nothing that is thrown may end as a bare stack trace.
  */
 import { Command, CommanderError } from 'commander';
+import { didYouMean } from '../config/did-you-mean.js';
 import { type ErrorCode, PlexiError } from '../config/errors.js';
 import { registerKubectlRolloutWords, registerUpdateWords } from './commands/aliases.js';
 import { registerCerts } from './commands/certs.js';
@@ -30,7 +31,6 @@ import {
   outputFormats,
   type ProcessContext,
 } from './context.js';
-import { didYouMean } from './did-you-mean.js';
 import { printable } from './render/cells.js';
 
 /** Runs one command line (without node and script) and returns its exit code. */

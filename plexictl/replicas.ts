@@ -56,20 +56,25 @@ export class Replicas {
     this.#links = controllers.map((address) => new ControllerLink(address, credentials, options));
   }
 
-  /** One call to the first replica that answers. Throws PlexiError: the controller's own, or NO_CONTROLLER and its like. */
+  /**
+   * One call to the first replica that answers. Throws PlexiError: the controller's own, or NO_CONTROLLER and
+   * its like; and once the signal is aborted, whatever the call ended with.
+   */
   async call<Request, Response>(
     method: MethodDefinition<Request, Response>,
     request: Request,
     kind: CallKind,
+    signal?: AbortSignal,
   ): Promise<Response> {
     let answered: PlexiError | undefined;
     for (const _ of this.#links) {
       const link = this.#current();
       try {
-        const response = await link.unary(method, request, kind.timeoutMs);
+        const response = await link.unary(method, request, kind.timeoutMs, signal);
         this.#haveAnswered = true;
         return response;
       } catch (thrown) {
+        if (signal?.aborted) throw thrown;
         if (thrown instanceof PlexiError) answered = thrown;
         if (thrown instanceof ConnectionLost && !kind.repeatable)
           throw await this.#perhapsDone(thrown, link.address);

@@ -37,8 +37,8 @@ export interface Script {
   readonly status?: () => ClusterStatus;
   readonly history?: () => Rollout[];
   readonly nodes?: () => Node[];
-  /** Any other wish: returns the rollout's id. */
-  readonly wish?: () => string;
+  /** Any other wish: returns the rollout's id; a promise that stays open is a wish that takes long. */
+  readonly wish?: () => string | Promise<string>;
   /** What `Watch` streams; the stream ends with it. */
   readonly watch?: (id: string) => AsyncIterable<ClusterStatus>;
   /** What `Logs` streams; the stream ends with it. */
@@ -116,16 +116,20 @@ async function startController(script: Script, files: TlsFiles) {
   const asked: ScriptedController['asked'] = [];
   const server = new Server();
   const unary =
-    <Request, Response>(word: string, answer: () => Response): handleUnaryCall<Request, Response> =>
-    (call, callback) => {
+    <Request, Response>(
+      word: string,
+      answer: () => Response | Promise<Response>,
+    ): handleUnaryCall<Request, Response> =>
+    async (call, callback) => {
       asked.push({ word, request: call.request });
       try {
-        callback(null, answer());
+        callback(null, await answer());
       } catch (thrown) {
         callback(toServiceError(thrown));
       }
     };
-  const wish = (word: string) => unary(word, () => ({ id: scripted(script.wish)() }));
+  const wished = async () => ({ id: await scripted(script.wish)() });
+  const wish = (word: string) => unary(word, wished);
   server.addService(RolloutsServiceService, {
     plan: unary('plan', () => ({ plan: scripted(script.plan)() })),
     start: unary('start', () => scripted(script.start)()),
@@ -150,11 +154,11 @@ async function startController(script: Script, files: TlsFiles) {
   server.addService(NodesServiceService, {
     list: unary('nodes', () => ({ nodes: scripted(script.nodes)() })),
     register: unary('register', () => ({ result: 'unchanged' })),
-    add: unary('add', () => ({ id: scripted(script.wish)() })),
-    remove: unary('remove', () => ({ id: scripted(script.wish)() })),
-    setMaintenance: unary('setMaintenance', () => ({ id: scripted(script.wish)() })),
-    setHold: unary('setHold', () => ({ id: scripted(script.wish)() })),
-    takeOver: unary('takeOver', () => ({ digest: 'e'.repeat(64), id: scripted(script.wish)() })),
+    add: wish('add'),
+    remove: wish('remove'),
+    setMaintenance: wish('setMaintenance'),
+    setHold: wish('setHold'),
+    takeOver: unary('takeOver', async () => ({ digest: 'e'.repeat(64), ...(await wished()) })),
     logs: async (call: ServerWritableStream<LogsRequest, LogsResponse>) => {
       asked.push({ word: 'logs', request: call.request });
       try {
@@ -167,7 +171,7 @@ async function startController(script: Script, files: TlsFiles) {
   });
   server.addService(ClusterServiceService, {
     get: unary('cluster', () => ({ cluster: 'dev' })),
-    setFreeze: unary('setFreeze', () => ({ id: scripted(script.wish)() })),
+    setFreeze: wish('setFreeze'),
   });
   const port = await listen(server, files);
   const controller: ScriptedController = {

@@ -79,7 +79,7 @@ describe('other names and contexts', () => {
       ['rollout', 'undo', '-y'],
       ['update', 'rollback', '-y'],
     ]) {
-      const ran = await plexictl([...words, '-o', 'json'], { config });
+      const ran = await plexictl([...words, '--no-wait', '-o', 'json'], { config });
       assert.deepEqual(documentOf(ran), { cluster: 'dev', rollout: id });
     }
     assert.deepEqual(asked(), ['get', 'rollback', 'get', 'rollback']);

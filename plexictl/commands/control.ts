@@ -42,7 +42,7 @@ function registerAbort(program: Command, context: CliContext): void {
   const abort = program.command('abort').summary('end the active rollout midway');
   abort
     .description(
-      'End the active rollout: nodes in flight finish, no further one starts, and versions stay mixed.',
+      'End the active rollout: no further node starts, those in flight that have not committed go back, the others finish, and versions stay mixed.',
     )
     .option('--rollback', 'take the touched nodes back too');
   act(

@@ -3,7 +3,8 @@
  * end (or one a change with `-o jsonl`) on stdout, and the exit code that the rollout itself names.
  * Ctrl-C detaches and touches nothing: the rollout belongs to the controllers.
  */
-import { type ErrorCode, isErrorCode } from '../../config/errors.js';
+import type { Command } from 'commander';
+import { type ErrorCode, isErrorCode, PlexiError } from '../../config/errors.js';
 import type { ClusterStatus, Rollout } from '../../gen/plexi/v1/rollouts.js';
 import type { ClusterClient } from '../client.js';
 import { type CliContext, type Interruptible, mayColour } from '../context.js';
@@ -13,6 +14,27 @@ import { palette } from '../render/palette.js';
 import { isFinal, isStoppedByFailure } from '../render/phases.js';
 import { endSentence, firstFailure, summaryText } from '../render/summary.js';
 import { Interrupted } from './interrupted.js';
+
+/** Whether a command that starts something stays until its end. */
+export interface FollowOptions {
+  /** False: start it, print its id and do not follow. */
+  readonly wait?: boolean;
+  readonly watch?: boolean;
+}
+
+/** Adds the options of `FollowOptions`; to follow is the default. */
+export function withFollowOptions(command: Command): Command {
+  return command
+    .option('--no-wait', 'start, print the id, and do not follow')
+    .option('-w, --watch', 'follow it to its end (this is the default)');
+}
+
+/** Whether what is started is followed. Errors: USAGE, when both are said. */
+export function isFollowed({ wait, watch }: FollowOptions): boolean {
+  if (watch === true && wait === false)
+    throw new PlexiError('USAGE', 'give only one of --watch and --no-wait');
+  return wait !== false;
+}
 
 /** A rollout that was followed ended with an exit code of its own. */
 export class RolloutEnded extends Error {

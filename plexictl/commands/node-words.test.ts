@@ -4,6 +4,7 @@
  */
 import assert from 'node:assert/strict';
 import { after, before, beforeEach, describe, test } from 'node:test';
+import { PlexiError } from '../../config/errors.js';
 import { Node } from '../../gen/plexi/v1/nodes.js';
 import { Plan } from '../../gen/plexi/v1/rollouts.js';
 import { at, sampleNode, sampleStatus } from '../render/sample-status.test.part.js';
@@ -26,6 +27,12 @@ const ended = sampleStatus(
   [sampleNode('node-1', 'done', { outSince: at(1), backAt: at(9) }), sampleNode('node-2', 'skipped')],
   { phase: 'succeeded', finishedAt: at(62) },
 );
+const failed = sampleStatus([sampleNode('node-1', 'rollback_failed')], {
+  id: `rollback_${id}`,
+  phase: 'failed',
+  exitCode: 4,
+  finishedAt: at(70),
+});
 const plan = Plan.fromPartial({
   cluster: 'dev',
   from: '0b1',
@@ -56,7 +63,6 @@ describe('words on nodes and on the cluster', () => {
   });
   after(() => cluster.stop());
   beforeEach(() => controller.asked.splice(0));
-  const lastAsked = () => controller.asked.at(-1);
   const run = (words: readonly string[]) => plexictl([...words, '-o', 'json'], { config });
 
   const wishes: readonly (readonly [string[], string, object, object])[] = [
@@ -148,6 +154,41 @@ describe('words on nodes and on the cluster', () => {
     assert.deepEqual(controller.asked, []);
   });
 
+  for (const word of ['adopt', 'confirm'])
+    test(`node ${word} that takes longer than one waits goes on, and plexictl says where to look`, async () => {
+      const order = ['node', word, 'node-3', '--version', '3.0.0', '--reason', 'by hand', '-o', 'json'];
+      const stop = new AbortController();
+      const slow = await cluster.controller({
+        wish: () => {
+          setImmediate(() => stop.abort());
+          return new Promise<never>(() => {});
+        },
+      });
+      const detached = await plexictl([...order, '--controller', slow.address], {
+        config,
+        interrupt: stop.signal,
+      });
+      assert.deepEqual(
+        [detached.exitCode, detached.stdout, errorOf(detached).code],
+        [130, '', 'INTERRUPTED'],
+      );
+      assert.match(errorOf(detached).message, /goes on, and `plexictl why node-3` shows it/);
+      assert.equal(slow.asked.length, 1);
+
+      const late = await cluster.controller({
+        wish: () => {
+          throw new PlexiError('TIMED_OUT', 'node-3 is silent');
+        },
+      });
+      const ran = await plexictl([...order, '--controller', late.address], { config });
+      assert.deepEqual([ran.exitCode, errorOf(ran).code], [1, 'TIMED_OUT']);
+      assert.match(
+        errorOf(ran).message,
+        /node-3 of cluster dev .* goes on, and `plexictl why node-3` shows it/,
+      );
+      assert.equal(late.asked.length, 1);
+    });
+
   test('node reinstall is a rollout of that node to the version that it runs', async () => {
     const ran = await plexictl(['node', 'reinstall', 'node-1', '--yes', '--reason', 'damaged'], { config });
     assert.equal(ran.exitCode, 0, ran.stderr);
@@ -182,15 +223,54 @@ describe('words on nodes and on the cluster', () => {
     assert.ok(controller.asked.every(({ word }) => word !== 'rollback'));
     const yes = await plexictl(['rollback'], { config, answer: 'y' });
     assert.equal(yes.exitCode, 0);
-    const { id: asked, requestId } = Object(lastAsked()?.request);
+    assert.deepEqual(
+      controller.asked.slice(-2).map(({ word }) => word),
+      ['rollback', 'watch'],
+      'it is followed',
+    );
+    const { id: asked, requestId } = Object(controller.asked.at(-2)?.request);
     assert.equal(asked, id);
     assert.match(requestId, /^[\w-]{21}$/);
+  });
+
+  test('rollback ends with the exit code of the rollback that it followed', async () => {
+    const broken = await cluster.controller({
+      status: () => ended,
+      wish: () => `rollback_${id}`,
+      watch: async function* () {
+        yield failed;
+      },
+    });
+    const hosts = ['--controller', broken.address, '--yes', '-o', 'json'];
+    for (const words of [['rollback'], ['rollback', '-w'], ['rollout', 'undo']]) {
+      const ran = await plexictl([...words, ...hosts], { config });
+      assert.deepEqual([ran.exitCode, errorOf(ran).details.rollout], [4, `rollback_${id}`], words.join(' '));
+    }
+    const { exitCode, stdout } = await plexictl(['rollback', '--no-wait', ...hosts], { config });
+    assert.deepEqual([exitCode, JSON.parse(stdout)], [0, { cluster: 'dev', rollout: `rollback_${id}` }]);
+    const both = await plexictl(['rollback', '-w', '--no-wait', ...hosts], { config });
+    assert.deepEqual([both.exitCode, errorOf(both).code], [2, 'USAGE']);
+  });
+
+  test('rollback of a rollout that changed nothing says so, and follows nothing', async () => {
+    const restarted = await cluster.controller({ status: () => ended, wish: () => '' });
+    const hosts = ['--controller', restarted.address, '--yes'];
+    for (const more of [[], ['-w'], ['--no-wait']]) {
+      const ran = await plexictl(['rollback', ...hosts, ...more], { config });
+      assert.equal(ran.exitCode, 0, ran.stderr);
+      assert.match(ran.stdout, new RegExp(`\n${id} in cluster dev: nothing to take back\n$`));
+    }
+    const { rollout, nothingToDo } = Object(
+      documentOf(await plexictl(['rollback', ...hosts, '-o', 'json'], { config })),
+    );
+    assert.deepEqual([rollout, nothingToDo], [null, true]);
+    assert.ok(restarted.asked.every(({ word }) => word !== 'watch'));
   });
 
   test('rollback without a terminal needs --yes, and then says nothing but its document', async () => {
     const unasked = await run(['rollback']);
     assert.deepEqual([unasked.exitCode, unasked.stdout, errorOf(unasked).code], [3, '', 'NOT_CONFIRMED']);
-    const ran = await run(['rollback', '-y', '--update-id', id]);
+    const ran = await run(['rollback', '-y', '--update-id', id, '--no-wait']);
     assert.deepEqual(documentOf(ran), { cluster: 'dev', rollout: id });
   });
 });

@@ -1,5 +1,6 @@
 /**
- * `plexictl rollback`: takes a finished rollout back. What it would take back is shown first, and the
+ * `plexictl rollback`: takes a finished rollout back and follows that to its end, so that the exit code
+ * says whether everything is back. What it would take back is shown first, and the
  * rollout that was shown is the one that is named to the leader, so that another one which ends in
  * between is never taken back instead.
  */
@@ -13,13 +14,13 @@ import { isFinal } from '../render/phases.js';
 import { rollbackText } from '../render/rollback.js';
 import type { ChangeOptions } from './change-node.js';
 import { confirmed } from './confirm.js';
-import { followRollout } from './follow.js';
+import { type FollowOptions, followRollout, isFollowed, withFollowOptions } from './follow.js';
 import { checkedReason } from './option-values.js';
+import { nothingToDoDocument } from './run-rollout.js';
 
-interface RollbackOptions extends ChangeOptions {
+interface RollbackOptions extends ChangeOptions, FollowOptions {
   readonly updateId?: string;
   readonly yes?: boolean;
-  readonly watch?: boolean;
 }
 
 /** Adds `rollback` to the program. */
@@ -31,16 +32,18 @@ export function registerRollback(program: Command, context: CliContext): void {
 export function rollbackCommand(command: Command, context: CliContext, words: string): void {
   command
     .summary('take a finished rollout back')
-    .description('Take the last finished rollout back, or the one that is named: code and data together.')
+    .description(
+      'Take the last finished rollout back, or the one that is named, and follow it to its end: code and data together.',
+    )
     .option('--update-id <id>', 'id of the rollout to take back')
     .option('-y, --yes', 'do not ask')
-    .option('--reason <text>', 'why, for the record')
-    .option('-w, --watch', 'follow the rollback afterwards');
-  withConnection(command)
+    .option('--reason <text>', 'why, for the record');
+  withConnection(withFollowOptions(command))
     .addHelpText('after', `\nExample:\n  ${words} --update-id update_0a1_0b1_20241219_120000`)
     .action((options: RollbackOptions) => {
       const reason = checkedReason(options.reason);
-      return withCluster(context, options, (client) => rollBack(context, client, options, reason));
+      const follow = isFollowed(options);
+      return withCluster(context, options, (client) => rollBack(context, client, options, reason, follow));
     });
 }
 
@@ -49,6 +52,7 @@ async function rollBack(
   client: ClusterClient,
   options: RollbackOptions,
   reason: string,
+  follow: boolean,
 ): Promise<void> {
   const { cluster } = client.identity;
   const rollout = await finishedRollout(client, options.updateId ?? '');
@@ -58,11 +62,13 @@ async function rollBack(
   else if (mustAsk && context.stdinIsTerminal) context.stderr(text);
   if (mustAsk) await confirmed(context, cluster, `Take ${rollout.id} back`);
   const id = await client.rollback(rollout.id, reason, nanoid());
-  if (options.watch === true) return followRollout(context, client, id);
-  context.show(
-    { cluster, rollout: id },
-    () => `${id} in cluster ${cluster}: started; follow it with \`plexictl watch ${id}\``,
-  );
+  if (id === '') {
+    // Nothing was started, and following '' would follow whatever is the last rollout.
+    const sentence = `${rollout.id} in cluster ${cluster}: nothing to take back`;
+    return context.show(await nothingToDoDocument(client), () => sentence);
+  }
+  if (!follow) return context.show({ cluster, rollout: id }, () => id);
+  await followRollout(context, client, id);
 }
 
 async function finishedRollout(client: ClusterClient, id: string): Promise<Rollout> {

@@ -14,26 +14,22 @@ import { groupByNode } from '../render/group.js';
 import { palette } from '../render/palette.js';
 import { count, isNothingToDo, planText } from '../render/plan.js';
 import { confirmed } from './confirm.js';
-import { followRollout } from './follow.js';
+import { type FollowOptions, followRollout, isFollowed, withFollowOptions } from './follow.js';
 
 /** How a rollout is run, whatever it is about. */
-export interface RunOptions extends ConnectionOptions {
+export interface RunOptions extends ConnectionOptions, FollowOptions {
   readonly dryRun?: boolean;
   readonly yes?: boolean;
-  /** False: start it, print its id and do not follow. */
-  readonly wait?: boolean;
-  readonly watch?: boolean;
 }
 
 /** Adds the options of `RunOptions`, and those that every rollout has besides. */
 export function withRunOptions(command: Command): Command {
-  return command
-    .option('--dry-run', 'show the plan and change nothing')
-    .option('-y, --yes', 'do not ask')
-    .option('--force', 'go on in spite of warnings')
-    .option('--no-wait', 'start, print the id, and do not follow')
-    .option('-w, --watch', 'follow it to its end (this is the default)')
-    .option('--reason <text>', 'why, for the record');
+  return withFollowOptions(
+    command
+      .option('--dry-run', 'show the plan and change nothing')
+      .option('-y, --yes', 'do not ask')
+      .option('--force', 'go on in spite of warnings'),
+  ).option('--reason <text>', 'why, for the record');
 }
 
 /**
@@ -45,8 +41,7 @@ export function runRollout(
   options: RunOptions,
   makeRequest: (client: ClusterClient) => RolloutRequest | Promise<RolloutRequest>,
 ): Promise<void> {
-  if (options.watch === true && options.wait === false)
-    throw new PlexiError('USAGE', 'give only one of --watch and --no-wait');
+  const follow = isFollowed(options);
   return withCluster(context, options, async (client) => {
     const request = await makeRequest(client);
     const plan = await client.plan(request);
@@ -59,7 +54,7 @@ export function runRollout(
     showPlan(context, plan, mustAsk);
     refuseProblems(plan);
     if (mustAsk) await confirmed(context, client.identity.cluster, `Roll out ${plan.to}`);
-    await start(context, client, plan, request, options.wait !== false);
+    await start(context, client, plan, request, follow);
   });
 }
 
@@ -84,14 +79,18 @@ async function showNothingToDo(
   const sentence = plan.nodes.length === 0 ? 'no node is chosen' : `every node ${done} ${plan.to} already`;
   if (dryRun) return context.show(planDocument(plan), () => sentence);
   if (!isMachineOutput(context.output())) return context.stdout(`${sentence}\n`);
+  context.show(await nothingToDoDocument(client), () => sentence);
+}
+
+/** The document of a status without a rollout, for a start that found nothing to do. */
+export async function nothingToDoDocument(client: ClusterClient): Promise<object> {
   const { leader } = await client.status('');
-  const document = {
+  return {
     cluster: client.identity.cluster,
     leader: leader === undefined ? null : leaderDocument(leader),
     rollout: null,
     nothingToDo: true,
   };
-  context.show(document, () => sentence);
 }
 
 function refuseProblems(plan: Plan): void {
@@ -110,11 +109,11 @@ async function start(
   client: ClusterClient,
   plan: Plan,
   request: RolloutRequest,
-  wait: boolean,
+  follow: boolean,
 ): Promise<void> {
   const started = await client.start(request, plan.digest, nanoid());
   if (started.nothingToDo) return showNothingToDo(context, client, plan, false);
   const { cluster } = client.identity;
-  if (!wait) return context.show({ cluster, rollout: started.id }, () => started.id);
+  if (!follow) return context.show({ cluster, rollout: started.id }, () => started.id);
   await followRollout(context, client, started.id);
 }

@@ -1,13 +1,16 @@
 /**
  * `plexictl node adopt|confirm`: the operator says what a node runs. `adopt` makes a service that was
  * started by other means the cluster's own, without stopping it; `confirm` says that a node which was
- * put right by hand is right. Both are checked on the node before anything counts.
+ * put right by hand is right. Both are checked on the node before anything counts, and both go on there
+ * when nobody waits for them any more.
  */
 import type { Command } from 'commander';
 import { PlexiError } from '../../config/errors.js';
-import { withCluster } from '../client.js';
+import type { TakeOverRequest } from '../../gen/plexi/v1/nodes.js';
+import { type ClusterClient, withCluster } from '../client.js';
 import { type CliContext, withConnection } from '../context.js';
 import type { ChangeOptions } from './change-node.js';
+import { Interrupted } from './interrupted.js';
 import { checkedReason, checkedVersion, nodeName, requiredReason } from './option-values.js';
 
 interface TakeOverOptions extends ChangeOptions {
@@ -63,7 +66,7 @@ function takeOver(
   const version = checkedVersion('--version', options.version);
   const directory = checkedFolder(options.dir);
   return withCluster(context, options, async (client) => {
-    const digest = await client.takeOver({ nodeId, version, directory, confirm, reason });
+    const digest = await untilTold(context, client, { nodeId, version, directory, confirm, reason });
     const { cluster } = client.identity;
     const result = confirm ? `runs ${version}, confirmed` : `${version} taken over`;
     context.show(
@@ -71,6 +74,35 @@ function takeOver(
       () => `node ${nodeId} of cluster ${cluster}: ${result}`,
     );
   });
+}
+
+/**
+ * Asks for the order and waits for its end; returns the digest. Files may have to be copied, so a wait that
+ * ends early is no end of the order, and both sentences for it say where the end will be seen.
+ */
+async function untilTold(
+  context: CliContext,
+  client: ClusterClient,
+  request: TakeOverRequest,
+): Promise<string> {
+  const { signal, release } = context.interruptible();
+  const { cluster } = client.identity;
+  const { nodeId } = request;
+  const details = { cluster, node: nodeId };
+  const look = `\`plexictl why ${nodeId}\` shows it`;
+  try {
+    return await client.takeOver(request, signal);
+  } catch (thrown) {
+    if (signal.aborted) throw new Interrupted(`detached; what was ordered goes on, and ${look}`, details);
+    if (!(thrown instanceof PlexiError) || thrown.code !== 'TIMED_OUT') throw thrown;
+    throw new PlexiError(
+      'TIMED_OUT',
+      `node ${nodeId} of cluster ${cluster} has not told the end of the order yet; it goes on, and ${look}`,
+      { cause: thrown, details },
+    );
+  } finally {
+    release();
+  }
 }
 
 /** The folder is one of the node's, so a relative one would be taken from nobody knows where. */

@@ -95,7 +95,7 @@ describe('an operator intervenes', () => {
     const { room: _lobby, ...plain } = late;
     posted.set('node-2', [...(posted.get('node-2') ?? []), plain]);
     const keys = await cluster.follow();
-    const rollback = await cluster.plexictl(['rollback', '--yes', '-w', '-o', 'json']);
+    const rollback = await cluster.plexictl(['rollback', '--yes', '-o', 'json']);
     assert.equal(rollback.code, 0, rollback.stderr);
     const { rollout } = documentOf(statusDocument, rollback);
     assert.equal(rollout?.id, `rollback_${first}`);
