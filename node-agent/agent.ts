@@ -26,7 +26,6 @@ import {
 } from './disk/durable-file.js';
 import { hasInstallIdentity, openInstallIdentity } from './install-identity.js';
 import { Journal, type JournalDisk } from './journal/journal.js';
-import type { JobResult } from './journal/records.js';
 import { openNodeLog } from './logs/update-log.js';
 import { type AgentClock, type AgentNode, type NodePaths, nodePaths } from './node.js';
 import { keepRegistered } from './register.js';
@@ -36,7 +35,7 @@ import { Maintenance } from './service/maintenance.js';
 import { HealthMonitor } from './service/monitor.js';
 import { probeSubject, serviceContext } from './service/node-facts.js';
 import { endOrphans } from './service/orphans.js';
-import { takeOverStep } from './takeover/take-over.js';
+import { failedJobTrouble } from './takeover/failed-job.js';
 import { Executor } from './upgrade/executor.js';
 
 /** What only main.ts makes: clocks, randomness, a log. */
@@ -64,7 +63,7 @@ export async function startAgent(
   const { journal, unreadable } = await openJournal(node);
   const executor = new Executor(node, journal);
   const needsOperator = (): { code: ErrorCode; message: string } | undefined =>
-    unreadable ?? fenceTrouble(fence) ?? executor.broken ?? lastJobTrouble(journal, node);
+    unreadable ?? fenceTrouble(fence) ?? executor.broken ?? failedJobTrouble(journal.list(), node);
   const status = new NodeStatusSource(node, executor, install.installId, needsOperator);
   const commands = new CommandService(node, fence, journal, executor, status, unreadable);
 
@@ -193,19 +192,6 @@ function fenceTrouble(fence: Fence): { code: ErrorCode; message: string } | unde
   return fence.broken === undefined
     ? undefined
     : { code: 'FENCE_UNREADABLE', message: `${fence.broken}; an operator must adopt this node anew` };
-}
-
-/** A job that could not be brought to a good end asks for an operator until another one was. */
-function lastJobTrouble(journal: Journal, node: AgentNode): { code: ErrorCode; message: string } | undefined {
-  const result = journal.list().findLast((job) => !hasChangedNothing(job.result))?.result;
-  if (result?.outcome !== 'rollback_failed' && result?.outcome !== 'failed') return undefined;
-  const message = result.failure?.message ?? 'a rollback failed';
-  return { code: 'ROLLBACK_FAILED', message: `${node.config.node} stays in maintenance: ${message}` };
-}
-
-/** Jobs of one step leave the node as it was when they fail, its troubles included. */
-function hasChangedNothing(result: JobResult | undefined): boolean {
-  return result?.outcome === 'failed' && ['maintenance', takeOverStep].includes(result.failedStep);
 }
 
 export function journalDisk(folder: string): JournalDisk {

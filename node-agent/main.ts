@@ -8,9 +8,9 @@ import { nanoid } from 'nanoid';
 import pino, { type Logger } from 'pino';
 import { checkNodeAgentConfig, fineOrThrow, mayPassSentence } from '../config/check-config.js';
 import { PlexiError } from '../config/errors.js';
+import { ownVersion } from '../config/own-version.js';
 import type { NodeAgentConfig } from '../config/schema/node-agent.js';
 import { openNode, startAgent } from './agent.js';
-import { agentVersion } from './api/node-status.js';
 import { installRelease } from './install.js';
 import { startByHand } from './start-by-hand.js';
 
@@ -20,7 +20,7 @@ const program = new Command('plexi-node-agent')
   .description(
     'Runs on each node: upgrades its service when the leading controller says so, and takes it back when that fails.',
   )
-  .version(agentVersion)
+  .version(ownVersion)
   .enablePositionalOptions()
   .option('--config <file>', 'the configuration, node-agent.yml')
   .option('--check-config', 'only say whether the configuration and the files it names are fine')

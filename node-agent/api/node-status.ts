@@ -2,14 +2,11 @@
  * What this node says of itself, put together from the places that know. Whoever watches is called
  * again whenever something in it may have changed.
  */
-import { createRequire } from 'node:module';
+import { ownVersion } from '../../config/own-version.js';
 import { NodeStatus } from '../../gen/plexi/v1/node_agent.js';
 import { NONE } from '../../release/version.js';
 import { type AgentNode, linkedFolder, localRelease } from '../node.js';
 import type { Executor } from '../upgrade/executor.js';
-
-/** The agent's own version, from package.json. */
-export const agentVersion: string = readOwnVersion();
 
 export class NodeStatusSource {
   private readonly callbacks = new Set<() => void>();
@@ -42,7 +39,7 @@ export class NodeStatusSource {
       nodeId: node.config.node,
       cluster: node.config.cluster,
       installId: this.installId,
-      agentVersion,
+      agentVersion: ownVersion,
       release: { version, digest },
       health: node.monitor.health,
       healthReason: node.monitor.reason,
@@ -81,16 +78,4 @@ export class NodeStatusSource {
     this.callbacks.add(callback);
     return () => this.callbacks.delete(callback);
   }
-}
-
-function readOwnVersion(): string {
-  const require = createRequire(import.meta.url);
-  for (const candidate of ['../../package.json', '../../../package.json']) {
-    try {
-      return (require(candidate) as { version: string }).version;
-    } catch (error) {
-      if ((error as NodeJS.ErrnoException).code !== 'MODULE_NOT_FOUND') throw error;
-    }
-  }
-  return 'unknown';
 }

@@ -51,6 +51,12 @@ export interface ServiceAdapter {
    */
   start(spec: ServiceSpec): Promise<void>;
   /**
+   * Of several services, starts those that do not run, and leaves the others alone; absent where there
+   * is only one. For a caller who knows that what runs is of the same release.
+   * Errors: APPLY_FAILED when one cannot be started; what this call has started is then stopped again.
+   */
+  startMissing?(spec: ServiceSpec): Promise<void>;
+  /**
    * Ends the service and everything it started; SIGKILL after `timeoutMs`, where the adapter can send
    * one. Nothing running is no error.
    * Errors: STOP_FAILED when something is still there, or when that cannot be told.

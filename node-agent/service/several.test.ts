@@ -23,10 +23,14 @@ const PATH = process.env.PATH ?? '';
 const spec = (): ServiceSpec => ({ argv: ['sleep', '600'], cwd: root, env: { PATH }, stopSignal: 'SIGTERM' });
 
 /** A service that writes its name down when it starts and when it is asked to end. */
-function worker(name: string, env: Record<string, string> = {}): ServiceConfig {
+function worker(
+  name: string,
+  env: Record<string, string> = {},
+  onStop = `write('story', 'stop ${name}\\n'); process.exit(0)`,
+): ServiceConfig {
   const code = `const { appendFileSync: write } = require('fs');
     write('story', 'start ${name} ' + Object.keys(process.env).filter((key) => key.startsWith('OWN')) + '\\n');
-    process.on('SIGTERM', () => { write('story', 'stop ${name}\\n'); process.exit(0) }); setInterval(() => {}, 1e6)`;
+    process.on('SIGTERM', () => { ${onStop} }); setInterval(() => {}, 1e6)`;
   return { name, adapter: 'process', start: [process.execPath, '-e', code], env };
 }
 
@@ -82,6 +86,46 @@ describe('several services', () => {
     await services.stop(5_000);
     await services.start(spec());
     assert.equal(await services.isRunning(), true);
+  });
+
+  test('of which one has died: only that one is started when the others shall run on', async () => {
+    const services = open(worker('db'), worker('web'), worker('jobs'));
+    await services.start(spec());
+    await untilStarted(3);
+    const [db, web] = [recorded('db'), recorded('web')];
+    process.kill(web.pid, 'SIGKILL');
+    while (await services.isRunning()) await sleep(5);
+    await services.startMissing?.(spec());
+    assert.equal(await services.isRunning(), true);
+    assert.deepEqual(recorded('db'), db);
+    assert.notEqual(recorded('web').pid, web.pid);
+    await assert.rejects(services.start(spec()), { code: 'APPLY_FAILED', message: /db runs already/ });
+  });
+
+  test('of which a missing one cannot be started: the others run on', async () => {
+    const broken: ServiceConfig = { name: 'web', adapter: 'process', start: ['/nowhere/web'], env: {} };
+    await open(worker('db'), worker('web')).start(spec());
+    await untilStarted(2);
+    process.kill(recorded('web').pid, 'SIGKILL');
+    const services = open(worker('db'), broken);
+    while (await services.isRunning()) await sleep(5);
+    await assert.rejects(services.startMissing?.(spec()) ?? Promise.resolve(), {
+      code: 'APPLY_FAILED',
+      message: /^web: /,
+    });
+    assert.ok(isAlive(recorded('db')));
+  });
+
+  test('a slow one leaves the others time to end by themselves', async () => {
+    const services = open(
+      worker('web', {}, `setTimeout(() => { write('story', 'stop web\\n'); process.exit(0) }, 50)`),
+      worker('jobs', {}, ''),
+    );
+    await services.start(spec());
+    await untilStarted(2);
+    await services.stop(1_600);
+    assert.match(story(), /stop web/);
+    assert.equal(await services.isRunning(), false);
   });
 
   test('a start that fails half way leaves none of them behind', async () => {

@@ -1,6 +1,7 @@
 /**
  * Several services as one: they start in their order and stop in the reverse of it. Invariant: all of
- * them run, or the node's service does not; a start that fails half way leaves none of them behind.
+ * them run, or the node's service does not; a start that fails half way leaves none behind of those that
+ * it has started.
  */
 import { asPlexiError, PlexiError } from '../../config/errors.js';
 import { type MonotonicClock, monotonicClock } from './clock.js';
@@ -25,15 +26,13 @@ export class SeveralServices implements ServiceAdapter {
 
   async start(spec: ServiceSpec): Promise<void> {
     await this.refuseWhenOneRuns();
-    const begun: NamedService[] = [];
-    try {
-      for (const service of this.services) {
-        begun.push(service);
-        await startAndSee(service, spec);
-      }
-    } catch (thrown) {
-      throw await this.takenBack(begun, thrown);
-    }
+    await this.startInOrder(this.services, spec);
+  }
+
+  async startMissing(spec: ServiceSpec): Promise<void> {
+    const missing: NamedService[] = [];
+    for (const service of this.services) if (!(await service.adapter.isRunning())) missing.push(service);
+    await this.startInOrder(missing, spec);
   }
 
   async stop(timeoutMs: number): Promise<void> {
@@ -67,6 +66,19 @@ export class SeveralServices implements ServiceAdapter {
     return [...new Set(all.flat())];
   }
 
+  /** A failure takes back what this call has begun, and nothing else. */
+  private async startInOrder(services: readonly NamedService[], spec: ServiceSpec): Promise<void> {
+    const begun: NamedService[] = [];
+    try {
+      for (const service of services) {
+        begun.push(service);
+        await startAndSee(service, spec);
+      }
+    } catch (thrown) {
+      throw await this.takenBack(begun, thrown);
+    }
+  }
+
   /** Afterwards whatever runs is of this start, and may be taken back. */
   private async refuseWhenOneRuns(): Promise<void> {
     for (const { name, adapter } of this.services) {
@@ -96,13 +108,19 @@ export class SeveralServices implements ServiceAdapter {
     }
   }
 
-  /** Stops all that can be stopped, and throws the first failure only then. The time is for all of them. */
+  /**
+   * Stops all that can be stopped, and throws the first failure only then. The time is for all of them;
+   * of half of it each has its own share, which a slow one before it cannot use up.
+   */
   private async stopInReverse(services: readonly NamedService[], timeoutMs: number): Promise<void> {
     const deadline = this.clock.now() + timeoutMs;
+    const shareMs = timeoutMs / (2 * Math.max(1, services.length));
+    let waiting = services.length;
     const failures: PlexiError[] = [];
     for (const { name, adapter } of [...services].reverse()) {
+      waiting -= 1;
       try {
-        await adapter.stop(Math.max(0, deadline - this.clock.now()));
+        await adapter.stop(Math.max(shareMs, deadline - this.clock.now() - waiting * shareMs));
       } catch (thrown) {
         failures.push(asPlexiError(thrown, 'STOP_FAILED', `the service ${name} could not be stopped`));
       }

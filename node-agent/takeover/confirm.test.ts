@@ -105,6 +105,28 @@ describe('a confirmation', together, () => {
     await running.healthy();
   });
 
+  test('is what a failed rollback asks for; maintenance by hand does not answer it, however it ends', async (t) => {
+    const running = await RunningNode.start(t, cluster);
+    const { node, caller } = running;
+    await failedRollback(running);
+    const stillAsks = async (when: string): Promise<void> => {
+      const { needsOperator } = await caller.describe();
+      assert.equal(needsOperator?.code, 'ROLLBACK_FAILED', when);
+      assert.match(needsOperator.message, /going back failed at probe_old/);
+    };
+    const off = await caller.execute(maintenance('off', [1, 6, 1], false));
+    assert.equal(off.result.outcome, 'done', off.result.failure?.message);
+    await stillAsks('after a good one');
+    await node.mark('maintenance.fail');
+    const on = await caller.execute(maintenance('on', [1, 6, 2], true));
+    assert.equal(on.result.outcome, 'failed');
+    await stillAsks('after one whose hook failed');
+    await putRight(t, running);
+    const result = await confirm(running);
+    assert.equal(result.outcome, 'done', result.failure?.message);
+    assert.equal((await caller.describe()).needsOperator, undefined);
+  });
+
   test('of what nobody changed changes nothing', async (t) => {
     const running = await RunningNode.start(t, cluster);
     const main = liveProcess(running.node.servicePid());

@@ -36,10 +36,17 @@ export const applyStep: Phase = {
   },
 };
 
-/** Starts the service of a release when it does not run; for steps that may be begun again after a power cut. */
+/**
+ * Starts the service of a release when it does not run; for steps that may be begun again after a power
+ * cut. Of several services those that run are of this release, and run on: one that could not be stopped,
+ * or whose neighbour died.
+ */
 export async function ensureRunning(node: AgentNode, release: LocalRelease | undefined): Promise<void> {
   if (release === undefined || (await node.service.isRunning())) return;
-  await startService(node, release);
+  if (node.service.startMissing === undefined) return startService(node, release);
+  node.monitor.expect(release.version);
+  await node.service.startMissing(serviceSpec(node, release));
+  node.monitor.reset();
 }
 
 /** Starts a release's service and lets the monitor expect its version. */

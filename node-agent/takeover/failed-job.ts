@@ -1,0 +1,38 @@
+/**
+ * What a job that came to no good end leaves behind: a node that asks for an operator. Invariant: it asks
+ * until an upgrade came to a good end, or an operator confirmed what runs. Maintenance by hand puts nothing
+ * right, however it ends, and a taking over that failed has changed nothing.
+ */
+import type { ErrorCode } from '../../config/errors.js';
+import type { Job } from '../journal/journal.js';
+import type { AgentNode } from '../node.js';
+import { takeOverStep } from './take-over.js';
+
+/** The one step of maintenance by hand, as its job's intent names it. */
+const maintenanceStep = 'maintenance';
+
+/**
+ * Why the last job asks for an operator; undefined when it does not.
+ * @param jobs all that the journal holds, oldest first
+ */
+export function failedJobTrouble(
+  jobs: readonly Job[],
+  { config, maintenance }: Pick<AgentNode, 'config' | 'maintenance'>,
+): { code: ErrorCode; message: string } | undefined {
+  const result = jobs.findLast(saysHowTheNodeIs)?.result;
+  if (result?.outcome !== 'rollback_failed' && result?.outcome !== 'failed') return undefined;
+  const how =
+    maintenance.current === undefined
+      ? 'was put back into service, and nobody has confirmed what runs there since a job failed'
+      : 'stays in maintenance';
+  return {
+    code: 'ROLLBACK_FAILED',
+    message: `${config.node} ${how}: ${result.failure?.message ?? 'a rollback failed'}`,
+  };
+}
+
+/** Jobs of one step leave the node as it was, its troubles included; but for a taking over that is done. */
+function saysHowTheNodeIs({ begun: [first], result }: Job): boolean {
+  if (first === maintenanceStep) return false;
+  return first !== takeOverStep || result?.outcome !== 'failed';
+}
