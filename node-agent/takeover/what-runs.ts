@@ -90,7 +90,7 @@ async function processToFind(
   const isFindable = services.length === 1 && services[0]?.adapter === 'process';
   // What the agent started, or took over before, is known; but somebody may have started another one.
   if (isRunning && order.confirm && order.directory === '') {
-    return isFindable && folder !== undefined ? foundIn(folder) : undefined;
+    return isFindable && folder !== undefined ? foundIn(node, folder) : undefined;
   }
   if (!services.some(({ adapter }) => adapter === 'process')) {
     if (isRunning) return undefined;
@@ -104,7 +104,7 @@ async function processToFind(
       'TAKE_OVER_FAILED',
       `${node.config.node} has ${services.length} services, and those of the adapter process cannot be told apart by their folder; stop them, and let a rollout or the agent start them`,
     );
-  if (folder !== undefined) return onlyOne(folder);
+  if (folder !== undefined) return onlyOne(node, folder);
   throw new PlexiError(
     'TAKE_OVER_FAILED',
     `a process that runs from anywhere on ${node.config.node} cannot be found; name its folder with --dir`,
@@ -112,18 +112,22 @@ async function processToFind(
 }
 
 /** The one that runs from the folder; undefined when the service that is known runs from elsewhere. */
-async function foundIn(folder: NamedFolder): Promise<FolderProcess | undefined> {
-  return (await processesOf(folder.real)).length === 0 ? undefined : onlyOne(folder);
+async function foundIn({ config }: AgentNode, folder: NamedFolder): Promise<FolderProcess | undefined> {
+  const found = await processesOf(folder.real, config.probes);
+  return found.length === 0 ? undefined : onlyOne({ config }, folder);
 }
 
 /**
  * The one process that runs from the folder. Several get a moment: a start by the agent that met a
  * service which somebody had started by hand is about to fail.
  */
-async function onlyOne(folder: NamedFolder): Promise<FolderProcess> {
+async function onlyOne(
+  { config: { probes } }: Pick<AgentNode, 'config'>,
+  folder: NamedFolder,
+): Promise<FolderProcess> {
   for (let waitedMs = 0; waitedMs < patienceMs; waitedMs += lookMs) {
-    if ((await processesOf(folder.real)).length < 2) break;
+    if ((await processesOf(folder.real, probes)).length < 2) break;
     await sleep(lookMs);
   }
-  return processOf(folder.real);
+  return processOf(folder.real, probes);
 }

@@ -14,7 +14,9 @@ before(async () => {
 after(() => rm(cluster.folder, { recursive: true, force: true }));
 
 /** A node with a data base whose stop does nothing, and the tiny service behind it. */
-async function nodeWithDataBase(t: TestContext): Promise<{ running: RunningNode; version(): Promise<string> }> {
+async function nodeWithDataBase(
+  t: TestContext,
+): Promise<{ running: RunningNode; version(): Promise<string> }> {
   const port = await freePort();
   const isUp = `${cluster.folder}/db-${port}`;
   const services: ServiceConfig[] = [
