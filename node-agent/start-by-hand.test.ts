@@ -53,6 +53,12 @@ describe('a restart by hand', () => {
     assert.deepEqual([...waits], ['start the service on node-1: plexi-node-agent start --config FILE']);
     assert.equal((await node.links()).current, linkTo(next));
     assert.equal(await node.serviceVersion(), undefined);
+    const somebodyElse = (process.geteuid?.() ?? 0) + 1;
+    await assert.rejects(startByHand(node.config, somebodyElse), {
+      code: 'USAGE',
+      message: new RegExp(`as the user of its agent: sudo -u '#${somebodyElse - 1}' plexi-node-agent start`),
+    });
+    assert.equal(await node.serviceVersion(), undefined, 'nothing was started');
     assert.equal((await startByHand(node.config)).version, '0b3');
     const pid = node.servicePid();
     await assert.rejects(startByHand(node.config), { code: 'CONFLICT' });
