@@ -10,7 +10,7 @@ import { PlexiError } from '../../config/errors.js';
 import { isOwnEntry } from '../../config/schema/node-agent.js';
 import type { TakeOverStep } from '../../gen/plexi/v1/node_agent.js';
 import { versionScheme } from '../../release/version.js';
-import { type AgentNode, type LocalRelease, linkedFolder, localRelease } from '../node.js';
+import { type AgentNode, readCurrent } from '../node.js';
 import type { NamedFolder } from './command-line.js';
 import { type IntendedRelease, type Running, releaseToAdopt, releaseToConfirm } from './intended-release.js';
 import { type FolderProcess, isInside, processesOf, processOf, realPathOf } from './running-process.js';
@@ -32,7 +32,7 @@ export async function whatRuns(
   const folder = await namedFolder(node, order);
   const local =
     folder !== undefined && folder.real === (await realPathOf(node.paths.current))
-      ? await readableRelease(node)
+      ? (await readCurrent(node.paths)).release
       : undefined;
   if (order.confirm && folder === undefined)
     throw new PlexiError(
@@ -44,16 +44,6 @@ export async function whatRuns(
   const isConfirmed = order.confirm && folder !== undefined;
   const intended = await (isConfirmed ? releaseToConfirm(running, folder) : releaseToAdopt(running));
   return { running, intended };
-}
-
-/** What `current` leads to; undefined when its mark or manifest is damaged, like one that never had any. */
-async function readableRelease(node: AgentNode): Promise<LocalRelease | undefined> {
-  try {
-    return await localRelease(node.paths, await linkedFolder(node.paths.current));
-  } catch (thrown) {
-    if (thrown instanceof PlexiError && thrown.code === 'RELEASE_INVALID') return undefined;
-    throw thrown;
-  }
 }
 
 /** The folder of the order, or what `current` leads to. @throws PlexiError when it cannot be a release */
