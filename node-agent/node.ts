@@ -5,6 +5,7 @@
 import { readlinkSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import type { Logger } from 'pino';
+import { PlexiError } from '../config/errors.js';
 import type { NodeAgentConfig } from '../config/schema/node-agent.js';
 import type { ReleaseManifest } from '../release/manifest.js';
 import type { ReleaseRepository } from '../release/repository/fetch.js';
@@ -107,12 +108,37 @@ export async function localRelease(
   return { folder, manifest, version: manifest.version, digest: treeDigest };
 }
 
-/** What the node runs, by its `current` link: version and digest, or `none`. */
-export async function currentRelease(paths: NodePaths): Promise<{ version: string; digest: string }> {
-  const release = await localRelease(paths, await linkedFolder(paths.current));
+/** What is known of the release behind `current`. */
+export interface CurrentRelease {
+  readonly folder: string | undefined;
+  /** Undefined when nothing is installed, and when it cannot be trusted. */
+  readonly release: LocalRelease | undefined;
+  /** Why it cannot be trusted: its mark or its manifest is damaged. */
+  readonly damage: PlexiError | undefined;
+}
+
+/** Reads what `current` leads to; damage is part of the answer. */
+export async function readCurrent(paths: NodePaths): Promise<CurrentRelease> {
+  const folder = await linkedFolder(paths.current);
+  try {
+    return { folder, release: await localRelease(paths, folder), damage: undefined };
+  } catch (thrown) {
+    if (!(thrown instanceof PlexiError && thrown.code === 'RELEASE_INVALID')) throw thrown;
+    return { folder, release: undefined, damage: thrown };
+  }
+}
+
+/** Version and digest of what the node runs: `none` without a release, empty when it cannot be told. */
+export function namesOf({ release, damage }: CurrentRelease): { version: string; digest: string } {
+  if (damage !== undefined) return { version: '', digest: '' };
   return release === undefined
     ? { version: NONE, digest: '' }
     : { version: release.version, digest: release.digest };
+}
+
+/** What the node runs, by its `current` link, as `namesOf` says it. */
+export async function currentRelease(paths: NodePaths): Promise<{ version: string; digest: string }> {
+  return namesOf(await readCurrent(paths));
 }
 
 /** The whole environment of a hook or a migration: nothing is inherited but PATH, HOME and LANG. */

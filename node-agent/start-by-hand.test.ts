@@ -53,6 +53,12 @@ describe('a restart by hand', () => {
     assert.deepEqual([...waits], ['start the service on node-1: plexi-node-agent start --config FILE']);
     assert.equal((await node.links()).current, linkTo(next));
     assert.equal(await node.serviceVersion(), undefined);
+    const somebodyElse = (process.geteuid?.() ?? 0) + 1;
+    await assert.rejects(startByHand(node.config, somebodyElse), {
+      code: 'USAGE',
+      message: new RegExp(`as the user of its agent: sudo -u '#${somebodyElse - 1}' plexi-node-agent start`),
+    });
+    assert.equal(await node.serviceVersion(), undefined, 'nothing was started');
     assert.equal((await startByHand(node.config)).version, '0b3');
     const pid = node.servicePid();
     await assert.rejects(startByHand(node.config), { code: 'CONFLICT' });
@@ -66,11 +72,11 @@ describe('a restart by hand', () => {
     });
   });
 
-  test('starts nothing by itself after a restart of the agent, and takes a start by another program', async (t) => {
+  test('starts nothing by itself after restarts of the agent, waits on, and takes a start by another program', async (t) => {
     const { checked, order, ended } = await waiting(t);
     const { node } = checked;
     ended.catch(() => undefined);
-    await checked.restart();
+    for (let restarts = 0; restarts < 3; restarts++) await checked.restart();
     const again = checked.caller.executeUntil(order, 'applying');
     const attached = await again;
     assert.equal(await node.serviceVersion(), undefined);

@@ -2,11 +2,14 @@
  * `plexi-node-agent start`: a person starts the service, when an upgrade waits for that. It runs beside
  * the agent, which starts nothing meanwhile. At any other moment it refuses: in the middle of a job the
  * service must be down, and without one the agent keeps it running by itself, so that there is never
- * a second one.
+ * a second one. So it does for any user but the agent's: the agent could not stop what another one started,
+ * and the service would leave files that it cannot read.
  */
+import { stat } from 'node:fs/promises';
 import { PlexiError } from '../config/errors.js';
 import type { NodeAgentConfig } from '../config/schema/node-agent.js';
 import { journalDisk } from './agent.js';
+import { isSystemError } from './disk/system-error.js';
 import { Journal } from './journal/journal.js';
 import { type LocalRelease, linkedFolder, localRelease, nodePaths, serviceSpec } from './node.js';
 import { openServices } from './service/adapters.js';
@@ -15,11 +18,22 @@ import { awaitStartName } from './upgrade/await-start.js';
 
 /**
  * Starts what `current` leads to, and tells what that is.
- * Errors: NOT_FOUND without a release; CONFLICT when nothing waits for it, or the service runs;
+ * @param ownUser the number of the user that this program runs as
+ * Errors: USAGE as another user than the agent's; NOT_FOUND without a release; CONFLICT when nothing waits for it, or the service runs;
  * APPLY_FAILED when it cannot be started.
  */
-export async function startByHand(config: NodeAgentConfig): Promise<LocalRelease> {
+export async function startByHand(
+  config: NodeAgentConfig,
+  ownUser: number | undefined = process.geteuid?.(),
+): Promise<LocalRelease> {
   const paths = nodePaths(config.root);
+  const agentUser = await ownerOf(paths.agent);
+  if (agentUser !== undefined && agentUser !== ownUser) {
+    throw new PlexiError(
+      'USAGE',
+      `the service of ${config.node} must be started as the user of its agent: sudo -u '#${agentUser}' plexi-node-agent start --config FILE`,
+    );
+  }
   const release = await localRelease(paths, await linkedFolder(paths.current));
   if (release === undefined) {
     throw new PlexiError(
@@ -42,4 +56,14 @@ export async function startByHand(config: NodeAgentConfig): Promise<LocalRelease
   }
   await service.start(serviceSpec({ config, paths }, release));
   return release;
+}
+
+/** The number of the user that owns what the agent has made; undefined when no agent was there. */
+async function ownerOf(folder: string): Promise<number | undefined> {
+  try {
+    return (await stat(folder)).uid;
+  } catch (thrown) {
+    if (isSystemError(thrown, 'ENOENT')) return undefined;
+    throw thrown;
+  }
 }

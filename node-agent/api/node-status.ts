@@ -4,14 +4,13 @@
  */
 import { ownVersion } from '../../config/own-version.js';
 import { NodeStatus } from '../../gen/plexi/v1/node_agent.js';
-import { NONE } from '../../release/version.js';
-import { type AgentNode, linkedFolder, localRelease } from '../node.js';
+import { type AgentNode, type CurrentRelease, linkedFolder, namesOf, readCurrent } from '../node.js';
 import type { Executor } from '../upgrade/executor.js';
 
 export class NodeStatusSource {
   private readonly callbacks = new Set<() => void>();
   /** What was read of `current`, and the folder that it pointed at then. */
-  private release: { folder: string | undefined; version: string; digest: string } | undefined;
+  private release: CurrentRelease | undefined;
 
   constructor(
     private readonly node: AgentNode,
@@ -33,14 +32,14 @@ export class NodeStatusSource {
   /** The status at this moment. */
   async now(): Promise<NodeStatus> {
     const { node, executor } = this;
-    const { version, digest } = await this.current();
-    const needsOperator = this.needsOperator();
+    const current = await this.current();
+    const needsOperator = this.needsOperator() ?? this.troubleWith(current);
     return NodeStatus.fromPartial({
       nodeId: node.config.node,
       cluster: node.config.cluster,
       installId: this.installId,
       agentVersion: ownVersion,
-      release: { version, digest },
+      release: namesOf(current),
       health: node.monitor.health,
       healthReason: node.monitor.reason,
       goodForMs: BigInt(Math.floor(node.monitor.goodForMs())),
@@ -58,14 +57,22 @@ export class NodeStatusSource {
    * What the node runs. The folder of a release never changes once it is complete, so its manifest is
    * read anew only when the link points elsewhere, and after each job.
    */
-  private async current(): Promise<{ version: string; digest: string }> {
+  private async current(): Promise<CurrentRelease> {
     const { paths } = this.node;
-    const folder = await linkedFolder(paths.current);
-    if (this.release !== undefined && this.release.folder === folder) return this.release;
-    const found = await localRelease(paths, folder);
-    // One that is not complete may get so without a job, by staging.
-    this.release = found && { folder, version: found.version, digest: found.digest };
-    return this.release ?? { version: NONE, digest: '' };
+    const known = this.release;
+    if (known !== undefined && known.folder === (await linkedFolder(paths.current))) return known;
+    const found = await readCurrent(paths);
+    // One that is not complete may get so without a job, by staging; and so may a damaged one.
+    this.release = found.release && found;
+    return found;
+  }
+
+  /** A release that cannot be read asks for an operator, like a job that failed. */
+  private troubleWith({ damage }: CurrentRelease): { code: string; message: string } | undefined {
+    if (damage === undefined) return undefined;
+    const { node } = this.node.config;
+    const message = `${damage.message} Or, if it runs well, say what it is with plexictl node confirm ${node}`;
+    return { code: damage.code, message };
   }
 
   /** Says that something may have changed. */

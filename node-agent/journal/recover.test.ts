@@ -68,7 +68,8 @@ describe('at the start of the agent', () => {
     assert.deepEqual(forwardSteps, [...beforeCommit, 'commit', 'leave_maintenance']);
   });
 
-  for (const name of beforeCommit.filter((candidate) => candidate !== 'migrate')) {
+  const once = beforeCommit.filter((candidate) => !['migrate', 'await_start'].includes(candidate));
+  for (const name of once) {
     test(`${name} is begun again once, and then the node goes back`, async () => {
       for (const times of restarts) {
         const expected = times < 1 ? { kind: 'redo', from: name } : { kind: 'roll_back', interrupted: name };
@@ -76,6 +77,13 @@ describe('at the start of the agent', () => {
       }
     });
   }
+
+  test('a wait for a person goes on, however often the agent died', async () => {
+    for (const times of restarts) {
+      const records = [...upTo('await_start'), ...repeated(resumed('job', 'await_start'), times)];
+      assert.deepEqual(await recovery(records), { kind: 'redo', from: 'await_start' });
+    }
+  });
 
   test('migrate is never begun again', async () => {
     for (const times of restarts) {

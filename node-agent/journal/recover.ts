@@ -4,13 +4,14 @@
  *
  * After the commit record the agent alone never rolls back. A step that was interrupted is begun
  * again only when it may be, and only `limits.journalRedo` times: after that the node goes back, so
- * that a step which kills the agent cannot loop.
+ * that a step which kills the agent cannot loop. A step that only waits for a person kills nobody, and
+ * goes on waiting however often the agent is restarted.
  */
 import { limits } from '../../config/limits.js';
 import type { Job } from './journal.js';
 
 /** What a step says about being interrupted by the end of the agent. */
-export type OnRestart = 'redo' | 'roll_back';
+export type OnRestart = 'redo' | 'wait_on' | 'roll_back';
 
 export type Recovery =
   /** There is no open job. */
@@ -33,7 +34,9 @@ export function recoveryOf(open: Job | undefined, onRestart: (step: string) => O
   if (open.goingBack !== undefined) return { kind: 'go_on_back', from: lastOf(open.goingBack.begun) };
   const step = lastOf(open.begun);
   if (open.committed) return { kind: 'finish', from: step };
-  if (onRestart(step) === 'redo' && open.resumed < limits.journalRedo) return { kind: 'redo', from: step };
+  const says = onRestart(step);
+  const mayRedo = says === 'wait_on' || (says === 'redo' && open.resumed < limits.journalRedo);
+  if (mayRedo) return { kind: 'redo', from: step };
   return { kind: 'roll_back', interrupted: step };
 }
 

@@ -8,6 +8,7 @@ import {
   linkedFolder,
   localRelease,
   programEnvironment,
+  readCurrent,
   serviceEnvironment,
 } from '../node.js';
 import type { ProbeSubject } from './probe-sample.js';
@@ -32,6 +33,7 @@ export function probeSubject(node: NodeFacts & Pick<AgentNode, 'service'>): Prob
   return {
     cwd: paths.root,
     pids: () => node.service.pids(),
-    env: async () => programEnvironment(node, await localRelease(paths, await linkedFolder(paths.current))),
+    // A probe can be asked of a release whose manifest is damaged, too: that is how one is confirmed.
+    env: async () => programEnvironment(node, (await readCurrent(paths)).release),
   };
 }

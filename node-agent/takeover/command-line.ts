@@ -54,6 +54,7 @@ async function refuseUnlessProgram(program: string, folder: NamedFolder): Promis
   if (program !== '' && found.some(({ status }) => status === 'fulfilled')) return;
   throw new PlexiError(
     'TAKE_OVER_FAILED',
-    `the running process calls itself ${JSON.stringify(program.slice(0, 80))}, which cannot be started again; say how in ${folder.given}/release.yml (name, service.start), and try again`,
+    // No more than its first word: what a process writes there may hold its other words, and secrets.
+    `the running process calls itself ${JSON.stringify(/^\S{0,80}/.exec(program)?.[0])}, which cannot be started again; say how in ${folder.given}/release.yml (name, service.start), and try again`,
   );
 }

@@ -127,6 +127,32 @@ describe('a confirmation', together, () => {
     assert.equal((await caller.describe()).needsOperator, undefined);
   });
 
+  for (const [what, file] of [
+    ['mark', (folder: string) => join(folder, '.complete')],
+    ['manifest', (folder: string) => `${folder}.manifest.json`],
+  ] as const) {
+    test(`repairs a damaged ${what} of what runs, for which the node asks for an operator`, async (t) => {
+      const running = await RunningNode.start(t, cluster);
+      const { node } = running;
+      const pid = node.servicePid();
+      const current = (await node.links()).current ?? '';
+      await running.restart(() => writeFile(file(node.at(current)), '{"torn'));
+      const { needsOperator, release } = await running.caller.describe();
+      assert.equal(needsOperator?.code, 'RELEASE_INVALID');
+      assert.match(needsOperator.message, /cannot be trusted.*plexictl node confirm node-1/);
+      assert.deepEqual([release?.version, release?.digest], ['', '']);
+      const plan = new TinyPlan(cluster.releases, '0a1', '0b1');
+      const staged = await running.caller.execute(plan.stage('s', [1, 5, 1]));
+      assert.equal(staged.result.outcome, 'failed', 'there is no way back that could be trusted');
+      const result = await confirm(running);
+      assert.equal(result.outcome, 'done', result.failure?.message);
+      assert.deepEqual(result.release, plan.release('0a1'));
+      assert.equal((await running.caller.describe()).needsOperator, undefined);
+      assert.equal((await node.links()).current, current);
+      assert.equal(node.servicePid(), pid);
+    });
+  }
+
   test('of what nobody changed changes nothing', async (t) => {
     const running = await RunningNode.start(t, cluster);
     const main = liveProcess(running.node.servicePid());

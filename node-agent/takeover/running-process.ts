@@ -1,16 +1,20 @@
 /**
- * Finds the one process that runs from a folder. What counts is its program: an executable or a script
- * inside the folder; a process that merely stands in the folder (a shell, an editor) is taken only when
- * nothing else is there. Invariant: exactly one tree of processes is found, or nothing is taken over.
+ * Finds the one process that runs from a folder: its program lies there, or it listens where the probes
+ * ask. A process that merely stands in the folder (a shell, an editor) is taken only when nothing else is
+ * there. Invariant: exactly one tree of processes is left, or nothing is taken over; and no sentence
+ * repeats a command line.
  */
-import { readFileSync, readlinkSync, realpathSync, statSync } from 'node:fs';
+import { readFileSync, readlinkSync, statSync } from 'node:fs';
 import { realpath } from 'node:fs/promises';
-import { resolve, sep } from 'node:path';
+import { basename, sep } from 'node:path';
 import { PlexiError } from '../../config/errors.js';
 import { limits } from '../../config/limits.js';
+import type { ProbeConfig } from '../../config/schema/probes.js';
 import { isSystemError } from '../disk/durable-file.js';
 import type { LiveProcess } from '../service/process-table.js';
 import { eldestOf, liveProcesses } from '../service/process-tree.js';
+import { listenersOn, loopbackPorts } from './listeners.js';
+import { scriptOf } from './own-program.js';
 
 /** A process that runs from the folder. */
 export interface FolderProcess extends LiveProcess {
@@ -20,41 +24,101 @@ export interface FolderProcess extends LiveProcess {
   readonly cwd: string;
 }
 
+/** Processes that one sentence names. */
+const processesShown = 10;
 /** What the system says when a process has ended, or is not ours to look into. */
 const notToBeSeen = ['ENOENT', 'ESRCH', 'EACCES', 'EPERM', 'ENOTDIR'];
 
-/**
- * The eldest of the processes that run from a folder, of the agent's own user (as root: of anyone).
- * @param folder its real path
- */
-export async function processesOf(folder: string): Promise<FolderProcess[]> {
-  const byProgram: FolderProcess[] = [];
-  const byPlace: FolderProcess[] = [];
-  for (const candidate of await liveProcesses()) {
-    const found = looked(() => lookInto(candidate));
-    if (found === undefined) continue;
-    if (runsProgramOf(found, folder)) byProgram.push(found);
-    else if (isInside(folder, found.cwd)) byPlace.push(found);
-  }
-  return eldestOf(byProgram.length > 0 ? byProgram : byPlace);
+/** What runs from a folder, or seems to. */
+interface Candidates {
+  /** The eldest of those that run a program of the folder, or listen where the probes ask. */
+  readonly sure: readonly FolderProcess[];
+  /** The eldest of those that only stand in the folder, and have nothing to do with the sure ones. */
+  readonly besides: readonly FolderProcess[];
+  /** Who listens where the probes ask, in the folder or elsewhere. */
+  readonly listeners: readonly LiveProcess[];
+  /** Whether one of the sure ones, or what it has started, listens there. */
+  readonly isHeard: boolean;
 }
 
-/** The one of them. @throws PlexiError TAKE_OVER_FAILED when there is none, or more than one tree of them */
-export async function processOf(folder: string): Promise<FolderProcess> {
-  const eldest = await processesOf(folder);
-  const [first] = eldest;
+/**
+ * The processes that could be the folder's service, of the agent's own user (as root: of anyone).
+ * @param folder its real path
+ * @param probes how the service's health is told
+ */
+export async function processesOf(folder: string, probes: readonly ProbeConfig[]): Promise<FolderProcess[]> {
+  const { sure, besides } = await candidatesOf(folder, probes);
+  return [...sure, ...besides];
+}
+
+/**
+ * The one of them that is the service: what listens where the probes ask, or else the only one.
+ * @throws PlexiError TAKE_OVER_FAILED when there is none, or when it cannot be told
+ */
+export async function processOf(folder: string, probes: readonly ProbeConfig[]): Promise<FolderProcess> {
+  const { sure, besides, listeners, isHeard } = await candidatesOf(folder, probes);
+  const [first] = [...sure, ...besides];
   if (first === undefined)
     throw new PlexiError(
       'TAKE_OVER_FAILED',
       `no process of this user runs from ${folder}; start the service, or name the folder that it runs from`,
     );
-  if (eldest.length === 1) return first;
-  const list = eldest.slice(0, 10).map(({ pid, argv }) => `${pid} (${argv.join(' ').slice(0, 60)})`);
+  if (listeners.length > 0 && !isHeard)
+    throw new PlexiError(
+      'TAKE_OVER_FAILED',
+      `${named(listeners)} listens where the probes ask, and does not run from ${folder}; name the folder that it runs from, or let the probes ask the service itself`,
+    );
+  // Who only stands in the folder counts as long as nobody else says who is the service.
+  const left = isHeard ? sure : [...sure, ...besides];
+  if (left.length === 1) return first;
   throw new PlexiError(
     'TAKE_OVER_FAILED',
-    `${eldest.length} processes run from ${folder}: ${list.join(', ')}; end all but the service, or start it from one program`,
-    { details: { pids: eldest.map(({ pid }) => pid) } },
+    `${left.length} processes run from ${folder}: ${named(left)}; end all but the service, or start it from one program`,
+    { details: { pids: left.map(({ pid }) => pid) } },
   );
+}
+
+async function candidatesOf(folder: string, probes: readonly ProbeConfig[]): Promise<Candidates> {
+  const all = await liveProcesses();
+  const holders = await listenersOn(loopbackPorts(probes), all);
+  const sure: FolderProcess[] = [];
+  const standing: FolderProcess[] = [];
+  for (const candidate of all) {
+    const found = looked(() => lookInto(candidate));
+    if (found === undefined) continue;
+    const stands = isInside(folder, found.cwd);
+    if (runsProgramOf(found, folder) || (stands && holders.has(found.pid))) sure.push(found);
+    else if (stands) standing.push(found);
+  }
+  const above = ancestry(all);
+  const isKin = (one: LiveProcess): boolean =>
+    sure.some(({ pid }) => above(pid).has(one.pid) || above(one.pid).has(pid));
+  return {
+    sure: await eldestOf(sure),
+    // The shell that the service was started from stands there too, and so does what the service started.
+    besides: await eldestOf(standing.filter((one) => !isKin(one))),
+    listeners: all.filter(({ pid }) => holders.has(pid)),
+    isHeard: [...holders].some((pid) => sure.some((one) => one.pid === pid || above(pid).has(one.pid))),
+  };
+}
+
+/** Tells who has started a process, directly or through others. */
+function ancestry(all: readonly LiveProcess[]): (pid: number) => Set<number> {
+  const parents = new Map(all.map(({ pid, parent }) => [pid, parent]));
+  return (pid) => {
+    const found = new Set<number>();
+    for (let at = parents.get(pid); at !== undefined && !found.has(at); at = parents.get(at)) found.add(at);
+    return found;
+  };
+}
+
+/** Which processes, by number and program only: their other words may hold a secret. */
+function named(processes: readonly LiveProcess[]): string {
+  const list = processes.slice(0, processesShown).map(({ pid }) => {
+    const executable = looked(() => withoutMark(readlinkSync(`/proc/${pid}/exe`)));
+    return executable === undefined ? String(pid) : `${pid} (${basename(executable)})`;
+  });
+  return `${list.join(', ')}${processes.length > processesShown ? ', …' : ''}`;
 }
 
 /** Whether a path is the folder, or inside it. */
@@ -87,14 +151,12 @@ function isOurs(place: string): boolean {
   return own === 0 || statSync(place).uid === own;
 }
 
-function runsProgramOf({ pid, argv, cwd }: FolderProcess, folder: string): boolean {
-  const executable = looked(() => withoutMark(readlinkSync(`/proc/${pid}/exe`)));
-  if (executable !== undefined && isInside(folder, executable)) return true;
-  // The interpreter and its script, or a program that was named by a link.
-  return argv.slice(0, 2).some((word) => {
-    const file = word.startsWith('-') ? undefined : looked(() => realpathSync(resolve(cwd, word)));
-    return file !== undefined && file !== folder && isInside(folder, file) && statSync(file).isFile();
-  });
+function runsProgramOf(found: FolderProcess, folder: string): boolean {
+  const executable = looked(() => withoutMark(readlinkSync(`/proc/${found.pid}/exe`)));
+  if (executable === undefined) return false;
+  if (isInside(folder, executable)) return true;
+  const script = looked(() => scriptOf(executable, found));
+  return script !== undefined && isInside(folder, script);
 }
 
 /** The system's mark for a file that was removed or replaced since. */

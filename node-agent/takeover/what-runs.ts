@@ -10,7 +10,7 @@ import { PlexiError } from '../../config/errors.js';
 import { isOwnEntry } from '../../config/schema/node-agent.js';
 import type { TakeOverStep } from '../../gen/plexi/v1/node_agent.js';
 import { versionScheme } from '../../release/version.js';
-import { type AgentNode, type LocalRelease, linkedFolder, localRelease } from '../node.js';
+import { type AgentNode, readCurrent } from '../node.js';
 import type { NamedFolder } from './command-line.js';
 import { type IntendedRelease, type Running, releaseToAdopt, releaseToConfirm } from './intended-release.js';
 import { type FolderProcess, isInside, processesOf, processOf, realPathOf } from './running-process.js';
@@ -32,7 +32,7 @@ export async function whatRuns(
   const folder = await namedFolder(node, order);
   const local =
     folder !== undefined && folder.real === (await realPathOf(node.paths.current))
-      ? await readableRelease(node)
+      ? (await readCurrent(node.paths)).release
       : undefined;
   if (order.confirm && folder === undefined)
     throw new PlexiError(
@@ -44,16 +44,6 @@ export async function whatRuns(
   const isConfirmed = order.confirm && folder !== undefined;
   const intended = await (isConfirmed ? releaseToConfirm(running, folder) : releaseToAdopt(running));
   return { running, intended };
-}
-
-/** What `current` leads to; undefined when its mark or manifest is damaged, like one that never had any. */
-async function readableRelease(node: AgentNode): Promise<LocalRelease | undefined> {
-  try {
-    return await localRelease(node.paths, await linkedFolder(node.paths.current));
-  } catch (thrown) {
-    if (thrown instanceof PlexiError && thrown.code === 'RELEASE_INVALID') return undefined;
-    throw thrown;
-  }
 }
 
 /** The folder of the order, or what `current` leads to. @throws PlexiError when it cannot be a release */
@@ -90,7 +80,7 @@ async function processToFind(
   const isFindable = services.length === 1 && services[0]?.adapter === 'process';
   // What the agent started, or took over before, is known; but somebody may have started another one.
   if (isRunning && order.confirm && order.directory === '') {
-    return isFindable && folder !== undefined ? foundIn(folder) : undefined;
+    return isFindable && folder !== undefined ? foundIn(node, folder) : undefined;
   }
   if (!services.some(({ adapter }) => adapter === 'process')) {
     if (isRunning) return undefined;
@@ -104,7 +94,7 @@ async function processToFind(
       'TAKE_OVER_FAILED',
       `${node.config.node} has ${services.length} services, and those of the adapter process cannot be told apart by their folder; stop them, and let a rollout or the agent start them`,
     );
-  if (folder !== undefined) return onlyOne(folder);
+  if (folder !== undefined) return onlyOne(node, folder);
   throw new PlexiError(
     'TAKE_OVER_FAILED',
     `a process that runs from anywhere on ${node.config.node} cannot be found; name its folder with --dir`,
@@ -112,18 +102,22 @@ async function processToFind(
 }
 
 /** The one that runs from the folder; undefined when the service that is known runs from elsewhere. */
-async function foundIn(folder: NamedFolder): Promise<FolderProcess | undefined> {
-  return (await processesOf(folder.real)).length === 0 ? undefined : onlyOne(folder);
+async function foundIn({ config }: AgentNode, folder: NamedFolder): Promise<FolderProcess | undefined> {
+  const found = await processesOf(folder.real, config.probes);
+  return found.length === 0 ? undefined : onlyOne({ config }, folder);
 }
 
 /**
  * The one process that runs from the folder. Several get a moment: a start by the agent that met a
  * service which somebody had started by hand is about to fail.
  */
-async function onlyOne(folder: NamedFolder): Promise<FolderProcess> {
+async function onlyOne(
+  { config: { probes } }: Pick<AgentNode, 'config'>,
+  folder: NamedFolder,
+): Promise<FolderProcess> {
   for (let waitedMs = 0; waitedMs < patienceMs; waitedMs += lookMs) {
-    if ((await processesOf(folder.real)).length < 2) break;
+    if ((await processesOf(folder.real, probes)).length < 2) break;
     await sleep(lookMs);
   }
-  return processOf(folder.real);
+  return processOf(folder.real, probes);
 }

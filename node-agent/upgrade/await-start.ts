@@ -17,7 +17,8 @@ const lookMs = 250;
 export const awaitStartStep: Phase = {
   step: awaitStartName,
   phase: 'applying',
-  onRestart: 'redo',
+  // Each life of the agent waits anew: no clock holds across them, and a person can take the job back.
+  onRestart: 'wait_on',
   cancellable: true,
   timeoutMs: () => limits.restartByHandMs,
   applies: (order) => order.restartByHand && order.to?.version !== NONE,

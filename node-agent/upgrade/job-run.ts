@@ -108,11 +108,11 @@ export class JobRun {
   async maintain(order: MaintenanceStep): Promise<JobResult> {
     const { node } = this.parts;
     const timeoutMs = Number(order.timeoutMs);
-    const release = await localRelease(node.paths, this.job.facts.folderBefore);
     const bounds = { commandId: this.commandId, timeoutMs, signal: AbortSignal.timeout(timeoutMs) };
-    const run = { ...hookRun(node, release, bounds), withHooks: true };
     this.tell(order.on ? 'entering_maintenance' : 'leaving_maintenance', 0, '');
     try {
+      const release = await localRelease(node.paths, this.job.facts.folderBefore);
+      const run = { ...hookRun(node, release, bounds), withHooks: true };
       const since = node.clock.wall().toISOString();
       if (order.on) await node.maintenance.enter({ ...run, reason: order.reason, since });
       else await node.maintenance.leave(run);

@@ -29,7 +29,7 @@ export interface Phase {
   readonly step: string;
   /** The node phase of the contract that others see meanwhile. */
   readonly phase: string;
-  /** A restart in the middle: begin again, or go back? Steps of the way back are always begun again. */
+  /** A restart in the middle: begin again, wait on, or go back? Steps of the way back are always begun again. */
   readonly onRestart: OnRestart;
   /** A roll_back command may interrupt it, instead of waiting for its end. */
   readonly cancellable: boolean;
