@@ -223,6 +223,29 @@ describe('tokens', together, () => {
     assert.equal(node.isInMaintenance().record, true);
   });
 
+  test('a command that the journal holds is above the late ones after a restart too', async (t) => {
+    const running = await Running.start(t, { version: 'none' });
+    await running.caller.adopt([1, 5, 1]);
+    await running.caller.execute(maintenance('on', [1, 5, 4], true));
+    await running.restart();
+    await assert.rejects(running.caller.execute(maintenance('late', [1, 5, 3], false)), stale);
+    await assert.rejects(running.caller.execute(maintenance('late', [1, 5, 4], false)), stale);
+    assert.equal((await running.caller.execute(maintenance('on', [1, 5, 4], true))).known, true);
+    assert.deepEqual((await running.caller.adopt([1, 6, 1])).previousToken, { epoch: 1n, term: 5n, seq: 4n });
+    assert.equal(running.node.isInMaintenance().record, true);
+  });
+
+  test('a command that touches nothing, first of its term, keeps older terms out after a restart', async (t) => {
+    const running = await Running.start(t, { version: 'none' });
+    await running.caller.adopt([1, 5, 1]);
+    await running.caller.execute(plan('none', '0b1').stage('s', [1, 6, 1]));
+    await running.caller.execute(plan('none', '0b1').stage('again', [1, 6, 4]));
+    await assert.rejects(running.caller.execute(maintenance('late', [1, 6, 3], true)), stale);
+    await running.restart();
+    await assert.rejects(running.caller.execute(maintenance('late', [1, 5, 99], true)), stale);
+    assert.deepEqual(await running.node.journal(), {});
+  });
+
   test('commands that come at once are one critical section: the lower one never runs after the higher', async (t) => {
     const { node, caller } = await Running.start(t, { version: 'none' });
     const calls = [caller.adopt([1, 7, 5]), caller.execute(maintenance('late', [1, 6, 9], true))];

@@ -61,6 +61,7 @@ export async function startAgent(
   const node = await openNode(config, environment);
   const { fence, install } = await openIdentity(node, environment);
   const { journal, unreadable } = await openJournal(node);
+  for (const { token, commandId } of journal.list()) fence.recall(token, commandId);
   const executor = new Executor(node, journal);
   const needsOperator = (): { code: ErrorCode; message: string } | undefined =>
     unreadable ?? fenceTrouble(fence) ?? executor.broken ?? failedJobTrouble(journal.list(), node);

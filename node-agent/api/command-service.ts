@@ -1,5 +1,5 @@
 /**
- * NodeAgentService: the door through which a controller commands this node. Fence check, fence write
+ * NodeAgentService: the door through which a controller commands this node. Fence check, raised fence
  * and journal intent are one critical section, shared with Adopt (protocol, rule 2): a command that
  * waits for a disk cannot start after an adoption that was told "nothing here".
  */
@@ -157,7 +157,9 @@ export class CommandService {
     if (running !== undefined && !rollsBackRunning) {
       throw new PlexiError('BUSY', `the node works on ${running}`, { details: { running } });
     }
-    await this.fence.raise(token, command.commandId);
+    // A taking back leaves no record, and what it took back must not come after it: so it is stored here.
+    if (command.step?.$case === 'rollBack') await this.fence.raise(token, command.commandId);
+    else await this.fence.raiseUntilRestart(token, command.commandId);
     const intent = await this.intentOf(command, token, payloadHash);
     if (intent === undefined) {
       const result = this.runDirect(command, sink).finally(() => this.direct.delete(command.commandId));

@@ -1,6 +1,6 @@
 /**
- * The fence: what is lower than it is refused, an equal token belongs to one command, and nobody may
- * act on a token that is not on the disk.
+ * The fence: what is lower than it is refused, an equal token belongs to one command, and a token that no
+ * journal record carries is on the disk before anybody may act on it.
  */
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
@@ -140,6 +140,56 @@ describe('on the disk before anything obeys it', () => {
     release();
     await raising;
     assert.equal(fence.current?.holder, 'b');
+  });
+});
+
+describe('raised until a restart', () => {
+  test('refuses what is lower as long as the agent lives, and writes nothing', async () => {
+    const { disk, fence } = await fenceAt(token(1, 5, 1), 'a');
+    const bytes = disk.bytes;
+    await fence.raiseUntilRestart(token(1, 5, 4), 'preflight');
+    assert.equal(disk.bytes, bytes);
+    assert.throws(() => fence.check(token(1, 5, 3), 'b'), stale);
+    assert.throws(() => fence.check(token(1, 5, 4), 'b'), stale);
+    await assert.rejects(fence.raiseUntilRestart(token(1, 5, 3), 'b'), stale);
+  });
+
+  test('the first token of a term is stored, so that an older term is refused after a restart', async () => {
+    for (const first of [token(1, 6, 1), token(2, 1, 1)]) {
+      const { disk, fence } = await fenceAt(token(1, 5, 9), 'a');
+      await fence.raiseUntilRestart(first, 'preflight');
+      const reopened = await Fence.open(disk);
+      assert.deepEqual(reopened.current?.token, first);
+      assert.throws(() => reopened.check(token(1, 5, 99), 'b'), stale);
+    }
+  });
+
+  test('what is stored after it stands above it, and keeps the lineage', async () => {
+    const { disk, fence } = await fenceAt(token(1, 5, 1), 'a');
+    await fence.raise(token(1, 5, 2), 'adopted', { term: 5n, nonce: 'five' });
+    await fence.raiseUntilRestart(token(1, 5, 3), 'roll-back');
+    await fence.raise(token(1, 5, 3), 'roll-back');
+    assert.deepEqual((await Fence.open(disk)).current, {
+      ...{ token: token(1, 5, 3), holder: 'roll-back' },
+      lineage: { term: 5n, nonce: 'five' },
+    });
+  });
+
+  test('a token of the journal is in force again after a restart, and a lower one changes nothing', async () => {
+    const { disk } = await fenceAt(token(1, 5, 5), 'a');
+    const fence = await Fence.open(disk);
+    for (const seq of ['3', '10', '9']) fence.recall({ epoch: '1', term: '5', seq }, `upgrade-${seq}`);
+    assert.equal(fence.current?.holder, 'upgrade-10');
+    fence.check(token(1, 5, 10), 'upgrade-10');
+    assert.throws(() => fence.check(token(1, 5, 10), 'b'), stale);
+    assert.throws(() => fence.check(token(1, 5, 6), 'b'), stale);
+  });
+
+  test('no token of a journal mends a fence that cannot be read', async () => {
+    const fence = await Fence.open(new MemoryFenceDisk());
+    fence.recall({ epoch: '1', term: '5', seq: '3' }, 'upgrade');
+    assert.equal(fence.current, undefined);
+    await assert.rejects(fence.raiseUntilRestart(token(9, 9, 9), 'b'), { code: 'FENCE_UNREADABLE' });
   });
 });
 

@@ -1,7 +1,9 @@
 /**
- * The fence of a node: the highest token it has seen, on disk before anything obeys it. A command
- * with a lower token is refused, so a leader that lost its lead without knowing can do no harm here
- * (guarantee 2; protocol, rules 1, 2 and 6).
+ * The fence of a node: the highest token it has seen. A command with a lower token is refused, so a
+ * leader that lost its lead without knowing can do no harm here (guarantee 2; protocol, rules 1, 2 and 6).
+ * Invariant: after a restart it refuses all that is lower than any adoption, any `roll_back`, any
+ * journaled command and any first token of a term. The file holds what no journal record holds; the
+ * others are recalled from the journal (decision 9).
  */
 import { z } from 'zod';
 import { PlexiError } from '../../config/errors.js';
@@ -59,6 +61,8 @@ export class Fence {
   private constructor(
     private readonly disk: FenceDisk,
     private state: FenceState | undefined,
+    /** What the file holds: the state, or less. */
+    private stored: FenceState | undefined,
     /** Why the fence cannot be used; undefined when it can. */
     readonly broken: string | undefined,
   ) {}
@@ -66,15 +70,16 @@ export class Fence {
   /** Reads the fence. A missing or unreadable one is not an error here, but lets nobody through. */
   static async open(disk: FenceDisk): Promise<Fence> {
     const bytes = await disk.read();
-    if (bytes === undefined) return new Fence(disk, undefined, 'agent/fence.json is missing');
+    if (bytes === undefined) return new Fence(disk, undefined, undefined, 'agent/fence.json is missing');
     const state = decodeFence(bytes);
-    return new Fence(disk, state, state === undefined ? 'agent/fence.json cannot be read' : undefined);
+    const broken = state === undefined ? 'agent/fence.json cannot be read' : undefined;
+    return new Fence(disk, state, state, broken);
   }
 
   /** Writes the first fence of a new node. */
   static async create(disk: FenceDisk): Promise<Fence> {
     await disk.write(encodeFence(openFence));
-    return new Fence(disk, openFence, undefined);
+    return new Fence(disk, openFence, openFence, undefined);
   }
 
   /** The highest token seen; undefined when the fence is broken. */
@@ -105,21 +110,44 @@ export class Fence {
   /** Checks, then stores the token durably. Nothing may act on the token before this resolves. */
   async raise(token: FenceToken, holder: string, lineage?: FenceLineage): Promise<void> {
     this.check(token, holder);
-    const before = this.state;
-    const next: FenceState = { token, holder, lineage: lineage ?? before?.lineage };
-    if (before !== undefined && compareTokens(token, before.token) === 0 && lineage === undefined) return;
+    const { stored } = this;
+    const next: FenceState = { token, holder, lineage: lineage ?? this.state?.lineage };
+    if (stored !== undefined && compareTokens(token, stored.token) === 0 && lineage === undefined) return;
     await this.disk.write(encodeFence(next));
     this.state = next;
+    this.stored = next;
+  }
+
+  /**
+   * Checks, then raises the fence for as long as this agent lives; for a command that touches nothing, or
+   * whose token the journal stores before it begins. The first token of a term is stored all the same:
+   * what an older leader still sends is refused whatever happens to this agent.
+   */
+  async raiseUntilRestart(token: FenceToken, holder: string): Promise<void> {
+    this.check(token, holder);
+    if (this.stored === undefined || !isSameTerm(token, this.stored.token)) return this.raise(token, holder);
+    this.state = { token, holder, lineage: this.state?.lineage };
+  }
+
+  /** Takes up, at the agent's start, the token of a command that the journal holds. */
+  recall(token: Readonly<Record<keyof FenceToken, string>>, holder: string): void {
+    const known = decodeToken(token);
+    if (this.state === undefined || compareTokens(known, this.state.token) <= 0) return;
+    this.state = { token: known, holder, lineage: this.state.lineage };
   }
 
   /** Whether a token speaks for the leader that this node obeys now. Changes nothing. */
   isOfCurrentTerm(token: FenceToken): boolean {
-    return (
-      this.state !== undefined &&
-      token.epoch === this.state.token.epoch &&
-      token.term === this.state.token.term
-    );
+    return this.state !== undefined && isSameTerm(token, this.state.token);
   }
+}
+
+function isSameTerm(a: FenceToken, b: FenceToken): boolean {
+  return a.epoch === b.epoch && a.term === b.term;
+}
+
+function decodeToken({ epoch, term, seq }: Readonly<Record<keyof FenceToken, string>>): FenceToken {
+  return { epoch: BigInt(epoch), term: BigInt(term), seq: BigInt(seq) };
 }
 
 /** A token in the form (epoch, term, seq). */
@@ -149,7 +177,7 @@ function decodeFence(bytes: Uint8Array): FenceState | undefined {
   if (!parsed.success) return undefined;
   const { token, holder, lineage } = parsed.data;
   return {
-    token: { epoch: BigInt(token.epoch), term: BigInt(token.term), seq: BigInt(token.seq) },
+    token: decodeToken(token),
     holder,
     lineage: lineage === null ? undefined : { term: BigInt(lineage.term), nonce: lineage.nonce },
   };

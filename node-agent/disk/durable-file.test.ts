@@ -23,6 +23,7 @@ import {
   removeDurably,
   removeLinkDurably,
   removeTreeDurably,
+  setLinksDurably,
   swapLinkDurably,
   sweepTemporary,
   writeDurably,
@@ -156,6 +157,27 @@ describe('folders and links', () => {
     assert.equal(await removeLinkDurably(at('current')), true);
     assert.equal(await removeLinkDurably(at('current')), false);
     assert.deepEqual(readdirSync(folder), ['releases']);
+  });
+
+  test('links of one folder are set together, in order, and those without a target are gone', async () => {
+    await setLinksDurably(folder, [
+      ['previous', 'releases/one'],
+      ['trial', 'releases/two'],
+    ]);
+    mkdirSync(at('current'));
+    const failing = setLinksDurably(folder, [
+      ['previous', 'releases/two'],
+      ['current', 'releases/two'],
+      ['trial', undefined],
+    ]);
+    await assert.rejects(failing, { code: 'EISDIR' });
+    assert.equal(readlinkSync(at('previous')), 'releases/two');
+    assert.equal(readlinkSync(at('trial')), 'releases/two');
+    await setLinksDurably(folder, [
+      ['trial', undefined],
+      ['gone', undefined],
+    ]);
+    assert.deepEqual(readdirSync(folder).sort(), ['current', 'previous']);
   });
 
   test('a tree is moved and removed; an absent one is no error', async () => {

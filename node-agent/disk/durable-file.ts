@@ -75,12 +75,7 @@ export async function createDurably(
 
 /** Removes a file or a link durably. False when there was none, which is no error. */
 export async function removeDurably(path: string): Promise<boolean> {
-  try {
-    unlinkSync(path);
-  } catch (error) {
-    if (isSystemError(error, 'ENOENT')) return false;
-    throw error;
-  }
+  if (!removeName(path)) return false;
   await syncFolder(dirname(path));
   return true;
 }
@@ -130,15 +125,24 @@ export async function syncFolder(path: string): Promise<void> {
 
 /** Points a symbolic link at `target`, making it when it is absent. A reader never meets a gap. */
 export async function swapLinkDurably(linkPath: string, target: string): Promise<void> {
-  const temporary = temporaryBeside(linkPath);
-  symlinkSync(target, temporary);
-  try {
-    renameSync(temporary, linkPath);
-  } catch (error) {
-    discard(temporary);
-    throw error;
+  await setLinksDurably(dirname(linkPath), [[basename(linkPath), target]]);
+}
+
+/**
+ * Points links of one folder at their targets, in this order, or removes those without a target; then
+ * flushes the folder once. A reader never meets a gap in a link. A crash before this returns may leave
+ * any of them old or new, so it is only for what is set again after a crash.
+ * Errors: those of the system, unchanged; links before the one that failed are set.
+ */
+export async function setLinksDurably(
+  folder: string,
+  links: readonly (readonly [name: string, target: string | undefined])[],
+): Promise<void> {
+  for (const [name, target] of links) {
+    if (target === undefined) removeName(join(folder, name));
+    else swapLink(join(folder, name), target);
   }
-  await syncFolder(dirname(linkPath));
+  await syncFolder(folder);
 }
 
 /** Removes a symbolic link durably, never what it points at. False when there was none. */
@@ -177,6 +181,28 @@ async function writeTemporary(path: string, bytes: Uint8Array | string, mode: nu
     closeSync(file);
   }
   return temporary;
+}
+
+function swapLink(linkPath: string, target: string): void {
+  const temporary = temporaryBeside(linkPath);
+  symlinkSync(target, temporary);
+  try {
+    renameSync(temporary, linkPath);
+  } catch (error) {
+    discard(temporary);
+    throw error;
+  }
+}
+
+/** False when there was nothing of this name. */
+function removeName(path: string): boolean {
+  try {
+    unlinkSync(path);
+    return true;
+  } catch (error) {
+    if (isSystemError(error, 'ENOENT')) return false;
+    throw error;
+  }
 }
 
 /** Best effort: the error that led here is the one worth telling, and the sweep finds the rest. */

@@ -96,6 +96,7 @@ describe('the journal', () => {
       commandId: 'second',
       command: { commandId: 'second', rolloutId: 'update_0a1_0b1' },
       payloadHash: 'hash of second',
+      token: { epoch: '1', term: '18446744073709551615', seq: '3' },
       begun: ['enter_maintenance', 'stop'],
       facts,
       committed: false,

@@ -14,6 +14,7 @@ import {
   type JournalRecord,
   journalRecord,
   type NewRecord,
+  type RecordedToken,
 } from './records.js';
 
 /** Where records live. Names sort as they were written; `create` is durable when it resolves. */
@@ -30,6 +31,8 @@ export interface Job {
   /** The command as JSON (the proto's own mapping). */
   readonly command: Record<string, unknown>;
   readonly payloadHash: string;
+  /** The token with which it was let in: after a restart the fence is not below it. */
+  readonly token: RecordedToken;
   /** Steps that were begun, in order; the last one may be unfinished. */
   readonly begun: readonly string[];
   readonly facts: JobFacts;
@@ -146,6 +149,7 @@ export function foldRecord(before: Job | undefined, record: JournalRecord, name:
       commandId: record.commandId,
       command: record.command,
       payloadHash: record.payloadHash,
+      token: record.token,
       begun: [record.step],
       facts: record.facts,
       committed: false,

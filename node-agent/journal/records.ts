@@ -38,6 +38,11 @@ export const jobResult = z.object({
 export type JobResult = z.infer<typeof jobResult>;
 export type JobFailure = z.infer<typeof failure>;
 
+/** A part of a token: a number that may be larger than a double can count. */
+const digits = z.string().regex(/^\d{1,20}$/);
+const token = z.object({ epoch: digits, term: digits, seq: digits });
+export type RecordedToken = z.infer<typeof token>;
+
 const base = {
   schema: z.literal(1),
   sequence: z.number().int().min(1),
@@ -51,7 +56,7 @@ export const journalRecord = z.discriminatedUnion('kind', [
     kind: z.literal('accepted'),
     command: z.record(z.string(), z.unknown()),
     payloadHash: z.string(),
-    token: z.object({ epoch: z.string(), term: z.string(), seq: z.string() }),
+    token,
     step: z.string(),
     facts: jobFacts,
   }),

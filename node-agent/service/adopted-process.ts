@@ -4,8 +4,8 @@
  * process itself, what it started, and the group that it leads are ever signalled; never a group that
  * it merely is in, because that is somebody else's.
  */
-import { readFileSync } from 'node:fs';
 import { PlexiError } from '../../config/errors.js';
+import { bootedAtMs } from '../disk/boot-file.js';
 import type { MonotonicClock } from './clock.js';
 import { isAlive, type LiveProcess, liveProcess, signalTo } from './process-table.js';
 import { withDescendants } from './process-tree.js';
@@ -60,8 +60,7 @@ export async function endAdopted(
 
 /** When a process was started, RFC 3339, by the system's own account. */
 export function startedAt({ startTicks }: Pick<LiveProcess, 'startTicks'>): string {
-  const [, bootSeconds = '0'] = /^btime (\d+)$/m.exec(readFileSync('/proc/stat', 'utf8')) ?? [];
-  return new Date((Number(bootSeconds) + startTicks / TICKS_PER_SECOND) * 1_000).toISOString();
+  return new Date(bootedAtMs() + (startTicks / TICKS_PER_SECOND) * 1_000).toISOString();
 }
 
 /** Signals each one once, and whatever they start meanwhile; returns what lives at the deadline. */

@@ -1,11 +1,23 @@
 import assert from 'node:assert/strict';
 import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, mkdtempSync, readFileSync, rmSync, truncateSync, watch, writeFileSync } from 'node:fs';
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  truncateSync,
+  utimesSync,
+  watch,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, test } from 'node:test';
 import { limits } from '../../config/limits.js';
+import { bootedAtMs } from '../disk/boot-file.js';
 import { ProcessService } from './process.js';
 import { isAlive, liveProcess, signalGroups } from './process-table.js';
 import type { ServiceSpec } from './service.js';
@@ -267,5 +279,29 @@ describe('the process adapter', () => {
     await assert.rejects(service.start(nodeService('')), { code: 'STOP_FAILED' });
     assert.equal(isAlive({ pid, startTicks: JSON.parse(good.toString()).process.startTicks }), true);
     writeFileSync(file, good);
+  });
+
+  test('what a power cut has left of a record tells of nothing, and the service starts', async () => {
+    const file = join(root, 'run/service.json');
+    mkdirSync(join(root, 'run'));
+    writeFileSync(file, Buffer.alloc(300));
+    const beforeBoot = new Date(bootedAtMs() - 1_000);
+    utimesSync(file, beforeBoot, beforeBoot);
+    assert.deepEqual(await service.describe(), { running: false });
+    const pid = await startAndWait(nodeService(''));
+    assert.equal((await new ProcessService(root).describe()).pid, pid);
+    assert.deepEqual(readdirSync(join(root, 'run')).sort(), ['service.json', 'service.log']);
+  });
+
+  test('what is left of a record does not hide a service that runs', async () => {
+    const pid = await startAndWait(nodeService(''));
+    const file = join(root, 'run/service.json');
+    writeFileSync(file, '');
+    utimesSync(file, 0, 0);
+    const again = new ProcessService(root);
+    await assert.rejects(again.start(nodeService('')), { code: 'APPLY_FAILED', message: /runs already/ });
+    await again.stop(5_000);
+    assert.equal(liveProcess(pid), undefined);
+    assert.equal(existsSync(file), false);
   });
 });

@@ -74,14 +74,14 @@ export class ProcessService implements ServiceAdapter {
     await this.refuseWhenRunning();
     this.provedStopped = false;
     const starting = await this.newRecord(spec);
-    await writeServiceRecord(this.recordFile, starting);
+    writeServiceRecord(this.recordFile, starting);
     try {
       const { child, startTicks } = await this.spawnLogged(spec, starting.token);
       this.child = child;
       if (child.pid === undefined || startTicks === undefined) return;
-      await writeServiceRecord(this.recordFile, { ...starting, process: { pid: child.pid, startTicks } });
+      writeServiceRecord(this.recordFile, { ...starting, process: { pid: child.pid, startTicks } });
     } catch (error) {
-      if (!(await this.isRunning())) await removeServiceRecord(this.recordFile);
+      if (!(await this.isRunning())) removeServiceRecord(this.recordFile);
       throw startFailure(spec, error);
     }
   }
@@ -100,7 +100,8 @@ export class ProcessService implements ServiceAdapter {
         { details: { pids } },
       );
     }
-    if (record !== undefined) await removeServiceRecord(this.recordFile);
+    // Also one that could not be understood: it is of an earlier boot.
+    removeServiceRecord(this.recordFile);
     this.provedStopped = true;
   }
 
@@ -133,7 +134,7 @@ export class ProcessService implements ServiceAdapter {
     }
     await ensureFolder(this.runFolder, 0o755);
     this.provedStopped = false;
-    await writeServiceRecord(this.recordFile, {
+    writeServiceRecord(this.recordFile, {
       ...(await this.newRecord(adoption)),
       startedAt: startedAt(main),
       process: { pid: main.pid, startTicks: main.startTicks },
@@ -144,7 +145,7 @@ export class ProcessService implements ServiceAdapter {
 
   async disown(by: string): Promise<void> {
     const record = await readServiceRecord(this.recordFile);
-    if (record?.adopted?.by === by) await removeServiceRecord(this.recordFile);
+    if (record?.adopted?.by === by) removeServiceRecord(this.recordFile);
   }
 
   log(): ServiceLog {

@@ -13,6 +13,7 @@ function job(step: Command['step'], outcome: Outcome, wasInMaintenance = false):
   return {
     ...{ commandId: 'job', payloadHash: '', begun: ['stop'], committed: false, resumed: 0, records: [] },
     command: { ...Object(Command.toJSON(Command.fromPartial({ commandId: 'job', step }))) },
+    token: { epoch: '1', term: '1', seq: '1' },
     goingBack: undefined,
     facts: { wasInMaintenance, folderBefore: null, previousBefore: null, folderAfter: null, backupId: '' },
     result: { outcome, backupId: '', ...rest },

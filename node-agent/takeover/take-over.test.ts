@@ -21,6 +21,7 @@ async function switched(t: TestContext, resumed: number): Promise<{ node: TinyNo
   t.after(() => node.remove());
   const job: Job = {
     ...{ commandId: 'adopt', command: {}, payloadHash: '', begun: ['take_over'], committed: false, resumed },
+    token: { epoch: '1', term: '1', seq: '1' },
     facts: {
       ...{ wasInMaintenance: false, folderBefore: null, previousBefore: null },
       ...{ folderAfter: null, backupId: '' },

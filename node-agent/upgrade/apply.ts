@@ -5,7 +5,7 @@
  */
 import { PlexiError } from '../../config/errors.js';
 import { NONE } from '../../release/version.js';
-import { removeLinkDurably, swapLinkDurably } from '../disk/durable-file.js';
+import { setLinksDurably } from '../disk/durable-file.js';
 import type { JobFacts } from '../journal/records.js';
 import { markServiceLogs } from '../logs/service-logs.js';
 import { type AgentNode, type LocalRelease, serviceSpec } from '../node.js';
@@ -25,9 +25,11 @@ export const applyStep: Phase = {
     await node.service.stop(timeoutMs);
     const isRestart = after !== undefined && before?.folder === after.folder;
     const previous = isRestart ? job.facts.previousBefore : before?.folder;
-    await pointAt(node.paths.previous, previous ?? job.facts.previousBefore);
-    await pointAt(node.paths.trial, after?.folder ?? null);
-    await pointAt(node.paths.current, after?.folder ?? null);
+    await switchLinks(node, {
+      previous: previous ?? job.facts.previousBefore,
+      trial: after?.folder,
+      current: after?.folder,
+    });
     if (after === undefined) return;
     if (order.tests && after.manifest.tests.some(({ mustNotLog }) => mustNotLog !== undefined))
       await markServiceLogs(node, job.commandId);
@@ -58,14 +60,25 @@ export async function startService(node: AgentNode, release: LocalRelease): Prom
 
 /** Back to what ran before: all three links are as the job found them. */
 export async function switchBack(node: AgentNode, facts: JobFacts): Promise<void> {
-  await pointAt(node.paths.current, facts.folderBefore);
-  await pointAt(node.paths.previous, facts.previousBefore);
-  await removeLinkDurably(node.paths.trial);
+  await switchLinks(node, {
+    current: facts.folderBefore,
+    previous: facts.previousBefore,
+    trial: undefined,
+  });
 }
 
-async function pointAt(link: string, folder: string | null): Promise<void> {
-  if (folder === null) await removeLinkDurably(link);
-  else await swapLinkDurably(link, linkTarget(folder));
+/**
+ * All links stand in the node's root, and both steps that set them are begun again after a crash, from
+ * the facts in the journal and not from the links: so one flush behind all of them is enough (decision 9).
+ */
+async function switchLinks(
+  node: AgentNode,
+  links: Record<'previous' | 'trial' | 'current', string | null | undefined>,
+): Promise<void> {
+  const targets = Object.entries(links).map(
+    ([name, folder]) => [name, folder ? linkTarget(folder) : undefined] as const,
+  );
+  await setLinksDurably(node.paths.root, targets);
 }
 
 /** Links are relative, so that a node's root can be looked at from elsewhere. */
