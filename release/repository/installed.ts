@@ -13,6 +13,7 @@ import { isErrno, writeDurably } from '../durable-files.js';
 import type { ReleaseManifest } from '../manifest-shape.js';
 import { completeMark } from '../plain-path.js';
 import { readBounded } from '../small-file.js';
+import { knownRelease } from './known-releases.js';
 import { verifyManifest } from './verify.js';
 
 /** Hexadecimal digits of the tree digest in a folder's name. */
@@ -56,10 +57,18 @@ export async function installedRelease(
   folder: string,
 ): Promise<InstalledRelease | undefined> {
   const markFile = join(releasesDir, folder, completeMark);
+  const manifest = manifestFile(releasesDir, folder);
+  return knownRelease(markFile, manifest, () => readInstalled(folder, markFile, manifest));
+}
+
+async function readInstalled(
+  folder: string,
+  markFile: string,
+  file: string,
+): Promise<InstalledRelease | undefined> {
   const bytes = await readBounded(markFile, limits.completeMarkBytes);
   if (bytes === undefined) return undefined;
   const mark = markOf(bytes, markFile);
-  const file = manifestFile(releasesDir, folder);
   const manifestBytes = await readBounded(file, limits.manifestBytes);
   if (manifestBytes === undefined) throw damaged(file, 'is missing');
   try {
