@@ -68,11 +68,15 @@ export async function probeUntilGood(order: ProbeOrder): Promise<ProbeOutcome> {
   let goodInARow = 0;
   let distanceMs = FIRST_DISTANCE_MS;
   let firstGoodMs: number | undefined;
+  let telling: ProbeSample | undefined;
   for (let samples = 1; ; samples++) {
     const askedAt = clock.now();
-    const tryMs = Math.max(1, Math.min(policy.tryMs, endsAt - askedAt));
+    const tryMs = Math.min(policy.tryMs, Math.max(1, endsAt - askedAt));
     const { expectedVersion, subject, signal } = order;
     const sample = await sampleAll(order.probes, { expectedVersion, tryMs, subject, signal });
+    // A try that the end of the whole time cut short tells less than the one before it.
+    const isCut = sample.result === 'error' && tryMs < policy.tryMs;
+    if (!isCut || telling === undefined) telling = sample;
     const alive = await order.isRunning();
     const good = alive && sample.result === 'good';
     goodInARow = good ? goodInARow + 1 : 0;
@@ -84,7 +88,7 @@ export async function probeUntilGood(order: ProbeOrder): Promise<ProbeOutcome> {
     if (!alive) return { good: false, reason: `its process has ended (${sample.reason})`, ...outcome };
     const pauseMs = good ? Math.max(0, policy.spacingMs - (clock.now() - askedAt)) : distanceMs;
     if (clock.now() + pauseMs >= endsAt) {
-      return { good: false, reason: tooLate(order.timeoutMs, goodInARow, needed, sample), ...outcome };
+      return { good: false, reason: tooLate(order.timeoutMs, goodInARow, needed, telling), ...outcome };
     }
     distanceMs = good ? FIRST_DISTANCE_MS : Math.min(distanceMs * DISTANCE_GROWTH, policy.intervalMaxMs);
     await clock.sleep(pauseMs, order.signal);
