@@ -13,6 +13,7 @@ import { isErrno, writeDurably } from '../durable-files.js';
 import type { ReleaseManifest } from '../manifest-shape.js';
 import { completeMark } from '../plain-path.js';
 import { readBounded } from '../small-file.js';
+import { KnownReleases } from './known-releases.js';
 import { verifyManifest } from './verify.js';
 
 /** Hexadecimal digits of the tree digest in a folder's name. */
@@ -35,6 +36,8 @@ export interface InstalledRelease extends CompleteMark {
 const sha256 = z.string().regex(/^[0-9a-f]{64}$/);
 const markSchema = z.object({ version: z.string().min(1), treeDigest: sha256, manifestSha256: sha256 });
 
+const known = new KnownReleases<InstalledRelease>();
+
 /** The name of a release's folder; `copy` counts from 1. */
 export function releaseFolderName(version: string, treeDigest: string, copy = 1): string {
   const name = `${version}-${treeDigest.slice(0, digestDigits)}`;
@@ -56,10 +59,18 @@ export async function installedRelease(
   folder: string,
 ): Promise<InstalledRelease | undefined> {
   const markFile = join(releasesDir, folder, completeMark);
+  const manifest = manifestFile(releasesDir, folder);
+  return known.get(markFile, manifest, () => readInstalled(folder, markFile, manifest));
+}
+
+async function readInstalled(
+  folder: string,
+  markFile: string,
+  file: string,
+): Promise<InstalledRelease | undefined> {
   const bytes = await readBounded(markFile, limits.completeMarkBytes);
   if (bytes === undefined) return undefined;
   const mark = markOf(bytes, markFile);
-  const file = manifestFile(releasesDir, folder);
   const manifestBytes = await readBounded(file, limits.manifestBytes);
   if (manifestBytes === undefined) throw damaged(file, 'is missing');
   try {
