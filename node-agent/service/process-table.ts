@@ -3,7 +3,7 @@
  * within one boot, because an id alone is given out again; one that is dead but not collected by its
  * parent (a zombie) counts as dead, where `kill -0` counts it as alive (protocol.md, rule 14).
  */
-import { readdirSync, readFileSync } from 'node:fs';
+import { closeSync, openSync, readdirSync, readFileSync, readSync } from 'node:fs';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { isSystemError } from '../disk/durable-file.js';
 
@@ -23,9 +23,13 @@ const PROCESSES_PER_TURN = 64;
 /** Times that the table is read in one search; a machine that starts processes without end ends it. */
 const SEARCH_ROUNDS_MAX = 10;
 
+/** Read once: a process does not outlive its boot. */
+let knownBootId: string | undefined;
+
 /** The id of the running boot. Errors: the system's, where there is no /proc. */
 export function bootId(): string {
-  return readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim();
+  knownBootId ??= readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim();
+  return knownBootId;
 }
 
 /** The process with this id; undefined when there is none, or when it is dead. */
@@ -181,11 +185,27 @@ function tableEntry(
   };
 }
 
+/**
+ * Where a file of /proc is read to: such a file tells no size, and `readFileSync` takes 64 KiB anew for
+ * each one, hundreds of times in a search. It grows to the longest environment that was met.
+ */
+let scratch = Buffer.allocUnsafe(64 * 1024);
+
+/** The content of a file of /proc, only until the next one is read; undefined when it cannot be had. */
 function readProcBytes(path: string): Buffer | undefined {
+  let file: number | undefined;
   try {
-    return readFileSync(path);
+    file = openSync(path, 'r');
+    let length = 0;
+    for (let got = -1; got !== 0; length += got) {
+      if (length === scratch.length) scratch = Buffer.concat([scratch], 2 * length);
+      got = readSync(file, scratch, length, scratch.length - length, null);
+    }
+    return scratch.subarray(0, length);
   } catch {
     // The process has ended since the folder was listed, or is not ours to look into.
     return undefined;
+  } finally {
+    if (file !== undefined) closeSync(file);
   }
 }

@@ -139,6 +139,16 @@ describe('the process adapter', () => {
     assert.equal(liveProcess(pid), undefined);
   });
 
+  test('a service is found also behind a very long environment', async () => {
+    const long = Object.fromEntries([1, 2, 3].map((n) => [`LONG_${n}`, 'x'.repeat(100_000)]));
+    const pid = await startAndWait(nodeService('', long));
+    rmSync(join(root, 'run/service.json'));
+    const again = new ProcessService(root);
+    assert.deepEqual(await again.pids(), [pid]);
+    await again.stop(5_000);
+    assert.equal(liveProcess(pid), undefined);
+  });
+
   test('another process with the recorded id is not taken for the service', async () => {
     await service.start(nodeService(''));
     await service.stop(5_000);
