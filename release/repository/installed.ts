@@ -13,7 +13,7 @@ import { isErrno, writeDurably } from '../durable-files.js';
 import type { ReleaseManifest } from '../manifest-shape.js';
 import { completeMark } from '../plain-path.js';
 import { readBounded } from '../small-file.js';
-import { knownRelease } from './known-releases.js';
+import { KnownReleases } from './known-releases.js';
 import { verifyManifest } from './verify.js';
 
 /** Hexadecimal digits of the tree digest in a folder's name. */
@@ -35,6 +35,8 @@ export interface InstalledRelease extends CompleteMark {
 
 const sha256 = z.string().regex(/^[0-9a-f]{64}$/);
 const markSchema = z.object({ version: z.string().min(1), treeDigest: sha256, manifestSha256: sha256 });
+
+const known = new KnownReleases<InstalledRelease>();
 
 /** The name of a release's folder; `copy` counts from 1. */
 export function releaseFolderName(version: string, treeDigest: string, copy = 1): string {
@@ -58,7 +60,7 @@ export async function installedRelease(
 ): Promise<InstalledRelease | undefined> {
   const markFile = join(releasesDir, folder, completeMark);
   const manifest = manifestFile(releasesDir, folder);
-  return knownRelease(markFile, manifest, () => readInstalled(folder, markFile, manifest));
+  return known.get(markFile, manifest, () => readInstalled(folder, markFile, manifest));
 }
 
 async function readInstalled(

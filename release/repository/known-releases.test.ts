@@ -9,12 +9,18 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { limits } from '../../config/limits.js';
-import type { InstalledRelease } from './installed.js';
-import { knownRelease } from './known-releases.js';
+import { KnownReleases } from './known-releases.js';
+
+interface Release {
+  readonly name: string;
+  readonly start: string[];
+}
 
 let folder = '';
 let reads = 0;
+let known = new KnownReleases<Release>();
 beforeEach(() => {
+  known = new KnownReleases();
   folder = mkdtempSync(join(tmpdir(), 'plexi-known-'));
   reads = 0;
 });
@@ -22,16 +28,12 @@ afterEach(() => rmSync(folder, { recursive: true, force: true }));
 
 const at = (name: string) => join(folder, name);
 
-async function read(): Promise<InstalledRelease> {
+async function read(): Promise<Release> {
   reads += 1;
-  const service = { start: ['serve'], env: {}, stopSignal: 'SIGTERM' };
-  const manifest = { schema: 1, version: '1.0.0', service, migrations: [], tests: [], artifacts: [] };
-  const digests = { treeDigest: 'a'.repeat(64), manifestSha256: 'b'.repeat(64) };
-  return { folder: `read ${reads}`, version: '1.0.0', ...digests, manifest: Object.assign(Object(manifest)) };
+  return { name: `read ${reads}`, start: ['serve'] };
 }
 
-const ask = async (name = 'one') =>
-  (await knownRelease(at(`${name}.mark`), at(`${name}.json`), read))?.folder;
+const ask = async (name = 'one') => (await known.get(at(`${name}.mark`), at(`${name}.json`), read))?.name;
 
 /** Writes the files of releases, and waits until they count as settled: their time of change is the system's alone. */
 async function settled(names: readonly string[], manifestBytes = 8): Promise<void> {
@@ -39,17 +41,22 @@ async function settled(names: readonly string[], manifestBytes = 8): Promise<voi
     writeFileSync(at(`${name}.mark`), 'mark');
     writeFileSync(at(`${name}.json`), Buffer.alloc(manifestBytes));
   }
-  const files = names.flatMap((name) => [at(`${name}.mark`), at(`${name}.json`)]);
+  await untilSettled(names.flatMap((name) => [at(`${name}.mark`), at(`${name}.json`)]));
+}
+
+async function untilSettled(files: readonly string[]): Promise<void> {
   const youngestMs = Math.max(...files.map((file) => statSync(file).ctimeMs));
   while (Date.now() - youngestMs <= 110) await sleep(10);
 }
 
 test('a release is read once, and again when mark or manifest is another one', async () => {
+  const modified = new Date('2024-12-19T12:00:00Z');
   await settled(['one']);
+  utimesSync(at('one.json'), modified, modified);
+  await untilSettled([at('one.json')]);
   assert.deepEqual([await ask(), await ask(), await ask()], ['read 1', 'read 1', 'read 1']);
-  const { atime, mtime } = statSync(at('one.json'));
   writeFileSync(at('one.json'), 'MANIFEST');
-  utimesSync(at('one.json'), atime, mtime);
+  utimesSync(at('one.json'), modified, modified);
   assert.equal(await ask(), 'read 2');
   rmSync(at('one.mark'));
   assert.equal(await ask(), 'read 3');
@@ -63,7 +70,7 @@ test('what was changed a moment ago is read each time', async () => {
 
 test('what could not be read is not kept', async () => {
   await settled(['one']);
-  const failing = knownRelease(at('one.mark'), at('one.json'), () => Promise.reject(new Error('damaged')));
+  const failing = known.get(at('one.mark'), at('one.json'), () => Promise.reject(new Error('damaged')));
   await assert.rejects(failing, /damaged/);
   assert.equal(await ask(), 'read 1');
 });
@@ -77,6 +84,6 @@ test('the ones not asked for longest are forgotten beyond the bound', async () =
 
 test('nobody can change what all share', async () => {
   await settled(['one']);
-  const release = await knownRelease(at('one.mark'), at('one.json'), read);
-  assert.throws(() => release?.manifest.service.start.push('--debug'), TypeError);
+  const release = await known.get(at('one.mark'), at('one.json'), read);
+  assert.throws(() => release?.start.push('--debug'), TypeError);
 });

@@ -5,7 +5,6 @@
  */
 import { type BigIntStats, statSync } from 'node:fs';
 import { limits } from '../../config/limits.js';
-import type { InstalledRelease } from './installed.js';
 
 /**
  * Milliseconds that a file must have been left alone before what was read of it is kept: the system's
@@ -13,51 +12,53 @@ import type { InstalledRelease } from './installed.js';
  */
 const settledMs = 100;
 
-interface Known {
+interface Known<R> {
   readonly files: string;
   readonly sizeBytes: number;
-  readonly release: InstalledRelease;
+  readonly release: R;
 }
 
-/** By the path of the mark; what was asked for last stands last. */
-const known = new Map<string, Known>();
-let knownBytes = 0;
+/** Releases as they were read, bounded by the bytes of their files. */
+export class KnownReleases<R extends object> {
+  /** By the path of the mark; what was asked for last stands last. */
+  private readonly known = new Map<string, Known<R>>();
+  private bytes = 0;
 
-/**
- * The release of these two files: the known one while they are unchanged, else what `read` gives.
- * Errors: those of `read`; nothing is kept then. The release is shared and frozen.
- */
-export async function knownRelease(
-  markFile: string,
-  manifestFile: string,
-  read: () => Promise<InstalledRelease | undefined>,
-): Promise<InstalledRelease | undefined> {
-  const before = known.get(markFile);
-  // Looked at before it is read: a change in between shows at the next look.
-  const now = filesOf(markFile, manifestFile);
-  if (before !== undefined) {
-    forget(markFile, before);
-    if (before.files === now?.files) return keep(markFile, before);
+  /**
+   * The release of these two files: the known one while they are unchanged, else what `read` gives.
+   * Errors: those of `read`; nothing is kept then. A release that is kept is shared and frozen.
+   */
+  async get(
+    markFile: string,
+    manifestFile: string,
+    read: () => Promise<R | undefined>,
+  ): Promise<R | undefined> {
+    // Looked at before it is read: a change in between shows at the next look.
+    const now = filesOf(markFile, manifestFile);
+    const before = this.forget(markFile);
+    if (before !== undefined && before.files === now?.files) return this.keep(markFile, before);
+    const release = await read();
+    if (release === undefined || now === undefined || !now.settled) return release;
+    return this.keep(markFile, { ...now, release: frozen(release) });
   }
-  const release = await read();
-  if (release === undefined || now === undefined || !now.settled) return release;
-  return keep(markFile, { ...now, release: frozen(release) });
-}
 
-function keep(markFile: string, entry: Known): InstalledRelease {
-  const other = known.get(markFile);
-  if (other !== undefined) forget(markFile, other);
-  known.set(markFile, entry);
-  knownBytes += entry.sizeBytes;
-  for (const [oldest, { sizeBytes }] of known) {
-    if (knownBytes <= limits.knownManifestsBytes) break;
-    forget(oldest, { sizeBytes });
+  private keep(markFile: string, entry: Known<R>): R {
+    // Another call may have read the same release meanwhile.
+    this.forget(markFile);
+    this.known.set(markFile, entry);
+    this.bytes += entry.sizeBytes;
+    for (const oldest of this.known.keys()) {
+      if (this.bytes <= limits.knownManifestsBytes) break;
+      this.forget(oldest);
+    }
+    return entry.release;
   }
-  return entry.release;
-}
 
-function forget(markFile: string, { sizeBytes }: Pick<Known, 'sizeBytes'>): void {
-  if (known.delete(markFile)) knownBytes -= sizeBytes;
+  private forget(markFile: string): Known<R> | undefined {
+    const entry = this.known.get(markFile);
+    if (this.known.delete(markFile)) this.bytes -= entry?.sizeBytes ?? 0;
+    return entry;
+  }
 }
 
 function filesOf(markFile: string, manifestFile: string) {
