@@ -6,6 +6,7 @@
 import { Command, CommanderError } from 'commander';
 import { didYouMean } from '../config/did-you-mean.js';
 import { type ErrorCode, PlexiError } from '../config/errors.js';
+import { ownVersion } from '../config/own-version.js';
 import { registerKubectlRolloutWords, registerUpdateWords } from './commands/aliases.js';
 import { registerCerts } from './commands/certs.js';
 import { registerControl } from './commands/control.js';
@@ -21,7 +22,7 @@ import { registerRelease } from './commands/release.js';
 import { registerRollback } from './commands/rollback.js';
 import { registerRollout } from './commands/rollout.js';
 import { registerStatus } from './commands/status.js';
-import { ownVersion, registerVersion } from './commands/version.js';
+import { registerVersion } from './commands/version.js';
 import { registerWatch } from './commands/watch.js';
 import { registerWhy } from './commands/why.js';
 import {
@@ -51,7 +52,7 @@ export function program(context: ProcessContext): Command {
     .description(
       'Rolling updates for services on plain hosts: code and data go forward together, and back together.',
     )
-    .version(ownVersion(), '-V, --version', 'print the version of plexictl')
+    .version(ownVersion, '-V, --version', 'print the version of plexictl')
     // An option belongs to the word before it: `version compare … -o json` is compare's.
     .enablePositionalOptions()
     .exitOverride()

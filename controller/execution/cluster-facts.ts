@@ -5,12 +5,12 @@
 import type { ControllerConfig } from '../../config/schema/controller.js';
 import type { EtcdEntry } from '../leadership/etcd.js';
 import type { ClusterRule, NodeFacts } from '../rollout/plan-inputs.js';
-import type { RolloutPolicy } from '../rollout/rollout.js';
+import type { NodeOrder, RolloutPolicy } from '../rollout/rollout.js';
 import { readHold, readOrder } from '../state/codec.js';
 import type { ClusterKeys } from '../state/keys.js';
 import { readNodes } from '../state/node-store.js';
 import { activeRecord, controllerRecord, decode, freezeRecord, timeText } from '../state/records.js';
-import { sha256 } from '../state/world-store.js';
+import { ofNodes, sha256 } from '../state/world-store.js';
 
 /** What keeps every rollout from starting now, one sentence each. */
 export function startProblems(keys: ClusterKeys, entries: readonly EtcdEntry[]): string[] {
@@ -73,15 +73,8 @@ export function policyDigest({ update, rollout, versionScheme, zoneLabel }: Cont
 
 /** The nodes that are in the cluster. */
 export function nodeFacts(keys: ClusterKeys, entries: readonly EtcdEntry[]): NodeFacts[] {
-  const holds = new Map(
-    ofNodes(keys, entries, 'hold').map(({ node, entry }) => [node, readHold(entry.key, entry.value).reason]),
-  );
-  const orders = new Map(
-    ofNodes(keys, entries, 'order')
-      .map(({ node, entry }) => ({ node, order: readOrder(entry.key, entry.value) }))
-      .filter(({ order }) => order.state === 'open')
-      .map(({ node, order }) => [node, `${order.kind} ${order.version}`]),
-  );
+  const holds = ofNodes(keys, entries, 'hold', readHold);
+  const orders = ofNodes(keys, entries, 'order', readOrder);
   return readNodes(keys, entries)
     .filter((node) => !node.spec.removed)
     .map(({ id, spec, status }) => ({
@@ -96,16 +89,14 @@ export function nodeFacts(keys: ClusterKeys, entries: readonly EtcdEntry[]): Nod
       arch: status?.arch ?? '',
       inMaintenance: status?.inMaintenance ?? false,
       healthReason: status?.healthReason ?? '',
-      held: holds.get(id) ?? null,
-      order: orders.get(id) ?? '',
+      held: holds.get(id)?.reason ?? null,
+      order: openOrderText(orders.get(id)),
     }));
 }
 
-function ofNodes(keys: ClusterKeys, entries: readonly EtcdEntry[], word: string) {
-  const suffix = `/${word}`;
-  return entries
-    .filter((entry) => entry.key.startsWith(keys.nodes) && entry.key.endsWith(suffix))
-    .map((entry) => ({ node: entry.key.slice(keys.nodes.length, -suffix.length), entry }));
+/** `adopt 3.0.0`: the order that is under way on a node; empty when none is. */
+function openOrderText(order: NodeOrder | undefined): string {
+  return order?.state === 'open' ? `${order.kind} ${order.version}` : '';
 }
 
 /** The host of HOST:PORT. */

@@ -83,7 +83,7 @@ export function loadWorld(
 }
 
 /** What stands under each node's name and a last word, by node. */
-function ofNodes<T>(
+export function ofNodes<T>(
   keys: ClusterKeys,
   entries: readonly EtcdEntry[],
   word: string,

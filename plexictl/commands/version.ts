@@ -2,11 +2,8 @@
  * `plexictl version`: of this program, and with `--detailed` of what the cluster runs; and `version
  * compare`, which tells which of two versions is newer by the same code that the controllers use.
  */
-import { readFileSync } from 'node:fs';
-import { dirname, join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { type Command, Option } from 'commander';
-import { PlexiError } from '../../config/errors.js';
+import { ownVersion } from '../../config/own-version.js';
 import { type VersionSchemeName, versionScheme } from '../../release/version.js';
 import { type ClusterClient, withCluster } from '../client.js';
 import { type CliContext, type ConnectionOptions, withConnection, withOutput } from '../context.js';
@@ -23,7 +20,7 @@ export function registerVersion(program: Command, context: CliContext): void {
   withConnection(version)
     .addHelpText('after', '\nExamples:\n  plexictl version --detailed\n  plexictl version compare 0a1 0b1')
     .action((options: ConnectionOptions & { readonly detailed?: boolean }) => {
-      const own = ownVersion();
+      const own = ownVersion;
       if (options.detailed !== true) return context.show({ version: own }, () => `plexictl ${own}`);
       return withCluster(context, options, (client) => showDetailed(context, client, own));
     });
@@ -77,28 +74,4 @@ async function showDetailed(context: CliContext, client: ClusterClient, own: str
     const headings = ['NODE', 'VERSION', 'AGENT'].map((heading) => ({ heading }));
     return nodes.length === 0 ? facts : `${facts}\n${table(headings, rows)}`;
   });
-}
-
-/** The version in package.json, which lies above this file both in the sources and in the built program. */
-export function ownVersion(): string {
-  const start = dirname(fileURLToPath(import.meta.url));
-  for (let folder = start; folder !== dirname(folder); folder = dirname(folder)) {
-    const version = versionIn(join(folder, 'package.json'));
-    if (version !== undefined) return version;
-  }
-  throw new PlexiError('INTERNAL', `no package.json of plexictl above ${start}; install plexictl again`);
-}
-
-function versionIn(file: string): string | undefined {
-  let text: string;
-  try {
-    text = readFileSync(file, 'utf8');
-  } catch (thrown) {
-    if (thrown instanceof Error && 'code' in thrown && thrown.code === 'ENOENT') return undefined;
-    throw thrown;
-  }
-  const content: unknown = JSON.parse(text);
-  const isOurs =
-    typeof content === 'object' && content !== null && 'name' in content && content.name === 'plexictl';
-  return isOurs && 'version' in content && typeof content.version === 'string' ? content.version : undefined;
 }
