@@ -2,11 +2,11 @@
  * With a restart by hand the links are switched, and a person starts the service. The node waits, says
  * what it waits for, and looks; it starts nothing by itself here. The way back waits for nobody.
  */
+import { setTimeout as sleep } from 'node:timers/promises';
 import { PlexiError } from '../../config/errors.js';
 import { limits } from '../../config/limits.js';
 import { NONE } from '../../release/version.js';
 import type { AgentNode } from '../node.js';
-import { monotonicClock } from '../service/clock.js';
 import type { Phase } from './phase.js';
 
 /** The name of the step, by which `plexi-node-agent start` knows that it may. */
@@ -27,7 +27,8 @@ export const awaitStartStep: Phase = {
     while (!(await node.service.isRunning())) {
       if (signal.aborted)
         throw new PlexiError('APPLY_FAILED', `nobody has started the service: ${whatToDo(node)}`);
-      await monotonicClock.sleep(lookMs, signal);
+      // Nobody waits for this wait: an agent that has stopped, its server closed, may end.
+      await sleep(lookMs, undefined, { signal, ref: false }).catch(() => undefined);
     }
   },
 };
