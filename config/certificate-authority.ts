@@ -4,11 +4,10 @@
  * is valid for longer than 90 days, none claims a cluster that is not the authority's, and no key is
  * ever readable for others, not even for a moment. Keys are P-256.
  */
-import 'reflect-metadata';
 import { KeyObject, randomBytes, webcrypto } from 'node:crypto';
 import { isIP } from 'node:net';
 import { join } from 'node:path';
-import * as x509 from '@peculiar/x509';
+import type * as X509 from '@peculiar/x509';
 import { type NewFile, writeNewFiles } from './certificate-files.js';
 import { PlexiError } from './errors.js';
 import { type Identity, identityUri, serverName } from './identity.js';
@@ -18,7 +17,13 @@ import { certificatesIn, privateKeyIn, readPem } from './tls-files.js';
 
 export { type CertificateDescription, describeCertificate } from './certificate-files.js';
 
-x509.cryptoProvider.set(webcrypto);
+/** Loaded when a certificate is made, and not by every command: it is more code than the rest of plexictl. */
+async function loadX509(): Promise<typeof X509> {
+  await import('reflect-metadata');
+  const x509 = await import('@peculiar/x509');
+  x509.cryptoProvider.set(webcrypto);
+  return x509;
+}
 
 const keyAlgorithm = { name: 'ECDSA', namedCurve: 'P-256' };
 const signingAlgorithm = { name: 'ECDSA', hash: 'SHA-256' };
@@ -66,6 +71,7 @@ export async function createAuthority(folder: string, options: { cluster: string
       `'${options.cluster}' cannot name a cluster; use a-z, 0-9 and -, at most ${limits.nameChars} characters`,
     );
   }
+  const x509 = await loadX509();
   const files = authorityFiles(folder);
   const keys = await generateKeys();
   const notBefore = new Date(Date.now() - clockSkewMs);
@@ -111,7 +117,8 @@ export function authorityCluster(folder: string): string {
  * set, CONFIG_INVALID when the authority cannot be read.
  */
 export async function issueCertificate(folder: string, request: CertificateRequest): Promise<void> {
-  const authority = await readAuthority(folder);
+  const x509 = await loadX509();
+  const authority = await readAuthority(folder, x509);
   checkRequest(request, authorityCluster(folder));
   const keys = await generateKeys();
   const { notBefore, notAfter } = validity(request, authority.certificate.notAfter);
@@ -147,12 +154,12 @@ export async function issueCertificate(folder: string, request: CertificateReque
 }
 
 interface Authority {
-  readonly certificate: x509.X509Certificate;
+  readonly certificate: X509.X509Certificate;
   readonly signingKey: webcrypto.CryptoKey;
   readonly pem: string;
 }
 
-async function readAuthority(folder: string): Promise<Authority> {
+async function readAuthority(folder: string, x509: typeof X509): Promise<Authority> {
   const files = authorityFiles(folder);
   const pem = readPem(files.ca);
   const key = privateKeyIn(files.key, readPem(files.key));
@@ -227,15 +234,15 @@ function validity(request: CertificateRequest, authorityEnd: Date): { notBefore:
   return { notBefore, notAfter };
 }
 
-function subjectOf(request: CertificateRequest): x509.JsonName {
+function subjectOf(request: CertificateRequest): X509.JsonName {
   const { identity } = request;
   if (identity === undefined) return [{ CN: [request.commonName ?? ''] }];
   return [{ O: [identity.cluster] }, { OU: [identity.role] }, { CN: [identity.name] }];
 }
 
-function altNames(request: CertificateRequest): x509.JsonGeneralNames {
+function altNames(request: CertificateRequest): X509.JsonGeneralNames {
   const { identity } = request;
-  const names: x509.JsonGeneralNames =
+  const names: X509.JsonGeneralNames =
     identity === undefined
       ? []
       : [
@@ -256,7 +263,7 @@ function keyFile(path: string, key: webcrypto.CryptoKey): NewFile {
   return { path, content, mode: 0o600 };
 }
 
-function pemText(certificate: x509.X509Certificate): string {
+function pemText(certificate: X509.X509Certificate): string {
   return `${certificate.toString('pem')}\n`;
 }
 

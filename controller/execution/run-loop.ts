@@ -45,9 +45,10 @@ type Item = { readonly event: EngineEvent } | { readonly work: () => Promise<voi
 
 /**
  * Milliseconds that news which nobody waits for may stand in the queue: how far a command is, and what a
- * node says of itself. Gathered they cost one write instead of one each; whatever else comes takes them along.
+ * node says of itself. Gathered they cost one write instead of one each, and a write beside the work of a
+ * node makes both wait for the disk; whatever else comes takes them along.
  */
-const gatherMs = 20;
+const gatherMs = 100;
 const patientKinds: readonly EngineEvent['kind'][] = ['progress', 'observed'];
 
 /** Reloads of one batch before the leader gives the lead up. */

@@ -24,7 +24,7 @@ import { basename, dirname, join } from 'node:path';
 import { promisify } from 'node:util';
 import { isSystemError } from './system-error.js';
 
-export { readBounded } from './bounded-read.js';
+export { readBounded } from '../../release/small-file.js';
 export { isSystemError } from './system-error.js';
 
 /** How the name of everything begins that is not finished yet. */

@@ -9,7 +9,7 @@ import { asPlexiError, PlexiError } from '../../config/errors.js';
 import { limits } from '../../config/limits.js';
 import { isErrno } from '../durable-files.js';
 import type { ReleaseArtifact } from '../manifest-shape.js';
-import { readBounded, readFlags } from '../small-file.js';
+import { readFlags, readIfThere } from '../small-file.js';
 import { indexName, manifestName, parseIndex, versionSegment } from './layout.js';
 import type { FetchedManifest, ReleaseRepository } from './release-repository.js';
 import { manifestSha256, verifyManifest } from './verify.js';
@@ -69,7 +69,7 @@ async function readArtifact(
 
 async function readSmall(file: string, bytesMax: number): Promise<Buffer | undefined> {
   try {
-    return await readBounded(file, bytesMax);
+    return await readIfThere(file, bytesMax);
   } catch (thrown) {
     throw asPlexiError(thrown, 'DOWNLOAD_FAILED', `${file} cannot be read`);
   }

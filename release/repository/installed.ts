@@ -12,7 +12,7 @@ import { limits } from '../../config/limits.js';
 import { isErrno, writeDurably } from '../durable-files.js';
 import type { ReleaseManifest } from '../manifest-shape.js';
 import { completeMark } from '../plain-path.js';
-import { readBounded } from '../small-file.js';
+import { readIfThere } from '../small-file.js';
 import { KnownReleases } from './known-releases.js';
 import { verifyManifest } from './verify.js';
 
@@ -68,10 +68,10 @@ async function readInstalled(
   markFile: string,
   file: string,
 ): Promise<InstalledRelease | undefined> {
-  const bytes = await readBounded(markFile, limits.completeMarkBytes);
+  const bytes = await readIfThere(markFile, limits.completeMarkBytes);
   if (bytes === undefined) return undefined;
   const mark = markOf(bytes, markFile);
-  const manifestBytes = await readBounded(file, limits.manifestBytes);
+  const manifestBytes = await readIfThere(file, limits.manifestBytes);
   if (manifestBytes === undefined) throw damaged(file, 'is missing');
   try {
     return { ...mark, folder, manifest: verifyManifest(manifestBytes, mark.manifestSha256) };

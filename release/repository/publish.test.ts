@@ -4,7 +4,7 @@
  */
 import assert from 'node:assert/strict';
 import { execFileSync, spawnSync } from 'node:child_process';
-import { chmod, mkdir, mkdtemp, readdir, readFile, rm, symlink, writeFile } from 'node:fs/promises';
+import { chmod, mkdir, mkdtemp, readdir, readFile, rename, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, beforeEach, describe, test } from 'node:test';
@@ -254,9 +254,11 @@ describe('a published version', () => {
       versions.map(async (version, at) => {
         // Each build comes to its end a few turns of the event loop after the one before.
         for (let turn = 0; turn < at * 3; turn += 1) await setImmediate();
-        await writeTree(join(repository, version), {
+        // As a build does it: a manifest appears as a whole.
+        await writeTree(join(repository, `.${version}`), {
           'manifest.json': printManifest(sampleManifest(version)),
         });
+        await rename(join(repository, `.${version}`), join(repository, version));
         await writeIndex(repository);
       }),
     );

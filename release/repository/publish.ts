@@ -14,7 +14,7 @@ import { printManifest, treeDigest } from '../manifest.js';
 import type { ReleaseArtifact, ReleaseFile, ReleaseManifest } from '../manifest-shape.js';
 import { migrationChecksum } from '../migrations.js';
 import { packFolder } from '../pack.js';
-import { readBounded } from '../small-file.js';
+import { readIfThere } from '../small-file.js';
 import { type VersionScheme, versionScheme } from '../version.js';
 import { sourceCommitOf } from './git-source.js';
 import { manifestName, versionSegment } from './layout.js';
@@ -95,7 +95,7 @@ async function build(options: BuildOptions): Promise<BuiltRelease> {
 type Published = Omit<BuiltRelease, 'artifact' | 'already'>;
 
 async function readPublished(folder: string): Promise<Published | undefined> {
-  const bytes = await readBounded(join(folder, manifestName), limits.manifestBytes);
+  const bytes = await readIfThere(join(folder, manifestName), limits.manifestBytes);
   if (bytes === undefined) return undefined;
   return { manifest: verifyManifest(bytes, undefined), manifestSha256: manifestSha256(bytes) };
 }

@@ -9,7 +9,7 @@ import { join } from 'node:path';
 import { PlexiError } from '../../config/errors.js';
 import { limits } from '../../config/limits.js';
 import { writeDurably } from '../durable-files.js';
-import { readBounded } from '../small-file.js';
+import { readIfThere } from '../small-file.js';
 import { type IndexEntry, indexName, manifestName, printIndex } from './layout.js';
 import { manifestSha256, verifyManifest } from './verify.js';
 
@@ -35,7 +35,7 @@ async function published(repository: string): Promise<IndexEntry[]> {
   const entries: IndexEntry[] = [];
   for await (const folder of await opendir(repository)) {
     if (!folder.isDirectory() || folder.name.startsWith('.')) continue;
-    const bytes = await readBounded(join(repository, folder.name, manifestName), limits.manifestBytes);
+    const bytes = await readIfThere(join(repository, folder.name, manifestName), limits.manifestBytes);
     if (bytes === undefined) continue;
     entries.push(entryOf(repository, folder.name, bytes));
     if (entries.length > limits.repositoryVersions) {
