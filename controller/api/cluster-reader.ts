@@ -10,10 +10,10 @@ import { isStuck } from '../rollout/budget.js';
 import type { Rollout } from '../rollout/rollout.js';
 import { readOrder, readSlot } from '../state/codec.js';
 import type { ClusterKeys } from '../state/keys.js';
+import { loadRollout } from '../state/load-world.js';
 import type { Mirror } from '../state/mirror.js';
 import { readNodes } from '../state/node-store.js';
 import { activeRecord, decode, nodeStatusRecord } from '../state/records.js';
-import { loadRollout } from '../state/world-store.js';
 import { freezeDocument, type ListedNode, leaderDocument, rolloutDocument } from './documents.js';
 
 export class ClusterReader {

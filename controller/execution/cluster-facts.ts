@@ -8,9 +8,9 @@ import type { ClusterRule, NodeFacts } from '../rollout/plan-inputs.js';
 import type { NodeOrder, RolloutPolicy } from '../rollout/rollout.js';
 import { readHold, readOrder } from '../state/codec.js';
 import type { ClusterKeys } from '../state/keys.js';
+import { ofNodes, sha256 } from '../state/load-world.js';
 import { readNodes } from '../state/node-store.js';
 import { activeRecord, controllerRecord, decode, freezeRecord, timeText } from '../state/records.js';
-import { ofNodes, sha256 } from '../state/world-store.js';
 
 /** What keeps every rollout from starting now, one sentence each. */
 export function startProblems(keys: ClusterKeys, entries: readonly EtcdEntry[]): string[] {

@@ -12,7 +12,7 @@ import type { World } from '../rollout/rollout.js';
 import { wishRefusal } from '../rollout/wishes.js';
 import type { ClusterKeys } from '../state/keys.js';
 import { decode, type Intent, type IntentOutcome, intentRecord } from '../state/records.js';
-import type { WriteGroup } from '../state/world-store.js';
+import type { WriteGroup } from '../state/world-writes.js';
 
 /** What taking a wish comes to: events for the engine, and writes that belong with them. */
 export interface TakenIntent {

@@ -3,8 +3,8 @@ import type { ControllerConfig } from '../../config/schema/controller.js';
 import { type EtcdClient, type EtcdEntry, readPrefix } from '../leadership/etcd.js';
 import type { World } from '../rollout/rollout.js';
 import type { ClusterKeys } from '../state/keys.js';
+import { loadWorld } from '../state/load-world.js';
 import { activeRecord, decode } from '../state/records.js';
-import { loadWorld } from '../state/world-store.js';
 
 export interface LoadedCluster {
   readonly world: World;

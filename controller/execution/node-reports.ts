@@ -2,12 +2,13 @@
  * What the leader saw of each node, written to `nodes/<node>/status` when it changed, along with
  * whatever else is written. Heartbeats never reach etcd (performance: transitions only).
  */
+import { isDeepStrictEqual } from 'node:util';
 import type { NodeStatus } from '../../gen/plexi/v1/node_agent.js';
 import type { EtcdEntry } from '../leadership/etcd.js';
 import { isFinal, type World } from '../rollout/rollout.js';
 import type { ClusterKeys } from '../state/keys.js';
 import { decode, type NodeStatusValue, nodeSpecRecord, nodeStatusRecord } from '../state/records.js';
-import { type Lookup, put, type WriteGroup } from '../state/world-store.js';
+import { type Lookup, put, type WriteGroup } from '../state/world-writes.js';
 
 /** Phases that a node keeps after its rollout, because they say how it ended there. */
 const lastingPhases: readonly string[] = ['done', 'rolled_back', 'rollback_failed'];
@@ -122,30 +123,7 @@ function fromStatus(status: NodeStatus): NodeStatusValue {
   };
 }
 
+/** Whether they say the same, apart from since when, and from the words for why a node is unhealthy. */
 function sameStatus(a: NodeStatusValue, b: NodeStatusValue): boolean {
-  const text = ({
-    version,
-    digest,
-    phase,
-    health,
-    unknown,
-    inMaintenance,
-    needsOperator,
-    agentVersion,
-    os,
-    arch,
-  }: NodeStatusValue): string =>
-    JSON.stringify([
-      version,
-      digest,
-      phase,
-      health,
-      unknown,
-      inMaintenance,
-      needsOperator,
-      agentVersion,
-      os,
-      arch,
-    ]);
-  return text(a) === text(b);
+  return isDeepStrictEqual({ ...a, since: '', healthReason: '' }, { ...b, since: '', healthReason: '' });
 }

@@ -11,7 +11,7 @@ import { isManual } from '../rollout/manual.js';
 import type { NodeOrder, NodePhase, World } from '../rollout/rollout.js';
 import type { ClusterKeys } from '../state/keys.js';
 import { decode, type Intent, nodeSpecRecord, timeText } from '../state/records.js';
-import { type Lookup, put } from '../state/world-store.js';
+import { type Lookup, put } from '../state/world-writes.js';
 import type { TakenIntent } from './intents.js';
 
 export interface NodeWishParts {

@@ -13,8 +13,8 @@ import type { NodeFacts, PlannedRollout, TargetFacts } from '../rollout/plan-inp
 import type { PlanPart, ReleaseRef, Rollout } from '../rollout/rollout.js';
 import { readSlot } from '../state/codec.js';
 import type { ClusterKeys } from '../state/keys.js';
+import { sha256 } from '../state/load-world.js';
 import { decode, leaderRecord, type RolloutWish } from '../state/records.js';
-import { sha256 } from '../state/world-store.js';
 import { clusterRule, hostOf, nodeFacts, policyOf, policyProblems, startProblems } from './cluster-facts.js';
 import {
   clusterMigrations,

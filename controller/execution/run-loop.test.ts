@@ -14,9 +14,9 @@ import { TcpProxy } from '../../test/cluster/proxy.test.part.js';
 import { RealEtcd } from '../../test/cluster/real-etcd.test.part.js';
 import { campaign, type Lead } from '../leadership/campaign.js';
 import { type EtcdOperation, readKey, readPrefix, transact } from '../leadership/etcd.js';
+import { loadRollout } from '../state/load-world.js';
 import { Mirror } from '../state/mirror.js';
 import { decode, type IntentOutcome, outcomeRecord } from '../state/records.js';
-import { loadRollout } from '../state/world-store.js';
 import { leadTerm } from './leader.js';
 
 const log = pino({ level: process.env.PLEXI_TEST_LOG ?? 'silent' });

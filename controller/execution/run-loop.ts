@@ -14,7 +14,7 @@ import { advance } from '../rollout/advance.js';
 import type { Effect, EngineEvent } from '../rollout/events.js';
 import { isFinal, type World } from '../rollout/rollout.js';
 import type { ClusterKeys } from '../state/keys.js';
-import { changedGroups, type Lookup, transactionsOf, type WriteGroup } from '../state/world-store.js';
+import { changedGroups, type Lookup, transactionsOf, type WriteGroup } from '../state/world-writes.js';
 
 export interface RunLoopParts {
   readonly keys: ClusterKeys;

@@ -24,7 +24,7 @@ import {
   stateValue,
 } from './codec.js';
 import { encode } from './records.js';
-import { put } from './world-store.js';
+import { put } from './world-writes.js';
 
 const key = '/plexi/v1/dev/rollouts/update_0a1_0b1_20241219_120000/nodes/node-1';
 const atMs = Date.UTC(2024, 11, 19, 12, 0, 0, 123);

@@ -66,21 +66,17 @@ const spec = (): ServiceSpec => ({
 
 describe('the command adapter', () => {
   test('starts, tells and stops through the programs, in the folder and environment of the release', async () => {
-    const service = adapter({ logFile: '/var/log/chat.log' });
+    const service = adapter();
     assert.equal(await service.isRunning(), false);
     await service.start(spec());
     assert.equal(readFileSync(join(release, 'told'), 'utf8'), `${release} 0b1 own\n`);
     assert.deepEqual(await service.describe(), { running: true });
-    assert.deepEqual(
-      [service.log(), await service.pids()],
-      [{ kind: 'file', path: '/var/log/chat.log' }, []],
-    );
+    assert.deepEqual(await service.pids(), []);
     await assert.rejects(service.start(spec()), { code: 'APPLY_FAILED', message: /chat runs already/ });
     await service.stop(5_000);
     assert.equal(liveProcess(pidOf() ?? 0), undefined);
     assert.equal(await service.isRunning(), false);
     await service.stop(5_000);
-    assert.equal(adapter().log(), undefined);
   });
 
   test('a later agent finds what an earlier one started, and stops it', async () => {

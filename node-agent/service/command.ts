@@ -10,13 +10,7 @@ import type { ServiceConfig } from '../../config/schema/service.js';
 import { type MonotonicClock, monotonicClock } from './clock.js';
 import { type CommandResult, runCommand } from './command-run.js';
 import { lastLineOf } from './last-line.js';
-import type {
-  ServiceAdapter,
-  ServiceContext,
-  ServiceDescription,
-  ServiceLog,
-  ServiceSpec,
-} from './service.js';
+import type { ServiceAdapter, ServiceContext, ServiceDescription, ServiceSpec } from './service.js';
 
 /** The settings of a service with this adapter. */
 export type CommandServiceConfig = Extract<ServiceConfig, { adapter: 'command' }>;
@@ -77,11 +71,6 @@ export class CommandAdapter implements ServiceAdapter {
 
   async describe(): Promise<ServiceDescription> {
     return { running: await this.isRunning() };
-  }
-
-  log(): ServiceLog | undefined {
-    const { logFile } = this.config;
-    return logFile === undefined ? undefined : { kind: 'file', path: logFile };
   }
 
   /** Nobody says which processes belong to it. */

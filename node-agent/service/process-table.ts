@@ -125,7 +125,8 @@ function childrenOf(pid: number): number[] {
   }
 }
 
-function allPids(): number[] {
+/** The ids of all processes that can be seen. */
+export function allPids(): number[] {
   return readdirSync('/proc')
     .filter((name) => /^[1-9][0-9]*$/.test(name))
     .map(Number);

@@ -3,9 +3,8 @@
  * whose parent has died belongs to the init process from then on and is no descendant any more, so
  * whoever ends a tree looks again while its members die.
  */
-import { readdirSync } from 'node:fs';
 import { setImmediate as nextTurn } from 'node:timers/promises';
-import { type LiveProcess, liveProcess } from './process-table.js';
+import { allPids, type LiveProcess, liveProcess } from './process-table.js';
 
 /** Processes that are looked at before other work of the agent gets its turn. */
 const PROCESSES_PER_TURN = 256;
@@ -13,10 +12,9 @@ const PROCESSES_PER_TURN = 256;
 /** Every live process that can be seen, but this program itself. */
 export async function liveProcesses(): Promise<LiveProcess[]> {
   const found: LiveProcess[] = [];
-  const pids = readdirSync('/proc').filter((name) => /^[1-9][0-9]*$/.test(name));
-  for (const [index, name] of pids.entries()) {
+  for (const [index, pid] of allPids().entries()) {
     if (index % PROCESSES_PER_TURN === PROCESSES_PER_TURN - 1) await nextTurn();
-    const candidate = Number(name) === process.pid ? undefined : liveProcess(Number(name));
+    const candidate = pid === process.pid ? undefined : liveProcess(pid);
     if (candidate !== undefined) found.push(candidate);
   }
   return found;

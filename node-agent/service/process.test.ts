@@ -260,7 +260,6 @@ describe('the process adapter', () => {
     const pid = await startAndWait(nodeService(program));
     const childPid = Number(await contentOf('child'));
     assert.deepEqual((await service.pids()).sort(), [pid, childPid].sort());
-    assert.deepEqual(service.log(), { kind: 'file', path: join(root, 'run/service.log') });
     await service.stop(5_000);
     assert.deepEqual(await service.pids(), []);
     assert.equal(liveProcess(childPid), undefined);

@@ -14,7 +14,7 @@ import { type MonotonicClock, monotonicClock } from './clock.js';
 import { endService, hasEnded } from './process-end.js';
 import { bootId, liveProcess, startTicksOf } from './process-table.js';
 import { withDescendants } from './process-tree.js';
-import type { ServiceAdapter, ServiceDescription, ServiceLog, ServiceSpec } from './service.js';
+import type { ServiceAdapter, ServiceDescription, ServiceSpec } from './service.js';
 import { withServiceLog } from './service-log.js';
 import { onlyServiceName, ServiceProcesses, tokenVariable } from './service-processes.js';
 import {
@@ -146,10 +146,6 @@ export class ProcessService implements ServiceAdapter {
   async disown(by: string): Promise<void> {
     const record = await readServiceRecord(this.recordFile);
     if (record?.adopted?.by === by) removeServiceRecord(this.recordFile);
-  }
-
-  log(): ServiceLog {
-    return { kind: 'file', path: this.logFile };
   }
 
   async pids(): Promise<number[]> {

@@ -38,11 +38,6 @@ export interface ServiceDescription {
   readonly ended?: string;
 }
 
-/** Where what a service prints can be read: in a file, or in the journal of systemd. */
-export type ServiceLog =
-  | { readonly kind: 'file'; readonly path: string }
-  | { readonly kind: 'journal'; readonly unit: string };
-
 /** Starts, stops and finds the service of one node. One caller at a time. */
 export interface ServiceAdapter {
   /**
@@ -69,8 +64,6 @@ export interface ServiceAdapter {
   isRunning(): Promise<boolean>;
   /** What is known of the service now. Errors: as of `isRunning`. */
   describe(): Promise<ServiceDescription>;
-  /** Where its output is; of several services that of the named one, and of the first without a name. */
-  log(name?: string): ServiceLog | undefined;
   /** The ids of all its live processes; none when the adapter cannot know them. */
   pids(): Promise<number[]>;
   /**

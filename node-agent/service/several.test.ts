@@ -63,9 +63,6 @@ describe('several services', () => {
     assert.equal(await services.isRunning(), true);
     assert.equal((await services.describe()).pid, recorded('web').pid);
     assert.deepEqual((await services.pids()).sort(), [recorded('web').pid, recorded('jobs').pid].sort());
-    assert.deepEqual(services.log(), { kind: 'file', path: join(root, 'run/web.log') });
-    assert.deepEqual(services.log('jobs'), { kind: 'file', path: join(root, 'run/jobs.log') });
-    assert.equal(services.log('none'), undefined);
     await services.stop(5_000);
     const lines = story().trim().split('\n');
     assert.deepEqual(lines.slice(0, 2).sort(), ['start jobs OWN_JOBS', 'start web OWN_WEB']);
@@ -186,7 +183,6 @@ test("the one service of a node has the release's words, unless it has its own",
   await services.start({ ...spec(), argv: ['sh', '-c', 'echo $OWN > told; exec sleep 600'] });
   while (!existsSync(join(root, 'told')) || readFileSync(join(root, 'told'), 'utf8') === '') await sleep(5);
   assert.equal(readFileSync(join(root, 'told'), 'utf8'), '1\n');
-  assert.deepEqual(services.log(), { kind: 'file', path: join(root, 'run/service.log') });
   await services.stop(5_000);
   writeFileSync(join(root, 'told'), '');
 });

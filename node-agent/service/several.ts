@@ -5,7 +5,7 @@
  */
 import { asPlexiError, PlexiError } from '../../config/errors.js';
 import { type MonotonicClock, monotonicClock } from './clock.js';
-import type { ServiceAdapter, ServiceDescription, ServiceLog, ServiceSpec } from './service.js';
+import type { ServiceAdapter, ServiceDescription, ServiceSpec } from './service.js';
 
 /** One of several services. */
 export interface NamedService {
@@ -54,11 +54,6 @@ export class SeveralServices implements ServiceAdapter {
     const pid = all.find((one) => one.pid !== undefined)?.pid;
     const sinceMs = Math.max(...all.map((one) => one.sinceMs ?? 0));
     return { running, ...(pid !== undefined && { pid }), ...(sinceMs > 0 && { sinceMs }) };
-  }
-
-  log(name?: string): ServiceLog | undefined {
-    const service = name === undefined ? this.services[0] : this.services.find((one) => one.name === name);
-    return service?.adapter.log();
   }
 
   async pids(): Promise<number[]> {

@@ -45,7 +45,6 @@ describe('the systemd adapter', () => {
     assert.deepEqual(described, { running: true, pid });
     assert.ok(Math.abs(sinceMs - Date.now()) < 60_000, String(sinceMs));
     assert.deepEqual(await service.pids(), [pid]);
-    assert.deepEqual(service.log(), { kind: 'journal', unit: 'chat.service' });
     await service.stop(5_000);
     assert.equal(await service.isRunning(), false);
     await service.stop(5_000);

@@ -13,7 +13,7 @@ import { type MonotonicClock, monotonicClock } from './clock.js';
 import type { CommandResult } from './command-run.js';
 import { writeEnvironmentFile } from './environment-file.js';
 import { lastLineOf } from './last-line.js';
-import type { ServiceAdapter, ServiceDescription, ServiceLog, ServiceSpec } from './service.js';
+import type { ServiceAdapter, ServiceDescription, ServiceSpec } from './service.js';
 import { askLoadedUnit, systemctl, type UnitState } from './systemctl.js';
 
 /** The settings of a service with this adapter. */
@@ -85,10 +85,6 @@ export class SystemdAdapter implements ServiceAdapter {
     const pid = Number(state.MainPID);
     const sinceMs = wallMs(Number(state.ActiveEnterTimestampMonotonic));
     return { running: true, ...(pid > 0 && { pid }), ...(sinceMs !== undefined && { sinceMs }) };
-  }
-
-  log(): ServiceLog {
-    return { kind: 'journal', unit: this.config.unit };
   }
 
   /** All of its control group; its main process alone where the kernel does not show the group. */

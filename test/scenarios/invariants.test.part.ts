@@ -14,7 +14,7 @@ import {
   type World,
 } from '../../controller/rollout/rollout.js';
 import type { ClusterKeys } from '../../controller/state/keys.js';
-import type { WriteGroup } from '../../controller/state/world-store.js';
+import type { WriteGroup } from '../../controller/state/world-writes.js';
 import type { ModelEtcd } from './model-etcd.test.part.js';
 
 /** Guarantee 1: slots within the budget, one for each node, and exactly for the nodes that are out. */

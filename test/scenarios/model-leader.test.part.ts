@@ -11,13 +11,9 @@ import type { Effect, EngineEvent, Wish } from '../../controller/rollout/events.
 import { partText } from '../../controller/rollout/plan.js';
 import { isFinal, type Plan, type World } from '../../controller/rollout/rollout.js';
 import { clusterKeys } from '../../controller/state/keys.js';
+import { loadWorld } from '../../controller/state/load-world.js';
 import { decode, intentRecord } from '../../controller/state/records.js';
-import {
-  changedGroups,
-  loadWorld,
-  transactionsOf,
-  type WriteGroup,
-} from '../../controller/state/world-store.js';
+import { changedGroups, transactionsOf, type WriteGroup } from '../../controller/state/world-writes.js';
 import { checkContainment, checkGuards, checkSent, checkSlots } from './invariants.test.part.js';
 import type { ModelEtcd } from './model-etcd.test.part.js';
 

@@ -7,7 +7,7 @@ import type {
   TargetFacts,
 } from '../../controller/rollout/plan-inputs.js';
 import type { Direction, ReleaseRef, RolloutPolicy } from '../../controller/rollout/rollout.js';
-import { sha256 } from '../../controller/state/world-store.js';
+import { sha256 } from '../../controller/state/load-world.js';
 import { NONE, versionScheme } from '../../release/version.js';
 
 export const samplePolicy: RolloutPolicy = {

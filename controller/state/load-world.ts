@@ -1,0 +1,144 @@
+/**
+ * Reads the world from what stands in etcd: the whole of it for a leader that begins, one rollout for
+ * whoever follows it.
+ */
+import { createHash } from 'node:crypto';
+import { PlexiError } from '../../config/errors.js';
+import type { EtcdEntry } from '../leadership/etcd.js';
+import type { NodeView, Plan, PlanPart, Rollout, RolloutNode, World } from '../rollout/rollout.js';
+import { readHeader, readHold, readNode, readOrder, readPart, readSlot, readState } from './codec.js';
+import type { ClusterKeys } from './keys.js';
+import { activeRecord, budgetRecord, decode } from './records.js';
+
+/** The persisted part of the world, from the entries of the cluster at one revision. */
+export function loadWorld(
+  keys: ClusterKeys,
+  entries: readonly EtcdEntry[],
+  configuredMax: number,
+  term: bigint,
+  views: ReadonlyMap<string, NodeView>,
+  leadSinceMs: number,
+): World {
+  const byKey = new Map(entries.map((entry) => [entry.key, entry]));
+  const budget = byKey.get(keys.budget);
+  const active = byKey.get(keys.active);
+  return {
+    rollout: active && loadRollout(keys, decode(activeRecord, keys.active, active.value).rollout, entries),
+    budget:
+      budget === undefined
+        ? { max: configuredMax, generation: 0 }
+        : decode(budgetRecord, keys.budget, budget.value),
+    configuredMax,
+    slots: new Map(
+      under(entries, keys.slots).map((entry) => [
+        entry.key.slice(keys.slots.length),
+        readSlot(entry.key, entry.value),
+      ]),
+    ),
+    views,
+    holds: ofNodes(keys, entries, 'hold', readHold),
+    orders: ofNodes(keys, entries, 'order', readOrder),
+    term: String(term),
+    leadSinceMs,
+    holdStarts: false,
+  };
+}
+
+/** What stands under each node's name and a last word, by node. */
+export function ofNodes<T>(
+  keys: ClusterKeys,
+  entries: readonly EtcdEntry[],
+  word: string,
+  read: (key: string, text: string) => T,
+): ReadonlyMap<string, T> {
+  const suffix = `/${word}`;
+  return new Map(
+    under(entries, keys.nodes)
+      .filter((entry) => entry.key.endsWith(suffix))
+      .map((entry) => [entry.key.slice(keys.nodes.length, -suffix.length), read(entry.key, entry.value)]),
+  );
+}
+
+/** A whole rollout from its entries; undefined when it has no state. */
+export function loadRollout(
+  keys: ClusterKeys,
+  id: string,
+  entries: readonly EtcdEntry[],
+): Rollout | undefined {
+  const stateEntry = entries.find((entry) => entry.key === keys.rolloutState(id));
+  const planEntry = entries.find((entry) => entry.key === keys.plan(id));
+  if (stateEntry === undefined || planEntry === undefined) return undefined;
+  const state = readState(stateEntry.key, stateEntry.value);
+  const plan = loadPlan(planEntry, under(entries, keys.planParts(id)));
+  const prefix = keys.rolloutNodes(id);
+  const nodes = new Map<string, RolloutNode>(
+    under(entries, prefix).map((entry) => {
+      const node = entry.key.slice(prefix.length);
+      return [node, decodedNode(node, entry)];
+    }),
+  );
+  return {
+    id,
+    plan,
+    phase: state.phase,
+    reason: state.reason,
+    course: state.course,
+    startedAtMs: state.startedAt,
+    startedBy: state.startedBy,
+    requestId: state.requestId,
+    finishedAtMs: state.finishedAt,
+    exitCode: state.exitCode,
+    forgiven: state.forgiven,
+    nodes: new Map(
+      plan.parts.flatMap((part) => {
+        const node = nodes.get(part.node);
+        return node === undefined ? [] : [[part.node, node] as const];
+      }),
+    ),
+  };
+}
+
+/** A plan whose parts are the ones that its header was made over. @throws PlexiError STORE_INVALID */
+function loadPlan(headerEntry: EtcdEntry, partEntries: readonly EtcdEntry[]): Plan {
+  const header = readHeader(headerEntry.key, headerEntry.value);
+  const parts = partEntries.map(decodedPart).sort((a, b) => a.part.index - b.part.index);
+  if (sha256(parts.map(({ hash }) => hash).join('\n')) !== header.partsDigest) {
+    throw new PlexiError(
+      'STORE_INVALID',
+      `the parts under ${headerEntry.key}/nodes/ are not the ones that were planned; restore etcd`,
+    );
+  }
+  return { header, digest: sha256(headerEntry.value), parts: parts.map(({ part }) => part) };
+}
+
+/**
+ * What an entry says is read once: entries are never changed, and whoever follows a rollout is told of
+ * every change of it, which would read all its nodes again each time.
+ */
+const nodesOf = new WeakMap<EtcdEntry, RolloutNode>();
+const partsOf = new WeakMap<EtcdEntry, { readonly part: PlanPart; readonly hash: string }>();
+
+function decodedNode(id: string, entry: EtcdEntry): RolloutNode {
+  const known = nodesOf.get(entry);
+  if (known !== undefined) return known;
+  const node = readNode(id, entry.key, entry.value);
+  nodesOf.set(entry, node);
+  return node;
+}
+
+function decodedPart(entry: EtcdEntry) {
+  const known = partsOf.get(entry);
+  if (known !== undefined) return known;
+  const decoded = { part: readPart(entry.key, entry.value), hash: sha256(entry.value) };
+  partsOf.set(entry, decoded);
+  return decoded;
+}
+
+/** SHA-256 in hex, of a text. */
+export function sha256(text: string): string {
+  return createHash('sha256').update(text).digest('hex');
+}
+
+function under(entries: readonly EtcdEntry[], prefix: string): EtcdEntry[] {
+  return entries.filter((entry) => entry.key.startsWith(prefix));
+}
