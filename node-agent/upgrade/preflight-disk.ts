@@ -39,7 +39,7 @@ export async function diskProblems(node: AgentNode, order: PreflightStep): Promi
 /** The filesystems that an upgrade writes to, each once. */
 async function filesystems(node: AgentNode, order: PreflightStep): Promise<Filesystem[]> {
   const { root, releases } = node.paths;
-  const backupBytes = order.backup ? await treeSizeBytes(root, node.config.backup.paths) : 0;
+  const backupBytes = order.backup ? await treeSizeBytes(root, await pathsBeside(node)) : 0;
   const writes = [
     { path: root, use: 'state', bytes: 0 },
     // Once as it is unpacked, and once more while it is verified beside the old one.
@@ -70,15 +70,22 @@ async function nearest(path: string): Promise<{ folder: string; device: number }
 /** Going back swaps a whole folder by rename, which a mount point does not allow. */
 export async function mountProblems(node: AgentNode, order: PreflightStep): Promise<Failure[]> {
   if (!order.backup) return [];
-  const rootDevice = await deviceOf(node.paths.root);
-  const found: Failure[] = [];
-  for (const path of node.config.backup.paths) {
-    const device = await deviceOf(join(node.paths.root, path));
-    if (device === undefined || device === rootDevice) continue;
-    found.push({
+  const beside = await pathsBeside(node);
+  return node.config.backup.paths
+    .filter((path) => !beside.includes(path))
+    .map((path) => ({
       code: 'PREFLIGHT_FAILED',
       message: `${path} on ${node.config.node} is a filesystem of its own; mount the node's root there instead`,
-    });
+    }));
+}
+
+/** What is backed up and lies on the filesystem of the node's root, or does not exist yet. */
+async function pathsBeside({ paths, config }: AgentNode): Promise<string[]> {
+  const rootDevice = await deviceOf(paths.root);
+  const found: string[] = [];
+  for (const path of config.backup.paths) {
+    const device = await deviceOf(join(paths.root, path));
+    if (device === undefined || device === rootDevice) found.push(path);
   }
   return found;
 }

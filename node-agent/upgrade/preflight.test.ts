@@ -3,6 +3,7 @@
  * of it at once, in sentences, with nothing touched.
  */
 import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
 import { chmod, mkdir, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
@@ -80,6 +81,45 @@ describe('preflight', () => {
       again.result.problems.map(({ code }) => code),
       ['SECRET_UNREADABLE'],
     );
+  });
+
+  test('looks at each filesystem by itself, and names the one that is short', async (t) => {
+    if (process.getuid?.() !== 0) return t.skip('only root can mount a filesystem');
+    const checked = await CheckedNode.start(t, cluster);
+    const { caller, node } = checked;
+    const mount = async (name: string, size: string): Promise<() => void> => {
+      await mkdir(node.at(name), { recursive: true });
+      execFileSync('mount', ['-t', 'tmpfs', '-o', `size=${size}`, 'tmpfs', node.at(name)]);
+      return () => execFileSync('umount', [node.at(name)]);
+    };
+    const problems = async (): Promise<string[]> => {
+      const { result } = await caller.execute(checked.preflightOrder(old, next));
+      return result.problems.map(({ message }) => message);
+    };
+    const unmount = await mount('backups', '64m');
+    try {
+      const [short = '', ...others] = await problems();
+      assert.match(
+        short,
+        /^node-1 has \d+ MB free under .*\/backups \(backups\) and needs 500 MB; make room there$/,
+      );
+      assert.deepEqual(others, []);
+      execFileSync('mount', ['-o', 'remount,size=600m', node.at('backups')]);
+      assert.deepEqual(await problems(), []);
+    } finally {
+      unmount();
+    }
+    const unmountInData = await mount('config', '600m');
+    try {
+      const found = await problems();
+      assert.equal(found.length, 1, found.join('\n'));
+      assert.match(
+        found[0] ?? '',
+        /^config on node-1 is a filesystem of its own; mount the node's root there/,
+      );
+    } finally {
+      unmountInData();
+    }
   });
 
   test('refuses a service that is ill already, unless the operator goes on', async (t) => {
