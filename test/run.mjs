@@ -4,6 +4,7 @@
  *
  *   node test/run.mjs                     everything
  *   node test/run.mjs release fence       only test files whose path contains one of the words; no lint
+ *   node test/run.mjs scenarios --update writes the transcripts of test/scenarios anew
  *   node test/run.mjs --deep --minutes 5  and test/deep/, with 5 minutes to spend
  */
 import { spawnSync } from 'node:child_process';
@@ -21,8 +22,13 @@ import { rooms } from './rooms.mjs';
 const { values, positionals: filters } = parseArgs({
   args: argv.slice(2),
   allowPositionals: true,
-  options: { deep: { type: 'boolean', default: false }, minutes: { type: 'string', default: '10' } },
+  options: {
+    deep: { type: 'boolean', default: false },
+    minutes: { type: 'string', default: '10' },
+    update: { type: 'boolean', default: false },
+  },
 });
+if (values.update) env.UPDATE_SCENARIOS = '1';
 const say = (text) => process.stdout.write(`${text}\n`);
 const total = { passed: 0, failed: 0, skipped: 0, failures: [] };
 

@@ -62,7 +62,7 @@ function nodeDocument(node: RolloutNode | undefined, from: string): RolloutNodeD
       attempt: command?.attempt ?? 0,
       version: node.release.version,
       ...(node.error !== null && { error: node.error }),
-      unknown: node.unknownSinceMs !== null,
+      unknown: node.silence !== null,
       waitingOn: node.waitingOn.map(({ reason, sinceMs, unblock }) => ({
         reason,
         since: new Date(sinceMs),

@@ -21,10 +21,7 @@ export interface LoadParts {
   readonly leadSinceMs: number;
 }
 
-/**
- * @param before what this leader had loaded; what it sees of the nodes it keeps. Undefined at the
- * start of its term: then no node counts as unreachable before this leader tried itself.
- */
+/** @param before what this leader had loaded; what it sees of the nodes it keeps */
 export async function loadCluster(parts: LoadParts, before: World | undefined): Promise<LoadedCluster> {
   const { client, keys, config } = parts;
   const { entries: slots, revision } = await readPrefix(client, keys.slots);
@@ -42,14 +39,5 @@ export async function loadCluster(parts: LoadParts, before: World | undefined): 
   const configuredMax = config.update.clustering.maxConcurrentNodes;
   const views = before?.views ?? new Map();
   const world = loadWorld(keys, entries, configuredMax, parts.term, views, parts.leadSinceMs);
-  return { world: before === undefined ? withFreshClocks(world) : world, entries, revision };
-}
-
-/** Nobody looked while nobody led: no node is charged for that time (protocol, rule 31). */
-function withFreshClocks(world: World): World {
-  if (world.rollout === undefined) return world;
-  const nodes = new Map(
-    [...world.rollout.nodes].map(([id, node]) => [id, { ...node, unknownSinceMs: null }]),
-  );
-  return { ...world, rollout: { ...world.rollout, nodes } };
+  return { world, entries, revision };
 }

@@ -10,6 +10,7 @@ import { decide } from './course.js';
 import { dueEffects } from './effects.js';
 import type { Advance, EngineEvent } from './events.js';
 import type { World } from './rollout.js';
+import { countSilence, withClocks } from './silence.js';
 import { takeEvent } from './take-event.js';
 import { explainWaiting } from './why.js';
 
@@ -22,9 +23,12 @@ const decisionsMax = 50;
  * @param nowMs the leader's clock, in milliseconds since 1970; never goes back
  */
 export function advance(world: World, events: readonly EngineEvent[], nowMs: number): Advance {
-  let next = events.reduce((before, event) => takeEvent(before, event, nowMs), world);
+  let next = events.reduce(
+    (before, event) => withClocks(before, takeEvent(before, event, nowMs), nowMs),
+    countSilence(world, nowMs),
+  );
   for (let count = 0; ; count++) {
-    const decided = decide(next, nowMs);
+    const decided = withClocks(next, decide(next, nowMs), nowMs);
     if (decided === next) break;
     if (count === decisionsMax) throw new Error('the engine decides in a circle');
     next = decided;

@@ -16,6 +16,7 @@ import {
   type RolloutPhase,
   type World,
 } from './rollout.js';
+import { silentForMs } from './silence.js';
 import { settleLost, settleSoaking } from './soak.js';
 
 /** One decision; the same world when there is nothing to decide. */
@@ -95,7 +96,7 @@ function stepChecks(world: World, rollout: Rollout, phase: 'preflight' | 'stagin
       world,
     );
   }
-  const silent = [...rollout.nodes.values()].filter((node) => isSilent(rollout, node, nowMs));
+  const silent = [...rollout.nodes.values()].filter((node) => isSilent(world, rollout, node, nowMs));
   if (silent.length > 0) return silent.reduce((next, node) => giveUp(next, node, nowMs), world);
   if ([...rollout.nodes.values()].some((node) => openCommand(node.state) !== undefined)) return world;
   const failed = nodesInOrder(rollout).filter((node) => node.error !== null);
@@ -117,13 +118,9 @@ function endStaged(world: World, rollout: Rollout, nowMs: number): World {
   return end(world, 'succeeded', reason, 0, nowMs);
 }
 
-function isSilent(rollout: Rollout, node: RolloutNode, nowMs: number): boolean {
+function isSilent(world: World, rollout: Rollout, node: RolloutNode, nowMs: number): boolean {
   const boundMs = rollout.plan.header.policy.timeouts.preflightMs;
-  return (
-    openCommand(node.state) !== undefined &&
-    node.unknownSinceMs !== null &&
-    nowMs - node.unknownSinceMs > boundMs
-  );
+  return openCommand(node.state) !== undefined && silentForMs(world, node, nowMs) > boundMs;
 }
 
 function giveUp(world: World, node: RolloutNode, nowMs: number): World {

@@ -182,6 +182,15 @@ export interface OpenCommand {
   readonly attempt: number;
 }
 
+/** A node cannot be reached. */
+export interface Silence {
+  /** Since when, for people. */
+  readonly sinceMs: Milliseconds;
+  /** Milliseconds of it that were watched and count, until `countedAtMs`. */
+  readonly countedMs: Milliseconds;
+  readonly countedAtMs: Milliseconds;
+}
+
 /** A node's own state within a rollout. */
 export type NodeState =
   | { readonly phase: 'pending' }
@@ -209,8 +218,8 @@ export interface RolloutNode {
   /** Why it failed, or why it was taken back. */
   readonly error: Fault | null;
   readonly waitingOn: readonly WaitReason[];
-  /** The leader cannot reach it since then; null: it can. */
-  readonly unknownSinceMs: Milliseconds | null;
+  /** Null: the leader can reach it. */
+  readonly silence: Silence | null;
   /** Preflight passed. */
   readonly checked: boolean;
   /** It entered maintenance because of this rollout. */

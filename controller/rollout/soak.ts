@@ -5,6 +5,7 @@
  */
 import { holdsSlot, settle, strand, viewOf, withNode, withRollout } from './change.js';
 import type { NodeView, Rollout, RolloutNode, World } from './rollout.js';
+import { silentForMs } from './silence.js';
 
 /** What counts of the time that a node was good before the leader knew of its commit, at the most. */
 const unseenMarginMs = 5_000;
@@ -68,7 +69,7 @@ function failSoak(world: World, rollout: Rollout, node: RolloutNode, nowMs: numb
 export function settleLost(world: World, rollout: Rollout, nowMs: number): World {
   const { unknownMaxMs } = rollout.plan.header.policy;
   for (const node of rollout.nodes.values()) {
-    if (node.unknownSinceMs === null || nowMs - node.unknownSinceMs <= unknownMaxMs) continue;
+    if (silentForMs(world, node, nowMs) <= unknownMaxMs) continue;
     const { phase } = node.state;
     if (phase === 'ready' && rollout.course.kind === 'forward') return skipLost(world, node, nowMs);
     const isAwaited = rollout.course.kind === 'back' && phase === 'done' && node.outSinceMs !== null;

@@ -20,6 +20,7 @@ import {
   upgradingPhases,
   type World,
 } from './rollout.js';
+import { withSilence } from './silence.js';
 import { takeWish } from './wishes.js';
 
 /** Milliseconds before a command is sent again after a stream broke, or the node was busy. */
@@ -46,10 +47,9 @@ export function takeEvent(world: World, event: EngineEvent, nowMs: number): Worl
     case 'observed':
       return takeObservation(world, event, nowMs);
     case 'unreachable':
-      return withNode(
+      return withSilence(
         withView(world, event.node, { reachable: false, adopted: false, adopting: false, inFlight: null }),
         event.node,
-        { unknownSinceMs: world.rollout?.nodes.get(event.node)?.unknownSinceMs ?? nowMs },
         nowMs,
       );
     case 'adopted':
@@ -107,7 +107,7 @@ function firstState(part: PlanPart, nowMs: number): RolloutNode {
     sinceMs: nowMs,
     error: null,
     waitingOn: [],
-    unknownSinceMs: null,
+    silence: null,
     checked: false,
     outSinceMs: null,
     backAtMs: null,
@@ -131,9 +131,9 @@ function takeObservation(
   const seen = withView(world, node, { ...observation, reachable: true, seenAtMs: nowMs });
   const record = seen.rollout?.nodes.get(node);
   if (viewOf(seen, node).refusal !== null) return seen;
-  return record === undefined || record.unknownSinceMs === null
+  return record === undefined || record.silence === null
     ? seen
-    : withNode(seen, node, { unknownSinceMs: null }, nowMs);
+    : withNode(seen, node, { silence: null }, nowMs);
 }
 
 /** A node that answers but refuses to be adopted is as good as unreachable, and its reason is shown. */
@@ -145,9 +145,7 @@ function takeAdoptionFailure(world: World, id: string, fault: Fault, nowMs: numb
     retryAtMs: nowMs + pauseMs,
     refusal: isSilent ? null : fault,
   });
-  const record = next.rollout?.nodes.get(id);
-  if (isSilent || record === undefined || record.unknownSinceMs !== null) return next;
-  return withNode(next, id, { unknownSinceMs: nowMs }, nowMs);
+  return isSilent ? next : withSilence(next, id, nowMs);
 }
 
 /** Phases only go forward: a replayed stream must not make a node look earlier than it is. */

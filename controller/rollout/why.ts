@@ -59,7 +59,7 @@ function reasonsOf(scene: Scene, node: RolloutNode): Reason[] {
   const { world, rollout } = scene;
   const { policy } = rollout.plan.header;
   const reasons: Reason[] = [];
-  if (node.unknownSinceMs !== null && node.state.phase !== 'done') {
+  if (node.silence !== null && node.state.phase !== 'done') {
     reasons.push({
       reason: viewOf(world, node.id).refusal?.message ?? 'it cannot be reached',
       unblock: `its agent answers; after ${Math.round(policy.unknownMaxMs / 1000)} s it counts as lost`,

@@ -56,7 +56,7 @@ const node: RolloutNode = {
   sinceMs: atMs,
   error: { code: 'PROBE_FAILED', message: 'at probe: GET /health says 503' },
   waitingOn: [{ reason: 'it cannot be reached', sinceMs: atMs - 1, unblock: 'its agent answers' }],
-  unknownSinceMs: atMs - 2,
+  silence: { sinceMs: atMs - 2, countedMs: 1, countedAtMs: atMs - 1 },
   checked: true,
   outSinceMs: atMs - 3,
   backAtMs: atMs - 4,
@@ -68,7 +68,7 @@ const bare: RolloutNode = {
   attempts: {},
   error: null,
   waitingOn: [],
-  unknownSinceMs: null,
+  silence: null,
   outSinceMs: null,
   backAtMs: null,
 };

@@ -11,6 +11,7 @@ import {
   type PlanPart,
   type Rollout,
   type RolloutNode,
+  type Silence,
   type Slot,
   upgradingPhases,
 } from '../rollout/rollout.js';
@@ -76,8 +77,10 @@ export function nodeValue(node: RolloutNode): object {
       since: timeText(sinceMs),
       unblock,
     })),
-    unknown: node.unknownSinceMs !== null,
-    unknownSince: nullableTime(node.unknownSinceMs),
+    unknown: node.silence !== null,
+    unknownSince: nullableTime(node.silence?.sinceMs ?? null),
+    unknownForMs: node.silence?.countedMs ?? 0,
+    unknownCountedAt: nullableTime(node.silence?.countedAtMs ?? null),
     attempts: node.attempts,
     checked: node.checked,
     outSince: nullableTime(node.outSinceMs),
@@ -96,13 +99,19 @@ export function readNode(id: string, key: string, text: string): RolloutNode {
     sinceMs: value.since,
     error: value.error,
     waitingOn: value.waitingOn.map(({ reason, since, unblock }) => ({ reason, sinceMs: since, unblock })),
-    unknownSinceMs: value.unknownSince,
+    silence: silenceOf(value),
     checked: value.checked,
     outSinceMs: value.outSince,
     backAtMs: value.backAt,
     release: value.release,
     backupId: value.backupId,
   };
+}
+
+/** A record of before the counting says since when alone. */
+function silenceOf({ unknownSince, unknownForMs, unknownCountedAt }: RolloutNodeValue): Silence | null {
+  if (unknownSince === null) return null;
+  return { sinceMs: unknownSince, countedMs: unknownForMs, countedAtMs: unknownCountedAt ?? unknownSince };
 }
 
 function stateOf(key: string, value: RolloutNodeValue): NodeState {

@@ -6,6 +6,7 @@ import { createHash } from 'node:crypto';
 import { PlexiError } from '../../config/errors.js';
 import type { EtcdEntry } from '../leadership/etcd.js';
 import type { NodeView, Plan, PlanPart, Rollout, RolloutNode, World } from '../rollout/rollout.js';
+import { withClocksFrom } from '../rollout/silence.js';
 import { readHeader, readHold, readNode, readOrder, readPart, readSlot, readState } from './codec.js';
 import type { ClusterKeys } from './keys.js';
 import { activeRecord, budgetRecord, decode } from './records.js';
@@ -22,7 +23,7 @@ export function loadWorld(
   const byKey = new Map(entries.map((entry) => [entry.key, entry]));
   const budget = byKey.get(keys.budget);
   const active = byKey.get(keys.active);
-  return {
+  const world: World = {
     rollout: active && loadRollout(keys, decode(activeRecord, keys.active, active.value).rollout, entries),
     budget:
       budget === undefined
@@ -42,6 +43,8 @@ export function loadWorld(
     leadSinceMs,
     holdStarts: false,
   };
+  // Nobody looked while nobody led: no node is charged for that time.
+  return withClocksFrom(world, leadSinceMs);
 }
 
 /** What stands under each node's name and a last word, by node. */

@@ -144,6 +144,9 @@ export const rolloutNodeRecord = z.object({
   waitingOn: z.array(z.object({ reason: z.string(), since: time, unblock: z.string() })),
   unknown: z.boolean(),
   unknownSince: time.nullable(),
+  /** What counted of that time, until then. */
+  unknownForMs: z.number().min(0).default(0),
+  unknownCountedAt: time.nullable().default(null),
   attempts: z.partialRecord(
     z.enum(['preflight', 'stage', 'upgrade', 'roll_back', 'revert']),
     z.number().int(),

@@ -1,6 +1,6 @@
 /**
  * Every scenario beside this file is played, and its transcript compared with the one below its
- * `----`. UPDATE_SCENARIOS=1 writes what happens now; read the difference before you commit it.
+ * `----`. `node test/run.mjs scenarios --update` writes what happens now; read the difference before you commit it.
  */
 import assert from 'node:assert/strict';
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
@@ -22,7 +22,12 @@ describe('scenarios', () => {
       const transcript = play(input);
       if (process.env.UPDATE_SCENARIOS === '1')
         writeFileSync(folder + file, `${input}${separator}${transcript}`);
-      else assert.equal(transcript, expected, `${file}: UPDATE_SCENARIOS=1 writes what happens now`);
+      else
+        assert.equal(
+          transcript,
+          expected,
+          `${file}: node test/run.mjs scenarios --update writes what happens now`,
+        );
     });
   }
 });

@@ -62,8 +62,8 @@ function errorChange(was: RolloutNode | undefined, node: RolloutNode): string[] 
 }
 
 function unknownChange(was: RolloutNode | undefined, node: RolloutNode): string[] {
-  if ((was?.unknownSinceMs ?? null) === node.unknownSinceMs) return [];
-  return [node.unknownSinceMs === null ? 'is in reach again' : 'cannot be reached'];
+  if ((was?.silence == null) === (node.silence === null)) return [];
+  return [node.silence === null ? 'is in reach again' : 'cannot be reached'];
 }
 
 /** `node-1 node-2: done`, in the order of what was told first. */
