@@ -9,10 +9,11 @@ import { serveGrpc, serveHttp } from './api/server.js';
 import { WishWriter } from './api/wish-writer.js';
 import { policyDigest } from './execution/cluster-facts.js';
 import { leadTerm } from './execution/leader.js';
-import { campaign } from './leadership/campaign.js';
-import { connectEtcd } from './leadership/etcd.js';
+import { campaign, type EnteredLead } from './leadership/campaign.js';
+import { connectEtcd, type EtcdClient, readLast } from './leadership/etcd.js';
 import { keepPresence } from './leadership/presence.js';
-import { clusterKeys } from './state/keys.js';
+import { type AuditAppend, appendAudit, headOf } from './state/audit.js';
+import { type ClusterKeys, clusterKeys } from './state/keys.js';
 import { Mirror } from './state/mirror.js';
 
 export interface ReplicaParts {
@@ -33,7 +34,7 @@ export async function runReplica(parts: ReplicaParts): Promise<void> {
   const { config, log, signal, wall } = parts;
   const keys = clusterKeys(config.cluster);
   const client = connectEtcd(config.etcd);
-  const mirror = new Mirror(config.etcd, keys.prefix, () => true, log);
+  const mirror = new Mirror(config.etcd, keys.prefix, keys.audit, log);
   let server: Awaited<ReturnType<typeof serveGrpc>> | undefined;
   let presence: Promise<void> | undefined;
   let http: Awaited<ReturnType<typeof serveHttp>> | undefined;
@@ -68,20 +69,35 @@ function presenceOf(config: ControllerConfig, now: Date): string {
   });
 }
 
+/** The record that this controller leads from now on. */
+async function leaderRecord(
+  { config, wall }: ReplicaParts,
+  keys: ClusterKeys,
+  client: EtcdClient,
+  { term, epoch }: EnteredLead,
+): Promise<AuditAppend> {
+  const head = headOf(await readLast(client, keys.audit));
+  const { id: who, address } = config;
+  const entry = { what: 'leader', rollout: '', who, address, epoch: String(epoch) } as const;
+  return appendAudit(keys, head, [entry], { at: wall(), term: String(term) });
+}
+
 async function leadOnce(
   parts: ReplicaParts,
-  {
-    keys,
-    client,
-    mirror,
-  }: { keys: ReturnType<typeof clusterKeys>; client: ReturnType<typeof connectEtcd>; mirror: Mirror },
+  { keys, client, mirror }: { keys: ClusterKeys; client: EtcdClient; mirror: Mirror },
 ): Promise<void> {
   const { config, log, signal } = parts;
   const lead = await campaign(
     client,
     keys,
     { id: config.id, address: config.address, ...config.leadership },
-    { nowMs: parts.monotonicMs, wall: parts.wall, nonce: parts.nonce, log },
+    {
+      nowMs: parts.monotonicMs,
+      wall: parts.wall,
+      nonce: parts.nonce,
+      entering: (entered) => leaderRecord(parts, keys, client, entered),
+      log,
+    },
     async (timeoutMs) => {
       await mirror.waitFor(() => signal.aborted || mirror.get(keys.leader) === undefined, timeoutMs);
     },

@@ -10,6 +10,7 @@ import type { EtcdEntry, EtcdOperation } from '../leadership/etcd.js';
 import type { EngineEvent, Wish } from '../rollout/events.js';
 import type { World } from '../rollout/rollout.js';
 import { wishRefusal } from '../rollout/wishes.js';
+import type { AuditEntry } from '../state/audit.js';
 import type { ClusterKeys } from '../state/keys.js';
 import { decode, type Intent, type IntentOutcome, intentRecord } from '../state/records.js';
 import type { WriteGroup } from '../state/world-writes.js';
@@ -82,8 +83,10 @@ export class Intents {
   private async takeOne(entry: EtcdEntry): Promise<void> {
     const n = entry.key.slice(entry.key.lastIndexOf('/') + 1);
     let result: TakenIntent;
+    let intent: Intent | undefined;
     try {
-      result = await this.resultOf(entry);
+      intent = decode(intentRecord, entry.key, entry.value);
+      result = await this.resultOf(entry.key, intent);
     } catch (thrown) {
       const error = asPlexiError(thrown, 'INTERNAL', 'the wish could not be fulfilled');
       if (error.code === 'NOT_LEADER' || error.code === 'STORE_UNAVAILABLE') throw error;
@@ -99,20 +102,20 @@ export class Intents {
       {
         operations: [...operations, ...this.consume(entry.key, n, result.outcome)],
         guards: [...guards, { kind: 'modRevision', key: entry.key, equals: entry.modRevision }],
+        audit: [wishEntry(entry.key, intent, result.outcome)],
       },
       this.parts.keys.outcome(n),
     );
   }
 
-  private resultOf(entry: EtcdEntry): Promise<TakenIntent> {
-    const intent = decode(intentRecord, entry.key, entry.value);
+  private resultOf(key: string, intent: Intent): Promise<TakenIntent> {
     switch (intent.kind) {
       case 'pause':
       case 'resume':
       case 'abort':
       case 'retry':
       case 'skip':
-        return Promise.resolve(this.wish(entry.key, intent));
+        return Promise.resolve(this.wish(key, intent));
       default:
         return this.parts.fulfil(intent);
     }
@@ -145,6 +148,16 @@ export class Intents {
       ...old.map((oldKey) => ({ kind: 'delete', key: oldKey }) as const),
     ];
   }
+}
+
+/** What is recorded of a wish; of one that cannot be read, only that it stood there. */
+function wishEntry(key: string, intent: Intent | undefined, outcome: Omit<IntentOutcome, 'at'>): AuditEntry {
+  const { error } = outcome;
+  const rollout = outcome.rollout ?? '';
+  if (intent === undefined)
+    return { what: 'wish', rollout, who: '', wish: 'unreadable', details: { key }, reason: '', error };
+  const { kind: wish, by: who, reason, ...details } = { reason: '', ...intent };
+  return { what: 'wish', rollout, who, wish, details, reason, error };
 }
 
 /** The wish without who said it and when. */

@@ -130,12 +130,13 @@ class Term {
   }
 
   private makeLoop(): RunLoop {
-    const { keys, client, mirror, nowMs, log } = this.parts;
+    const { keys, client, mirror, lead, nowMs, wall, log } = this.parts;
     return new RunLoop(
       {
         keys,
         store: this.store,
         load: (before) => this.load(before),
+        auditStamp: () => ({ at: wall(), term: String(lead.term) }),
         exists: async (key) => (await readKey(client, key)).entry !== undefined,
         urgent: () => this.intents.takeAll(),
         wishesWait: () => this.intents.wait,

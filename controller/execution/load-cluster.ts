@@ -1,7 +1,8 @@
 /** Everything that a leader decides on, read from etcd as it stood at one revision. */
 import type { ControllerConfig } from '../../config/schema/controller.js';
-import { type EtcdClient, type EtcdEntry, readPrefix } from '../leadership/etcd.js';
+import { type EtcdClient, type EtcdEntry, readLast, readPrefix } from '../leadership/etcd.js';
 import type { World } from '../rollout/rollout.js';
+import { type AuditHead, headOf } from '../state/audit.js';
 import type { ClusterKeys } from '../state/keys.js';
 import { loadWorld } from '../state/load-world.js';
 import { activeRecord, decode } from '../state/records.js';
@@ -10,6 +11,8 @@ export interface LoadedCluster {
   readonly world: World;
   readonly entries: readonly EtcdEntry[];
   readonly revision: bigint;
+  /** Where the audit record ends. */
+  readonly auditHead: AuditHead;
 }
 
 export interface LoadParts {
@@ -39,5 +42,6 @@ export async function loadCluster(parts: LoadParts, before: World | undefined): 
   const configuredMax = config.update.clustering.maxConcurrentNodes;
   const views = before?.views ?? new Map();
   const world = loadWorld(keys, entries, configuredMax, parts.term, views, parts.leadSinceMs);
-  return { world, entries, revision };
+  const auditHead = headOf(await readLast(client, keys.audit, revision));
+  return { world, entries, revision, auditHead };
 }

@@ -19,6 +19,8 @@ import { Mirror } from '../state/mirror.js';
 import { decode, type IntentOutcome, outcomeRecord } from '../state/records.js';
 import { leadTerm } from './leader.js';
 
+const nothing = async () => ({ operations: [], guards: [] });
+
 const log = pino({ level: process.env.PLEXI_TEST_LOG ?? 'silent' });
 
 let etcd: RealEtcd;
@@ -37,7 +39,7 @@ beforeEach(async () => {
   cluster = await TestCluster.create(`loop-${++count}`, etcd);
   proxy = await TcpProxy.start(etcd.port);
   mirrorProxy = await TcpProxy.start(etcd.port);
-  mirror = new Mirror(etcd.connection(mirrorProxy.port), cluster.keys.prefix, () => true, log);
+  mirror = new Mirror(etcd.connection(mirrorProxy.port), cluster.keys.prefix, cluster.keys.audit, log);
   await mirror.start();
 });
 afterEach(async () => {
@@ -75,7 +77,7 @@ async function lead(meetings: Meetings = {}, client = etcd.client(proxy.port)): 
     direct,
     keys,
     { id: 'controller-0', address: config.address, ...config.leadership },
-    { nowMs: () => performance.now(), wall: () => new Date(), nonce: randomUUID, log },
+    { nowMs: () => performance.now(), wall: () => new Date(), nonce: randomUUID, entering: nothing, log },
     async () => undefined,
     new AbortController().signal,
   );

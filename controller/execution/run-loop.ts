@@ -13,16 +13,18 @@ import type { FencedStore } from '../leadership/fenced-store.js';
 import { advance } from '../rollout/advance.js';
 import type { Effect, EngineEvent } from '../rollout/events.js';
 import { isFinal, type World } from '../rollout/rollout.js';
+import { type AuditStamp, appendAudit, emptyHead } from '../state/audit.js';
 import type { ClusterKeys } from '../state/keys.js';
 import { changedGroups, type Lookup, transactionsOf, type WriteGroup } from '../state/world-writes.js';
+import type { LoadedCluster } from './load-cluster.js';
 
 export interface RunLoopParts {
   readonly keys: ClusterKeys;
   readonly store: FencedStore;
   /** Loads the persisted world, the entries it was made from, and the revision they stood at. */
-  readonly load: (
-    before: World | undefined,
-  ) => Promise<{ world: World; entries: readonly EtcdEntry[]; revision: bigint }>;
+  readonly load: (before: World | undefined) => Promise<LoadedCluster>;
+  /** The time and the term for records of the audit. */
+  readonly auditStamp: () => AuditStamp;
   /** Whether a key stands in etcd. */
   readonly exists: (key: string) => Promise<boolean>;
   /** A rollout has become final. */
@@ -59,6 +61,7 @@ export class RunLoop {
   private raw = new Map<string, EtcdEntry>();
   private current: World | undefined;
   private slotsRevision = 0n;
+  private auditHead = emptyHead;
   private running: Promise<void> | undefined;
   private gathering: NodeJS.Timeout | undefined;
   private readonly failed: (error: PlexiError) => void;
@@ -78,10 +81,11 @@ export class RunLoop {
   }
 
   async load(): Promise<void> {
-    const { world, entries, revision } = await this.parts.load(this.current);
+    const { world, entries, revision, auditHead } = await this.parts.load(this.current);
     this.raw = new Map(entries.map((entry) => [entry.key, entry]));
     this.current = isOver(world) ? { ...world, rollout: undefined } : world;
     this.slotsRevision = revision;
+    this.auditHead = auditHead;
   }
 
   /** The raw entry of a key, as this leader loaded or wrote it. */
@@ -203,10 +207,12 @@ export class RunLoop {
       ...this.parts.sideWrites(before, after, this.lookup),
       ...changedGroups(this.parts.keys, before, after, this.lookup, seen),
     ];
-    for (const { operations, guards } of transactionsOf(groups, extra)) {
-      const revision = await this.write(operations, guards);
+    for (const { operations, guards, audit = [] } of transactionsOf(groups, extra)) {
+      const record = appendAudit(this.parts.keys, this.auditHead, audit, this.parts.auditStamp());
+      const revision = await this.write([...operations, ...record.operations], [...guards, ...record.guards]);
       if (revision === undefined) return false;
       this.slotsRevision = revision;
+      this.auditHead = record.head;
       this.remember(operations, revision);
     }
     return true;

@@ -17,6 +17,8 @@ import { campaign, type Lead } from './campaign.js';
 import { readKey, transact } from './etcd.js';
 import { FencedStore } from './fenced-store.js';
 
+const nothing = async () => ({ operations: [], guards: [] });
+
 const log = pino({ level: 'silent' });
 const ttlSeconds = 2;
 const marginMs = 700;
@@ -33,7 +35,7 @@ before(async () => {
 });
 beforeEach(async () => {
   keys = clusterKeys(`campaign-${++count}`);
-  mirror = new Mirror(etcd.connection(), keys.prefix, () => true, log);
+  mirror = new Mirror(etcd.connection(), keys.prefix, keys.audit, log);
   await mirror.start();
   field = new Field();
 });
@@ -80,7 +82,7 @@ class Candidate {
         this.client,
         keys,
         { id: this.id, address: '127.0.0.1:1', ttlSeconds, marginMs },
-        { nowMs: () => performance.now(), wall: () => new Date(), nonce: randomUUID, log },
+        { nowMs: () => performance.now(), wall: () => new Date(), nonce: randomUUID, entering: nothing, log },
         async (timeoutMs) => {
           await mirror.waitFor(() => mirror.get(keys.leader) === undefined, timeoutMs);
         },
@@ -238,7 +240,13 @@ describe('who leads', () => {
     let looks = 0;
     const stopping = new AbortController();
     const settings = { id: 'b', address: '127.0.0.1:1', ttlSeconds, marginMs };
-    const environment = { nowMs: () => performance.now(), wall: () => new Date(), nonce: randomUUID, log };
+    const environment = {
+      nowMs: () => performance.now(),
+      wall: () => new Date(),
+      nonce: randomUUID,
+      entering: nothing,
+      log,
+    };
     const waiting = campaign(
       client,
       keys,

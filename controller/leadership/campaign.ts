@@ -9,7 +9,7 @@ import type { Etcd3 } from 'etcd3';
 import type { Logger } from 'pino';
 import { PlexiError } from '../../config/errors.js';
 import { limits } from '../../config/limits.js';
-import { type EtcdEntry, readKey, transact } from './etcd.js';
+import { type EtcdCompare, type EtcdEntry, type EtcdOperation, readKey, transact } from './etcd.js';
 
 export interface CandidateSettings {
   readonly id: string;
@@ -29,12 +29,26 @@ export interface CampaignEnvironment {
   readonly nowMs: () => number;
   readonly wall: () => Date;
   readonly nonce: () => string;
+  /** What else is written when a lead is taken up: its record in the audit. */
+  readonly entering: (lead: EnteredLead) => Promise<Writes>;
   readonly log: Logger;
 }
 
 export interface LineageRecord {
   readonly term: string;
   readonly nonce: string;
+}
+
+/** A lead that is just taken up. */
+export interface EnteredLead {
+  readonly term: bigint;
+  readonly epoch: bigint;
+}
+
+/** Writes with their compares. */
+export interface Writes {
+  readonly operations: readonly EtcdOperation[];
+  readonly guards: readonly EtcdCompare[];
 }
 
 /** A lead that was won. */
@@ -130,7 +144,9 @@ async function takeLead(
 ): Promise<Lead> {
   const term = won.entry.createRevision;
   const nonce = environment.nonce();
-  const lineage = await appendLineage(client, keys, term, nonce);
+  // Nobody else appends any more: whoever led before has no leader key to compare.
+  const writes = await environment.entering({ term, epoch: won.epoch });
+  const lineage = await appendLineage(client, keys, term, nonce, writes);
   const over = new AbortController();
   const keeping = keepLease(client, won, settings, environment, over);
   return {
@@ -226,14 +242,15 @@ async function appendLineage(
   keys: CampaignKeys,
   term: bigint,
   nonce: string,
+  { operations, guards }: Writes,
 ): Promise<LineageRecord[]> {
   const { entry } = await readKey(client, keys.lineage);
   const before = entry === undefined ? [] : (JSON.parse(entry.value) as { terms: LineageRecord[] }).terms;
   const terms = [...before, { term: String(term), nonce }].slice(-limits.lineageTerms);
   const done = await transact(
     client,
-    [{ kind: 'createRevision', key: keys.leader, equals: term }],
-    [{ kind: 'put', key: keys.lineage, value: JSON.stringify({ terms }) }],
+    [{ kind: 'createRevision', key: keys.leader, equals: term }, ...guards],
+    [{ kind: 'put', key: keys.lineage, value: JSON.stringify({ terms }) }, ...operations],
   );
   if (done === undefined) throw new PlexiError('NOT_LEADER', 'the lead was lost while it was taken');
   return terms;

@@ -85,6 +85,42 @@ export async function readPrefix(
   return { entries: kvs.map(entryOf), revision: BigInt(header.revision) };
 }
 
+/** The same without the keys below another prefix, which is within the first: two ranges in one request. */
+export async function readPrefixWithout(
+  client: Etcd3,
+  prefix: string,
+  without: string,
+): Promise<{ entries: EtcdEntry[]; revision: bigint }> {
+  const ranges = [
+    { key: Buffer.from(prefix), range_end: Buffer.from(without) },
+    { key: rangeEnd(without), range_end: rangeEnd(prefix) },
+  ];
+  const { responses, header } = await unavailableAs(() =>
+    client.kv.txn({
+      compare: [],
+      success: ranges.map((range) => ({ request_range: range })),
+      failure: [],
+    }),
+  );
+  const entries = responses.flatMap(({ response_range }) => response_range.kvs.map(entryOf));
+  return { entries, revision: BigInt(header.revision) };
+}
+
+/** The last key that begins with a prefix, as it stood at a revision; undefined when there is none. */
+export async function readLast(client: Etcd3, prefix: string, at?: bigint): Promise<EtcdEntry | undefined> {
+  const { kvs } = await unavailableAs(() =>
+    client.kv.range({
+      key: Buffer.from(prefix),
+      range_end: rangeEnd(prefix),
+      sort_order: 'Descend',
+      sort_target: 'Key',
+      limit: '1',
+      ...(at !== undefined && { revision: String(at) }),
+    }),
+  );
+  return kvs[0] && entryOf(kvs[0]);
+}
+
 /** One key; undefined when it is absent. */
 export async function readKey(
   client: Etcd3,

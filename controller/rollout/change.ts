@@ -3,10 +3,12 @@ import { slotOf, withoutSlotOf, withSlot, withStuck } from './budget.js';
 import {
   type CommandKind,
   commandId,
+  type EndedCommand,
   type Fault,
   type NodeState,
   type NodeView,
   type OpenCommand,
+  openCommand,
   type Rollout,
   type RolloutNode,
   type World,
@@ -115,14 +117,30 @@ export function settle(world: World, id: string, change: Partial<RolloutNode>, n
   return withNode({ ...world, slots }, id, { backAtMs: nowMs, ...change }, nowMs);
 }
 
-/** A node needs an operator: its slot is kept apart, under its name. */
-export function strand(world: World, id: string, error: Fault, nowMs: number): World {
+/**
+ * A node needs an operator: its slot is kept apart, under its name.
+ * @param ended how its command ended; without it, a command that it has is given up
+ */
+export function strand(
+  world: World,
+  id: string,
+  error: Fault,
+  nowMs: number,
+  ended: EndedCommand | null = givenUp(world, id),
+): World {
   return withNode(
     { ...world, slots: withStuck(world.slots, id, error.message) },
     id,
-    { state: { phase: 'rollback_failed' }, error },
+    { state: { phase: 'rollback_failed' }, ended, error },
     nowMs,
   );
+}
+
+/** The end of a node's command when nobody waits for it any longer; what ended before, when it has none. */
+export function givenUp(world: World, id: string): EndedCommand | null {
+  const node = world.rollout?.nodes.get(id);
+  const command = node === undefined ? undefined : openCommand(node.state);
+  return command === undefined ? (node?.ended ?? null) : { commandId: command.id, outcome: 'given_up' };
 }
 
 export function holdsSlot(world: World, id: string): boolean {

@@ -4,7 +4,7 @@
  * unchanged when there is none to make.
  */
 import { freeIndex, isStuck, slotOf, stuckCount } from './budget.js';
-import { nodesInOrder, takeSlot, viewOf, withCommand, withNode, withRollout } from './change.js';
+import { givenUp, nodesInOrder, takeSlot, viewOf, withCommand, withNode, withRollout } from './change.js';
 import { end, endIfSettled } from './ends.js';
 import { hasOpenOrder, settleOrders } from './orders.js';
 import { stepAborting, stepBack } from './rollback.js';
@@ -128,7 +128,8 @@ function giveUp(world: World, node: RolloutNode, nowMs: number): World {
     code: 'NODE_UNREACHABLE',
     message: `${node.id} cannot be reached; start its agent, or leave it out with --exclude ${node.id}`,
   };
-  return withNode(world, node.id, { state: { phase: 'pending' }, error }, nowMs);
+  const ended = givenUp(world, node.id);
+  return withNode(world, node.id, { state: { phase: 'pending' }, ended, error }, nowMs);
 }
 
 function stepRolling(world: World, rollout: Rollout, nowMs: number): World {

@@ -2,7 +2,7 @@
  * How a rollout ends, and with which exit code (contract, section 2; protocol, rule 30). The end
  * gives the budget back.
  */
-import { withRollout } from './change.js';
+import { givenUp, withNode, withRollout } from './change.js';
 import type { PlanPart, Rollout, RolloutNode, RolloutPhase, World } from './rollout.js';
 
 /** Makes a rollout final. */
@@ -16,7 +16,19 @@ export function end(
   const { budget, configuredMax } = world;
   const restored =
     budget.max === configuredMax ? budget : { max: configuredMax, generation: budget.generation + 1 };
-  return withRollout({ ...world, budget: restored }, { phase, reason, exitCode, finishedAtMs: nowMs });
+  const quiet = withoutChecks({ ...world, budget: restored }, nowMs);
+  return withRollout(quiet, { phase, reason, exitCode, finishedAtMs: nowMs });
+}
+
+/** Nobody waits any longer for a check, or a staging, that is still under way: it touches nothing. */
+function withoutChecks(world: World, nowMs: number): World {
+  const checking = [...(world.rollout?.nodes.values() ?? [])].filter(
+    ({ state }) => state.phase === 'preflight' || state.phase === 'staging',
+  );
+  return checking.reduce(
+    (next, { id }) => withNode(next, id, { state: { phase: 'pending' }, ended: givenUp(next, id) }, nowMs),
+    world,
+  );
 }
 
 /** A node that an operator confirmed at something else than what it ran before. */

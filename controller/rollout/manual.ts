@@ -24,6 +24,7 @@ export function wishMaintenance(
       attempt: held.maintenance.attempt + 1,
       reason: on ? reason : held.maintenance.reason,
       failed: false,
+      done: false,
     };
     return {
       ...world,
@@ -32,7 +33,7 @@ export function wishMaintenance(
   }
   const index = freeIndex(world);
   if (!on || held !== undefined || index === undefined) return world;
-  const maintenance: ManualMaintenance = { wanted: 'in', attempt: 1, reason, failed: false };
+  const maintenance: ManualMaintenance = { wanted: 'in', attempt: 1, reason, failed: false, done: false };
   const slot: Slot = { node, reason, rollout: '', term: world.term, sinceMs: nowMs, maintenance };
   return { ...world, slots: withSlot(world.slots, index, slot) };
 }
@@ -44,18 +45,25 @@ export function wishMaintenance(
 export function finishMaintenance(world: World, node: string, commandId: string): World {
   const key = slotOf(world.slots, node);
   const slot = key === undefined ? undefined : world.slots.get(key);
-  if (slot === undefined || !isManual(slot) || manualCommandId(slot) !== commandId) return world;
-  return slot.maintenance.wanted === 'out' ? { ...world, slots: withoutSlotOf(world.slots, node) } : world;
+  if (key === undefined || slot === undefined || !isManual(slot) || manualCommandId(slot) !== commandId)
+    return world;
+  const maintenance = { ...slot.maintenance, done: true };
+  return {
+    ...world,
+    slots:
+      maintenance.wanted === 'out'
+        ? withoutSlotOf(world.slots, node)
+        : withSlot(world.slots, key, { ...slot, maintenance }),
+  };
 }
 
 /** The command that brings a node to what the operator wants; undefined when it is there, or must wait. */
 export function manualEffect(world: World, slot: Slot, nowMs: number): Effect | undefined {
-  if (!isManual(slot) || slot.maintenance.failed) return undefined;
+  if (!isManual(slot) || slot.maintenance.failed || slot.maintenance.done) return undefined;
   const view = viewOf(world, slot.node);
   if (!view.reachable || view.adopting || view.retryAtMs > nowMs || view.inMaintenance === null)
     return undefined;
   if (view.inFlight !== null) return undefined;
-  if (slot.maintenance.wanted === 'in' && view.inMaintenance) return undefined;
   if (!view.adopted) return { kind: 'adopt', node: slot.node };
   const id = manualCommandId(slot);
   const { attempt } = slot.maintenance;
@@ -79,6 +87,7 @@ export function isManual(slot: Slot): slot is ManualSlot {
   return slot.maintenance !== null && slot.rollout === '';
 }
 
-function manualCommandId(slot: ManualSlot): string {
+/** The id of the command that brings a node to what the operator wants. */
+export function manualCommandId(slot: ManualSlot): string {
   return `maintenance.${slot.node}.${slot.sinceMs}.${slot.maintenance.attempt}`;
 }

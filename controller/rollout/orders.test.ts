@@ -87,7 +87,13 @@ describe('an order', () => {
   });
 
   test('gives the slot back to an operator who had the node in maintenance before, also above the budget', () => {
-    const maintenance = { wanted: 'in', attempt: 1, reason: 'a new disk', failed: false } as const;
+    const maintenance = {
+      wanted: 'in',
+      attempt: 1,
+      reason: 'a new disk',
+      failed: false,
+      done: true,
+    } as const;
     const slot = { node: 'node-1', reason: 'it failed', rollout: 'r', term: '6', sinceMs: 1, maintenance };
     const other = { ...slot, node: 'node-2', maintenance: null };
     const stuck = {

@@ -87,6 +87,7 @@ function openOrder(world: World, node: string, commandId: string): NodeOrder | u
   return order?.state === 'open' && orderCommandId(node, order) === commandId ? order : undefined;
 }
 
-function orderCommandId(node: string, order: NodeOrder): string {
+/** The id of an order's one command. */
+export function orderCommandId(node: string, order: NodeOrder): string {
   return `${order.kind}.${node}.${order.sinceMs}`;
 }

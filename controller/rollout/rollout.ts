@@ -207,6 +207,12 @@ export type NodeState =
   | { readonly phase: 'rollback_failed' };
 export type NodePhase = NodeState['phase'];
 
+/** How a command ended; the words are those of the agents, and `given_up`: nobody heard its end in time. */
+export interface EndedCommand {
+  readonly commandId: string;
+  readonly outcome: 'done' | 'failed' | 'rolled_back' | 'rollback_failed' | 'given_up';
+}
+
 /** One node within a rollout. */
 export interface RolloutNode {
   readonly id: string;
@@ -217,6 +223,8 @@ export interface RolloutNode {
   readonly sinceMs: Milliseconds;
   /** Why it failed, or why it was taken back. */
   readonly error: Fault | null;
+  /** The last command whose end was heard, or given up; null: none yet. */
+  readonly ended: EndedCommand | null;
   readonly waitingOn: readonly WaitReason[];
   /** Null: the leader can reach it. */
   readonly silence: Silence | null;
@@ -268,6 +276,8 @@ export interface ManualMaintenance {
   readonly reason: string;
   /** The last command did not work. */
   readonly failed: boolean;
+  /** The last command did. */
+  readonly done: boolean;
 }
 
 /** An operator keeps rollouts away from a node. */

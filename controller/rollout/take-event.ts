@@ -8,6 +8,7 @@ import type { CommandOutcome, EngineEvent } from './events.js';
 import { failMaintenance, finishMaintenance, wishMaintenance } from './manual.js';
 import { failOrder, finishOrder, forgetStranded, withOrder } from './orders.js';
 import {
+  type EndedCommand,
   type Fault,
   type Hold,
   isUpgrading,
@@ -106,6 +107,7 @@ function firstState(part: PlanPart, nowMs: number): RolloutNode {
     attempts: {},
     sinceMs: nowMs,
     error: null,
+    ended: null,
     waitingOn: [],
     silence: null,
     checked: false,
@@ -235,7 +237,7 @@ function takeResult(
     case 'take_over':
       return freed;
     case 'revert':
-      return takeRevertEnd(freed, node, outcome, nowMs);
+      return takeRevertEnd(freed, node, command, outcome, nowMs);
   }
 }
 
@@ -264,14 +266,12 @@ function takeCheck(
   nowMs: number,
 ): World {
   const passed = outcome.outcome === 'done';
+  const ended = endOf(command, outcome);
   if (passed && command.kind === 'stage')
-    return withNode(world, node.id, { state: { phase: 'ready' } }, nowMs);
-  return withNode(
-    world,
-    node.id,
-    { state: { phase: 'pending' }, checked: node.checked || passed, error: passed ? null : faultOf(outcome) },
-    nowMs,
-  );
+    return withNode(world, node.id, { state: { phase: 'ready' }, ended }, nowMs);
+  const checked = node.checked || passed;
+  const error = passed ? null : faultOf(outcome);
+  return withNode(world, node.id, { state: { phase: 'pending' }, ended, checked, error }, nowMs);
 }
 
 function takeUpgradeEnd(
@@ -282,9 +282,10 @@ function takeUpgradeEnd(
   nowMs: number,
 ): World {
   const { release, backupId } = outcome;
+  const ended = endOf(command, outcome);
   switch (outcome.outcome) {
     case 'done': {
-      const soaking = { state: { phase: 'soaking' }, release, backupId, error: null } as const;
+      const soaking = { state: { phase: 'soaking' }, ended, release, backupId, error: null } as const;
       return withNode(
         withView(world, node.id, { goodForMs: 0, health: 'unknown', release }),
         node.id,
@@ -296,22 +297,30 @@ function takeUpgradeEnd(
       return settle(
         world,
         node.id,
-        { state: { phase: 'rolled_back' }, release, backupId, error: faultOf(outcome) },
+        { state: { phase: 'rolled_back' }, ended, release, backupId, error: faultOf(outcome) },
         nowMs,
       );
     case 'failed':
       // Refused before anything was touched, or committed and unable to leave maintenance.
       return outcome.failedStep === '' && command.kind === 'upgrade'
-        ? settle(world, node.id, { state: { phase: 'rolled_back' }, error: faultOf(outcome) }, nowMs)
-        : strand(world, node.id, faultOf(outcome), nowMs);
+        ? settle(world, node.id, { state: { phase: 'rolled_back' }, ended, error: faultOf(outcome) }, nowMs)
+        : strand(world, node.id, faultOf(outcome), nowMs, ended);
     case 'rollback_failed':
-      return strand(world, node.id, faultOf(outcome), nowMs);
+      return strand(world, node.id, faultOf(outcome), nowMs, ended);
   }
 }
 
-function takeRevertEnd(world: World, node: RolloutNode, outcome: CommandOutcome, nowMs: number): World {
+function takeRevertEnd(
+  world: World,
+  node: RolloutNode,
+  command: OpenCommand,
+  outcome: CommandOutcome,
+  nowMs: number,
+): World {
+  const ended = endOf(command, outcome);
   if (outcome.outcome === 'done') {
-    return settle(world, node.id, { state: { phase: 'rolled_back' }, release: outcome.release }, nowMs);
+    const { release } = outcome;
+    return settle(world, node.id, { state: { phase: 'rolled_back' }, ended, release }, nowMs);
   }
   const { message } = faultOf(outcome);
   return strand(
@@ -319,7 +328,12 @@ function takeRevertEnd(world: World, node: RolloutNode, outcome: CommandOutcome,
     node.id,
     { code: 'ROLLBACK_FAILED', message: `it could not be taken back: ${message}` },
     nowMs,
+    ended,
   );
+}
+
+function endOf({ id }: OpenCommand, { outcome }: CommandOutcome): EndedCommand {
+  return { commandId: id, outcome };
 }
 
 function faultOf(outcome: CommandOutcome) {

@@ -55,6 +55,7 @@ const node: RolloutNode = {
   attempts: { preflight: 1, upgrade: 2 },
   sinceMs: atMs,
   error: { code: 'PROBE_FAILED', message: 'at probe: GET /health says 503' },
+  ended: { commandId: 'update_1.node-1.upgrade.1', outcome: 'rolled_back' },
   waitingOn: [{ reason: 'it cannot be reached', sinceMs: atMs - 1, unblock: 'its agent answers' }],
   silence: { sinceMs: atMs - 2, countedMs: 1, countedAtMs: atMs - 1 },
   checked: true,
@@ -67,6 +68,7 @@ const bare: RolloutNode = {
   ...node,
   attempts: {},
   error: null,
+  ended: null,
   waitingOn: [],
   silence: null,
   outSinceMs: null,
@@ -109,7 +111,7 @@ describe('a slot and a rollout', () => {
   };
 
   test('a slot reads back the same, an operator’s too', () => {
-    const maintenance = { wanted: 'in', attempt: 3, reason: 'new disks', failed: false } as const;
+    const maintenance = { wanted: 'in', attempt: 3, reason: 'new disks', failed: false, done: true } as const;
     for (const full of [slot, { ...slot, maintenance }])
       assert.deepEqual(readSlot(key, JSON.stringify(slotValue(full))), full);
   });

@@ -72,6 +72,7 @@ export function nodeValue(node: RolloutNode): object {
     commandId: command?.id ?? '',
     since: timeText(node.sinceMs),
     error: node.error,
+    ended: node.ended,
     waitingOn: node.waitingOn.map(({ reason, sinceMs, unblock }) => ({
       reason,
       since: timeText(sinceMs),
@@ -98,6 +99,7 @@ export function readNode(id: string, key: string, text: string): RolloutNode {
     attempts: value.attempts,
     sinceMs: value.since,
     error: value.error,
+    ended: value.ended,
     waitingOn: value.waitingOn.map(({ reason, since, unblock }) => ({ reason, sinceMs: since, unblock })),
     silence: silenceOf(value),
     checked: value.checked,

@@ -28,6 +28,9 @@ export function clusterKeys(cluster: string) {
     nodeHold: (node: string) => `${prefix}nodes/${node}/hold`,
     /** An operator's order to the node, or the end of the last one. */
     nodeOrder: (node: string) => `${prefix}nodes/${node}/order`,
+    audit: `${prefix}audit/`,
+    /** The numbers sort as text. */
+    auditRecord: (sequence: number) => `${prefix}audit/${String(sequence).padStart(12, '0')}`,
     slots: `${prefix}slots/`,
     slot: (index: string) => `${prefix}slots/${index}`,
     rollouts,

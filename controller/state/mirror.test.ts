@@ -26,7 +26,7 @@ before(async () => {
 beforeEach(async () => {
   prefix = `/mirror/${++count}/`;
   proxy = await TcpProxy.start(etcd.port);
-  mirror = new Mirror(etcd.connection(proxy.port), prefix, () => true, log);
+  mirror = new Mirror(etcd.connection(proxy.port), prefix, `${prefix}past/`, log);
 });
 afterEach(async () => {
   etcd.thaw();
@@ -122,16 +122,17 @@ describe('while nothing breaks', () => {
   });
 
   test('what is outside of the prefix, or not kept, is not there', async () => {
-    const picky = new Mirror(etcd.connection(), prefix, (key) => !key.endsWith('/not'), log);
-    await put('x/not', '1');
+    const picky = new Mirror(etcd.connection(), prefix, `${prefix}not/`, log);
+    await put('a', '1');
+    await put('not/x', '1');
     await picky.start();
     await transact(client, [], [{ kind: 'put', key: '/mirrorx', value: '1' }]);
-    await put('y/not', '1');
+    await put('not/y', '1');
     const last = await put('z', '1');
     await picky.waitFor(() => picky.revision >= last, 5_000);
     assert.deepEqual(
       picky.under('').map(({ key }) => key),
-      [`${prefix}z`],
+      [`${prefix}a`, `${prefix}z`],
     );
     await picky.stop();
   });
@@ -236,7 +237,7 @@ describe('while connections break', () => {
 
 describe('while etcd is away', () => {
   test('down for 3 s, then back with other changes', async () => {
-    const own = new Mirror(etcd.connection(), prefix, () => true, log);
+    const own = new Mirror(etcd.connection(), prefix, `${prefix}past/`, log);
     await put('a', '1');
     await own.start();
     await etcd.kill();
@@ -251,7 +252,7 @@ describe('while etcd is away', () => {
   });
 
   test('it can be stopped at any moment: before it began, while it begins, while etcd is away', async () => {
-    const fresh = () => new Mirror(etcd.connection(proxy.port), prefix, () => true, log);
+    const fresh = () => new Mirror(etcd.connection(proxy.port), prefix, `${prefix}past/`, log);
     await fresh().stop();
     const begun = fresh();
     await begun.start();

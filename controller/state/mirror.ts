@@ -12,7 +12,7 @@ import {
   type EtcdEntry,
   entryOf,
   rangeEnd,
-  readPrefix,
+  readPrefixWithout,
 } from '../leadership/etcd.js';
 
 export interface MirrorChange {
@@ -38,8 +38,8 @@ export class Mirror {
   constructor(
     private readonly connection: EtcdConnection,
     private readonly prefix: string,
-    /** Keys that are not kept, because they grow with the past. */
-    private readonly isKept: (key: string) => boolean,
+    /** Keys below it are not kept, because they grow with the past; within the prefix. */
+    private readonly without: string,
     private readonly log: Logger,
   ) {}
 
@@ -111,11 +111,9 @@ export class Mirror {
   }
 
   private async list(client: Etcd3): Promise<void> {
-    const { entries, revision } = await readPrefix(client, this.prefix);
+    const { entries, revision } = await readPrefixWithout(client, this.prefix, this.without);
     const before = this.entries;
-    this.entries = new Map(
-      entries.filter((entry) => this.isKept(entry.key)).map((entry) => [entry.key, entry]),
-    );
+    this.entries = new Map(entries.map((entry) => [entry.key, entry]));
     const changed = new Set([...before.keys(), ...this.entries.keys()]);
     const keys = [...changed].filter(
       (key) => before.get(key)?.modRevision !== this.entries.get(key)?.modRevision,
@@ -172,7 +170,7 @@ export class Mirror {
     for (const event of response.events) {
       const entry = entryOf(event.kv);
       if (entry.modRevision > this.complete) this.complete = entry.modRevision;
-      if (!this.isKept(entry.key)) continue;
+      if (entry.key.startsWith(this.without)) continue;
       keys.push(entry.key);
       if (isDelete(event.type)) this.entries.delete(entry.key);
       else this.entries.set(entry.key, entry);

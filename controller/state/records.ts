@@ -35,6 +35,7 @@ export const slotRecord = z.object({
       attempt: z.number().int(),
       reason: z.string(),
       failed: z.boolean(),
+      done: z.boolean().default(false),
     })
     .nullable()
     .default(null),
@@ -141,6 +142,13 @@ export const rolloutNodeRecord = z.object({
   commandId: z.string(),
   since: time,
   error: fault.nullable(),
+  ended: z
+    .object({
+      commandId: z.string(),
+      outcome: z.enum(['done', 'failed', 'rolled_back', 'rollback_failed', 'given_up']),
+    })
+    .nullable()
+    .default(null),
   waitingOn: z.array(z.object({ reason: z.string(), since: time, unblock: z.string() })),
   unknown: z.boolean(),
   unknownSince: time.nullable(),
@@ -324,6 +332,18 @@ export const intentRecord = z.discriminatedUnion('kind', [
   }),
 ]);
 export type Intent = z.infer<typeof intentRecord>;
+
+/** One record of the audit; what it tells of has fields of its own beside these (audit.ts). */
+export const auditRecord = z.looseObject({
+  sequence: z.number().int().min(1),
+  at: z.string(),
+  term: z.string(),
+  what: z.string(),
+  rollout: z.string(),
+  previousHash: z.string(),
+  hash: z.string(),
+});
+export type AuditRecordValue = z.infer<typeof auditRecord>;
 
 /** What came of an intent. */
 export const outcomeRecord = z.object({

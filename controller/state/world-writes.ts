@@ -5,6 +5,8 @@
  */
 import type { EtcdCompare, EtcdEntry, EtcdOperation } from '../leadership/etcd.js';
 import { isFinal, type Rollout, type Slot, type World } from '../rollout/rollout.js';
+import type { AuditEntry } from './audit.js';
+import { clusterEntries, maintenanceEntries, nodeEntries } from './audit-entries.js';
 import { holdValue, nodeValue, orderValue, slotValue, stateValue } from './codec.js';
 import type { ClusterKeys } from './keys.js';
 import { encode } from './records.js';
@@ -13,6 +15,8 @@ import { encode } from './records.js';
 export interface WriteGroup {
   readonly operations: readonly EtcdOperation[];
   readonly guards: readonly EtcdCompare[];
+  /** What is entered into the audit record along with them. */
+  readonly audit?: readonly AuditEntry[];
 }
 
 /** Up to which revision this leader knows what stands under slots/, and which wishes there are. */
@@ -48,7 +52,9 @@ export function changedGroups(
   }
   state.push(...changedKeys(before.holds, after.holds, keys.nodeHold, holdValue, lookup));
   state.push(...changedKeys(before.orders, after.orders, keys.nodeOrder, orderValue, lookup));
-  return [...told, ...(state.length === 0 ? [] : [{ operations: state, guards: [] }]), ...taking];
+  const audit = clusterEntries(before, after);
+  const whole = state.length + audit.length === 0 ? [] : [{ operations: state, guards: [], audit }];
+  return [...told, ...whole, ...taking];
 }
 
 /** One write for each entry of a map that changed. */
@@ -114,7 +120,8 @@ function nodeGroups(
         target = freeing;
       }
     }
-    target.push({ operations, guards });
+    const audit = [...nodeEntries(before, after, id), ...maintenanceEntries(before, after, id)];
+    target.push({ operations, guards, audit });
   }
   return { told: [...freeing, ...staying], taking };
 }
@@ -184,16 +191,21 @@ export function transactionsOf(
     if (last === undefined || !fits(last, group, sizeMax)) result.push(group);
     else result[result.length - 1] = joined(last, group);
   }
-  return result.filter(({ operations, guards }) => operations.length + guards.length > 0);
+  return result.filter((group) => operationsOf(group) + group.guards.length > 0);
 }
 
 function fits(last: WriteGroup, group: WriteGroup, sizeMax: number): boolean {
   const named = new Set(last.operations.map(({ key }) => key));
   return (
-    last.operations.length + group.operations.length <= sizeMax &&
+    operationsOf(last) + operationsOf(group) <= sizeMax &&
     last.guards.length + group.guards.length <= sizeMax &&
     !group.operations.some(({ key }) => named.has(key))
   );
+}
+
+/** Each record of the audit is one more. */
+function operationsOf({ operations, audit = [] }: WriteGroup): number {
+  return operations.length + audit.length;
 }
 
 /** Both, in their order; what the second says of a key is the last word on it. */
@@ -202,5 +214,6 @@ function joined(first: WriteGroup = { operations: [], guards: [] }, second: Writ
   return {
     operations: [...first.operations.filter(({ key }) => !renamed.has(key)), ...second.operations],
     guards: [...first.guards, ...second.guards],
+    audit: [...(first.audit ?? []), ...(second.audit ?? [])],
   };
 }

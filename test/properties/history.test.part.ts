@@ -8,6 +8,7 @@ import { buildCommand } from '../../controller/execution/commands.js';
 import { isStuck } from '../../controller/rollout/budget.js';
 import type { Effect, EngineEvent } from '../../controller/rollout/events.js';
 import { isFinal, openCommand, type Rollout, type RolloutPolicy } from '../../controller/rollout/rollout.js';
+import { checkAudit } from '../scenarios/invariants.test.part.js';
 import { ModelEtcd } from '../scenarios/model-etcd.test.part.js';
 import { keys, LeaderDied, ModelLeader, type Step } from '../scenarios/model-leader.test.part.js';
 import { releaseAt, sampleNode, samplePlan, samplePolicy } from '../scenarios/sample-plan.test.part.js';
@@ -81,6 +82,7 @@ export class History {
     }
     const ended = this.ended ?? this.calmDown();
     this.checkEnd(ended);
+    checkAudit(keys, this.store, true);
     return ended;
   }
 

@@ -13,6 +13,7 @@ import {
   type RolloutNode,
   type World,
 } from '../../controller/rollout/rollout.js';
+import { AuditChain } from '../../controller/state/audit.js';
 import type { ClusterKeys } from '../../controller/state/keys.js';
 import type { WriteGroup } from '../../controller/state/world-writes.js';
 import type { ModelEtcd } from './model-etcd.test.part.js';
@@ -106,6 +107,28 @@ export function checkSent(
       );
     }
   }
+}
+
+/**
+ * Guarantee 9: an unbroken chain, in which every command stands once, and after it its outcome, once.
+ * @param isOver nothing is under way any more, so that every command has its outcome
+ */
+export function checkAudit(keys: ClusterKeys, store: ModelEtcd, isOver: boolean): void {
+  const chain = new AuditChain();
+  const open = new Set<string>();
+  const seen = new Set<string>();
+  for (const entry of store.under(keys.audit)) {
+    const { what, commandId } = chain.take(entry);
+    const id = String(commandId);
+    if (what === 'command') {
+      assert.ok(!seen.has(id), `${id} is commanded twice in the audit record`);
+      seen.add(id);
+      open.add(id);
+    } else if (what === 'outcome') {
+      assert.ok(open.delete(id), `${id} ends, and was not commanded, or had ended before`);
+    }
+  }
+  if (isOver) assert.deepEqual([...open], [], 'commands without an outcome in the audit record');
 }
 
 /** Guarantees 6 and 7: which step may start a node, or take one back. */

@@ -10,6 +10,7 @@ import { advance } from '../../controller/rollout/advance.js';
 import type { Effect, EngineEvent, Wish } from '../../controller/rollout/events.js';
 import { partText } from '../../controller/rollout/plan.js';
 import { isFinal, type Plan, type World } from '../../controller/rollout/rollout.js';
+import { type AuditHead, appendAudit, headOf } from '../../controller/state/audit.js';
 import { clusterKeys } from '../../controller/state/keys.js';
 import { loadWorld } from '../../controller/state/load-world.js';
 import { decode, intentRecord } from '../../controller/state/records.js';
@@ -18,6 +19,9 @@ import { checkContainment, checkGuards, checkSent, checkSlots } from './invarian
 import type { ModelEtcd } from './model-etcd.test.part.js';
 
 export const keys = clusterKeys('paper');
+
+/** No record's time is looked at here. */
+const auditAt = new Date(0);
 
 /** What one step came to. `after` still holds a rollout that has just ended. */
 export interface Step {
@@ -34,6 +38,7 @@ const reloadsMax = 5;
 
 export class ModelLeader {
   private current: World;
+  private auditHead: AuditHead;
   private slotsRevision: bigint;
   private intentsRevision: bigint;
   private wishes: EtcdEntry[] = [];
@@ -48,6 +53,7 @@ export class ModelLeader {
   ) {
     this.current = this.load(new Map());
     this.slotsRevision = store.revision;
+    this.auditHead = this.readHead();
     this.intentsRevision = store.revision;
     this.notice();
   }
@@ -101,6 +107,10 @@ export class ModelLeader {
     return { before, after, effects };
   }
 
+  private readHead(): AuditHead {
+    return headOf(this.store.under(keys.audit).at(-1));
+  }
+
   /** Whether etcd holds what the leader believes; what it sees of the nodes is in memory alone. */
   checkStored(): void {
     const { views } = this.current;
@@ -123,6 +133,7 @@ export class ModelLeader {
 
   private reload(): void {
     this.current = this.load(this.current.views);
+    this.auditHead = this.readHead();
     this.slotsRevision = this.store.revision;
     this.notice();
   }
@@ -133,11 +144,16 @@ export class ModelLeader {
     const groups = changedGroups(keys, before, after, lookup, seen);
     checkGuards(keys, this.store, groups);
     let writes = 0;
-    for (const { operations, guards } of transactionsOf(groups, extra, this.operationsMax)) {
+    for (const { operations, guards, audit = [] } of transactionsOf(groups, extra, this.operationsMax)) {
       if (writes++ >= writesMax) throw new LeaderDied();
-      const revision = this.store.transact(guards, operations);
+      const record = appendAudit(keys, this.auditHead, audit, { at: auditAt, term: String(this.term) });
+      const revision = this.store.transact(
+        [...guards, ...record.guards],
+        [...operations, ...record.operations],
+      );
       if (revision === undefined) return false;
       this.slotsRevision = revision;
+      this.auditHead = record.head;
     }
     return true;
   }

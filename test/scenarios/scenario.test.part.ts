@@ -26,6 +26,7 @@ import {
   upgradingPhases,
 } from '../../controller/rollout/rollout.js';
 import { wishRefusal } from '../../controller/rollout/wishes.js';
+import { checkAudit } from './invariants.test.part.js';
 import { ModelEtcd } from './model-etcd.test.part.js';
 import { keys, ModelLeader, type Step } from './model-leader.test.part.js';
 import { releaseAt, sampleNode, samplePlan, samplePolicy } from './sample-plan.test.part.js';
@@ -85,6 +86,7 @@ export class Scenario {
   }
 
   get transcript(): string {
+    checkAudit(keys, this.store, false);
     return `${this.lines.join('\n')}\n`;
   }
 
