@@ -11,6 +11,7 @@ import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { Client, Server, type ServiceError, status } from '@grpc/grpc-js';
 import { service as healthService } from 'grpc-health-check';
+import { AuditServiceService } from '../gen/plexi/v1/audit.js';
 import { ClusterServiceService } from '../gen/plexi/v1/cluster.js';
 import { NodeAgentServiceService } from '../gen/plexi/v1/node_agent.js';
 import { NodesServiceService } from '../gen/plexi/v1/nodes.js';
@@ -23,6 +24,7 @@ import { grpcChannel, grpcServerCredentials, type TlsFiles } from './tls.js';
 
 const services = [
   ClusterServiceService,
+  AuditServiceService,
   NodeAgentServiceService,
   NodesServiceService,
   RolloutsServiceService,
@@ -47,6 +49,7 @@ const expectation: Record<string, string> = {
   '/plexi.v1.NodesService/Logs': 'o',
   '/plexi.v1.ClusterService/Get': 'ov',
   '/plexi.v1.ClusterService/SetFreeze': 'o',
+  '/plexi.v1.AuditService/List': 'ov',
   '/plexi.v1.RolloutsService/Plan': 'ov',
   '/plexi.v1.RolloutsService/Start': 'o',
   '/plexi.v1.RolloutsService/Get': 'ov',

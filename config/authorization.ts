@@ -47,6 +47,8 @@ export const allowedRoles: Readonly<Record<string, readonly Role[]>> = {
   '/plexi.v1.ClusterService/Get': viewers,
   '/plexi.v1.ClusterService/SetFreeze': operators,
 
+  '/plexi.v1.AuditService/List': viewers,
+
   '/grpc.health.v1.Health/Check': roles,
   '/grpc.health.v1.Health/Watch': roles,
   '/grpc.health.v1.Health/List': roles,

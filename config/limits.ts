@@ -25,6 +25,8 @@ export const limits = {
   rolloutsKept: 50,
   /** Days for which finished rollouts are kept, if that is more. */
   rolloutsKeptDays: 90,
+  /** Audit records that stay in etcd, about half a KB each; the oldest go first. */
+  auditRecordsKept: 20_000,
   /** Unconsumed intents in etcd; one more is refused. */
   intents: 256,
   /** Outcomes of intents kept for their callers. */
@@ -119,6 +121,8 @@ export const limits = {
   followPauseMaxMs: 2_000,
   /** Rollouts that one answer of the history may hold. */
   historyRollouts: 1_000,
+  /** Audit records shown at once. */
+  auditListed: 1_000,
   /** Characters of one word of a command, or of one variable's value. */
   argvChars: 4_096,
   /** Milliseconds that a migration or a release's test may ask for. */

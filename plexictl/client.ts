@@ -6,6 +6,7 @@ import { homedir } from 'node:os';
 import { PlexiError } from '../config/errors.js';
 import { resolveClientConfig } from '../config/load.js';
 import { type Identity, readOwnIdentity, type TlsFiles } from '../config/tls.js';
+import { type AuditServiceListResponse, AuditServiceService as audit } from '../gen/plexi/v1/audit.js';
 import { ClusterServiceService as cluster } from '../gen/plexi/v1/cluster.js';
 import {
   type AddRequest,
@@ -119,6 +120,11 @@ export class ClusterClient {
   /** Takes a finished rollout back ('' the last); returns the id of the rollback. */
   async rollback(id: string, reason: string, requestId: string): Promise<string> {
     return (await this.#replicas.call(rollouts.rollback, { id, reason, requestId }, wish)).id;
+  }
+
+  /** The newest audit records, and what a check of all of them came to, when one is asked for. */
+  audit(limit: number, verify: boolean): Promise<AuditServiceListResponse> {
+    return this.#replicas.call(audit.list, { limit, verify }, read);
   }
 
   /** All nodes. */

@@ -8,6 +8,7 @@ import { didYouMean } from '../config/did-you-mean.js';
 import { type ErrorCode, PlexiError } from '../config/errors.js';
 import { ownVersion } from '../config/own-version.js';
 import { registerKubectlRolloutWords, registerUpdateWords } from './commands/aliases.js';
+import { registerAudit } from './commands/audit.js';
 import { registerCerts } from './commands/certs.js';
 import { registerControl } from './commands/control.js';
 import { registerDev } from './commands/dev.js';
@@ -79,6 +80,7 @@ function registerAll(root: Command, context: CliContext): void {
   registerControl(root, context);
   registerRollback(root, context);
   registerHistory(root, context);
+  registerAudit(root, context);
   registerLogs(root, context);
   registerFreeze(root, context);
   registerNodes(root, context);

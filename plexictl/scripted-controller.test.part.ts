@@ -11,6 +11,7 @@ import { createAuthority, issueCertificate } from '../config/certificate-authori
 import { PlexiError } from '../config/errors.js';
 import { toServiceError } from '../config/grpc-status.js';
 import { grpcServerCredentials, type Identity, type TlsFiles } from '../config/tls.js';
+import { type AuditServiceListResponse, AuditServiceService } from '../gen/plexi/v1/audit.js';
 import { ClusterServiceService } from '../gen/plexi/v1/cluster.js';
 import {
   type LogsRequest,
@@ -37,6 +38,7 @@ export interface Script {
   readonly status?: () => ClusterStatus;
   readonly history?: () => Rollout[];
   readonly nodes?: () => Node[];
+  readonly audit?: () => AuditServiceListResponse;
   /** Any other wish: returns the rollout's id; a promise that stays open is a wish that takes long. */
   readonly wish?: () => string | Promise<string>;
   /** What `Watch` streams; the stream ends with it. */
@@ -173,6 +175,7 @@ async function startController(script: Script, files: TlsFiles) {
     get: unary('cluster', () => ({ cluster: 'dev' })),
     setFreeze: wish('setFreeze'),
   });
+  server.addService(AuditServiceService, { list: unary('audit', () => scripted(script.audit)()) });
   const port = await listen(server, files);
   const controller: ScriptedController = {
     address: `127.0.0.1:${port}`,

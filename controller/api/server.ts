@@ -8,9 +8,11 @@ import { limits } from '../../config/limits.js';
 import { splitHostPort } from '../../config/schema/fields.js';
 import { grpcServerCredentials } from '../../config/tls.js';
 import { readTlsFiles, type TlsFiles } from '../../config/tls-files.js';
+import { AuditServiceService } from '../../gen/plexi/v1/audit.js';
 import { ClusterServiceService } from '../../gen/plexi/v1/cluster.js';
 import { NodesServiceService } from '../../gen/plexi/v1/nodes.js';
 import { RolloutsServiceService } from '../../gen/plexi/v1/rollouts.js';
+import { auditService } from './audit-service.js';
 import { clusterService } from './cluster-service.js';
 import { type NodesServiceParts, nodesService } from './nodes-service.js';
 import { type RolloutsServiceParts, rolloutsService } from './rollouts-service.js';
@@ -26,11 +28,13 @@ export async function serveGrpc(parts: RolloutsServiceParts & NodesServiceParts)
   server.addService(RolloutsServiceService, rolloutsService(parts));
   server.addService(NodesServiceService, nodesService(parts));
   server.addService(ClusterServiceService, clusterService({ ...parts, cluster: config.cluster }));
+  server.addService(AuditServiceService, auditService(parts));
   new HealthImplementation({
     '': 'SERVING',
     'plexi.v1.RolloutsService': 'SERVING',
     'plexi.v1.NodesService': 'SERVING',
     'plexi.v1.ClusterService': 'SERVING',
+    'plexi.v1.AuditService': 'SERVING',
   }).addToServer(server);
   await new Promise<void>((resolve, reject) => {
     server.bindAsync(config.listen, grpcServerCredentials(config.tls), (error) =>

@@ -7,7 +7,7 @@ import { asPlexiError, type PlexiError } from '../../config/errors.js';
 import type { ControllerConfig } from '../../config/schema/controller.js';
 import type { ReleaseRepository } from '../../release/repository/fetch.js';
 import type { Lead } from '../leadership/campaign.js';
-import { type EtcdClient, type EtcdEntry, readKey, readPrefix } from '../leadership/etcd.js';
+import { type EtcdClient, type EtcdEntry, readKey, readPrefix, readSome } from '../leadership/etcd.js';
 import { FencedStore } from '../leadership/fenced-store.js';
 import type { World } from '../rollout/rollout.js';
 import type { ClusterKeys } from '../state/keys.js';
@@ -17,7 +17,7 @@ import { Dispatch } from './dispatch.js';
 import { Intents } from './intents.js';
 import { type LoadedCluster, loadCluster } from './load-cluster.js';
 import { NodeReports } from './node-reports.js';
-import { pruneRollouts } from './prune.js';
+import { pruneAudit, pruneRollouts } from './prune.js';
 import { RunLoop } from './run-loop.js';
 import { Wishes } from './wishes.js';
 
@@ -198,6 +198,8 @@ class Term {
     const { entries } = await readPrefix(client, keys.rollouts);
     const removed = await pruneRollouts(this.store, keys, entries, active, nowMs());
     if (removed.length > 0) log.info({ removed }, 'old rollouts were removed');
+    const oldest = (limit: number) => readSome(client, keys.audit, { limit, order: 'Ascend' });
+    await pruneAudit(this.store, oldest, this.loop.auditSequence);
   }
 
   /** A value of another version must not end the process. */

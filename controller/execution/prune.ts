@@ -5,6 +5,7 @@
 import { limits } from '../../config/limits.js';
 import type { EtcdEntry, EtcdOperation } from '../leadership/etcd.js';
 import type { FencedStore } from '../leadership/fenced-store.js';
+import { headOf } from '../state/audit.js';
 import type { ClusterKeys } from '../state/keys.js';
 
 /** Deletions in one transaction. */
@@ -31,6 +32,29 @@ export async function pruneRollouts(
     await store.write(operations.slice(from, from + chunkSize));
   }
   return [...doomed];
+}
+
+/** Audit records that are removed at the end of one rollout, at the most. */
+const auditPrunedMax = 2_000;
+
+/**
+ * Removes the oldest audit records beyond what is kept, a bounded number at a time.
+ * @param oldest reads the oldest records, so many of them
+ * @param last the number of the newest one
+ * @returns how many were removed
+ */
+export async function pruneAudit(
+  store: FencedStore,
+  oldest: (limit: number) => Promise<EtcdEntry[]>,
+  last: number,
+): Promise<number> {
+  const isDoomed = (entry: EtcdEntry): boolean => headOf(entry).sequence <= last - limits.auditRecordsKept;
+  if (!(await oldest(1)).some(isDoomed)) return 0;
+  const doomed = (await oldest(auditPrunedMax)).filter(isDoomed);
+  for (let from = 0; from < doomed.length; from += chunkSize) {
+    await store.write(doomed.slice(from, from + chunkSize).map(({ key }) => ({ kind: 'delete', key })));
+  }
+  return doomed.length;
 }
 
 /** Those without a state, and finished ones beyond both the number and the days that are kept. */

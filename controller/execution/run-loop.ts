@@ -80,6 +80,11 @@ export class RunLoop {
     return this.current;
   }
 
+  /** The number of the last audit record. */
+  get auditSequence(): number {
+    return this.auditHead.sequence;
+  }
+
   async load(): Promise<void> {
     const { world, entries, revision, auditHead } = await this.parts.load(this.current);
     this.raw = new Map(entries.map((entry) => [entry.key, entry]));

@@ -108,17 +108,32 @@ export async function readPrefixWithout(
 
 /** The last key that begins with a prefix, as it stood at a revision; undefined when there is none. */
 export async function readLast(client: Etcd3, prefix: string, at?: bigint): Promise<EtcdEntry | undefined> {
+  const [last] = await readSome(client, prefix, { limit: 1, order: 'Descend', at });
+  return last;
+}
+
+/** Some of the keys that begin with a prefix, by key, from one end or behind one of them. */
+export async function readSome(
+  client: Etcd3,
+  prefix: string,
+  {
+    limit,
+    order,
+    after,
+    at,
+  }: { limit: number; order: 'Ascend' | 'Descend'; after?: string | undefined; at?: bigint | undefined },
+): Promise<EtcdEntry[]> {
   const { kvs } = await unavailableAs(() =>
     client.kv.range({
-      key: Buffer.from(prefix),
+      key: Buffer.from(after === undefined ? prefix : `${after}\0`),
       range_end: rangeEnd(prefix),
-      sort_order: 'Descend',
+      sort_order: order,
       sort_target: 'Key',
-      limit: '1',
+      limit: String(limit),
       ...(at !== undefined && { revision: String(at) }),
     }),
   );
-  return kvs[0] && entryOf(kvs[0]);
+  return kvs.map(entryOf);
 }
 
 /** One key; undefined when it is absent. */

@@ -191,7 +191,7 @@ export function transactionsOf(
     if (last === undefined || !fits(last, group, sizeMax)) result.push(group);
     else result[result.length - 1] = joined(last, group);
   }
-  return result.filter((group) => operationsOf(group) + group.guards.length > 0);
+  return result.filter((group) => operationsOf(group) + group.guards.length > 0).map(wishesFirst);
 }
 
 function fits(last: WriteGroup, group: WriteGroup, sizeMax: number): boolean {
@@ -201,6 +201,12 @@ function fits(last: WriteGroup, group: WriteGroup, sizeMax: number): boolean {
     last.guards.length + group.guards.length <= sizeMax &&
     !group.operations.some(({ key }) => named.has(key))
   );
+}
+
+/** In the record a wish stands before the commands that it led to. */
+function wishesFirst({ operations, guards, audit = [] }: WriteGroup): WriteGroup {
+  const isWish = ({ what }: AuditEntry): boolean => what === 'wish';
+  return { operations, guards, audit: [...audit.filter(isWish), ...audit.filter((it) => !isWish(it))] };
 }
 
 /** Each record of the audit is one more. */

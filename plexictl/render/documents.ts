@@ -3,6 +3,7 @@
  * here are what scripts rely on: a key may be added, none may go. What is absent is `null`, times are
  * RFC 3339 in UTC, and the 64-bit figures of the protocol are plain numbers.
  */
+import type { AuditRecord, AuditVerification } from '../../gen/plexi/v1/audit.js';
 import type { Node } from '../../gen/plexi/v1/nodes.js';
 import type {
   ClusterStatus,
@@ -127,6 +128,21 @@ export function historyDocument(rollouts: readonly Rollout[]) {
       finishedAt: timeOrNull(rollout.finishedAt),
       startedBy: textOrNull(rollout.startedBy),
     })),
+  };
+}
+
+/** `plexictl audit`: the records as they stand in etcd. */
+export function auditDocument(records: readonly AuditRecord[], verification: AuditVerification | undefined) {
+  return {
+    records: records.map(({ json }) => JSON.parse(json) as object),
+    ...(verification !== undefined && {
+      verification: {
+        first: Number(verification.first),
+        last: Number(verification.last),
+        lastHash: textOrNull(verification.lastHash),
+        problem: textOrNull(verification.problem),
+      },
+    }),
   };
 }
 
