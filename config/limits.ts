@@ -13,6 +13,8 @@ export const limits = {
   nodes: 5_000,
   /** Labels on one node. */
   labels: 32,
+  /** Groups of nodes of which so many must serve. */
+  quorumGroups: 100,
   /** Bytes of one value in etcd (contract, section 4). */
   etcdValueBytes: 64 * 1024,
   /** Operations in one etcd transaction (etcd refuses 129). */

@@ -85,11 +85,27 @@ const probe = z
     tryMs: value.try_ms,
   }));
 
+const group = z
+  .strictObject({
+    name: name(),
+    labels: z
+      .record(text(limits.nameChars), text(limits.nameChars))
+      .refine((labels) => Object.keys(labels).length > 0, 'names no label, so every node would be a member'),
+    min_available: z.int().min(1).max(limits.nodes),
+  })
+  .transform((value) => ({ name: value.name, labels: value.labels, minAvailable: value.min_available }));
+
 const rollout = z
   .strictObject({
     soak_ms: milliseconds(0, longestMs).default(defaults.rollout.soakMs),
     failure_budget: z.int().min(0).max(limits.nodes).default(defaults.rollout.failureBudget),
     canary: z.int().min(0).max(limits.nodes).default(defaults.rollout.canary),
+    max_per_zone: z.int().min(1).max(limits.nodes).optional(),
+    groups: z
+      .array(group)
+      .max(limits.quorumGroups)
+      .refine((all) => new Set(all.map((it) => it.name)).size === all.length, 'names the same group twice')
+      .default([]),
     backup_keep: z.int().min(1).max(1_000).default(defaults.rollout.backupKeep),
     timeouts: timeouts.prefault({}),
     probe: probe.prefault({}),
@@ -103,6 +119,8 @@ const rollout = z
     soakMs: value.soak_ms,
     failureBudget: value.failure_budget,
     canary: value.canary,
+    maxPerZone: value.max_per_zone ?? null,
+    groups: value.groups,
     backupKeep: value.backup_keep,
     timeouts: value.timeouts,
     probe: value.probe,

@@ -3,6 +3,7 @@
  * rule 25). Every write compares what it read, so two replicas cannot undo each other.
  */
 import { isAbsolute } from 'node:path';
+import { isDeepStrictEqual } from 'node:util';
 import type { ServerUnaryCall, UntypedServiceImplementation } from '@grpc/grpc-js';
 import { PlexiError } from '../../config/errors.js';
 import { limits } from '../../config/limits.js';
@@ -19,7 +20,7 @@ import {
   SetMaintenanceResponse,
   TakeOverResponse,
 } from '../../gen/plexi/v1/nodes.js';
-import { type EtcdClient, readKey, transact } from '../leadership/etcd.js';
+import { type EtcdClient, type EtcdOperation, readKey, transact } from '../leadership/etcd.js';
 import type { ClusterKeys } from '../state/keys.js';
 import { decode, encode, type NodeSpec, nodeSpecRecord } from '../state/records.js';
 import type { ClusterReader } from './cluster-reader.js';
@@ -177,6 +178,19 @@ function added(
   return { ...before, labels: { ...before.labels, ...labels }, ...(address !== '' && { address }) };
 }
 
+/** Whoever takes a slot compares this key: limits by label were counted with the labels of before. */
+function labelsChange(
+  keys: ClusterKeys,
+  node: string,
+  before: NodeSpec | undefined,
+  after: NodeSpec,
+): EtcdOperation[] {
+  const isSame = before !== undefined && isDeepStrictEqual(before.labels, after.labels);
+  return isSame && before.removed === after.removed
+    ? []
+    : [{ kind: 'put', key: keys.labels, value: JSON.stringify({ changed: node }) }];
+}
+
 async function changeSpec(
   { client, keys }: NodesServiceParts,
   node: string,
@@ -191,7 +205,7 @@ async function changeSpec(
     const done = await transact(
       client,
       [{ kind: 'modRevision', key, equals: entry?.modRevision ?? 0n }],
-      [{ kind: 'put', key, value: encode(after, entry?.value) }],
+      [{ kind: 'put', key, value: encode(after, entry?.value) }, ...labelsChange(keys, node, before, after)],
     );
     if (done !== undefined) return entry === undefined ? 'created' : 'updated';
   }

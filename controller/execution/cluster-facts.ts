@@ -5,7 +5,7 @@
 import type { ControllerConfig } from '../../config/schema/controller.js';
 import type { EtcdEntry } from '../leadership/etcd.js';
 import type { ClusterRule, NodeFacts } from '../rollout/plan-inputs.js';
-import type { NodeOrder, RolloutPolicy } from '../rollout/rollout.js';
+import type { NodeOrder, RolloutPolicy, Spread } from '../rollout/rollout.js';
 import { readHold, readOrder } from '../state/codec.js';
 import type { ClusterKeys } from '../state/keys.js';
 import { ofNodes, sha256 } from '../state/load-world.js';
@@ -102,6 +102,11 @@ function openOrderText(order: NodeOrder | undefined): string {
 /** The host of HOST:PORT. */
 export function hostOf(address: string): string {
   return address.slice(0, Math.max(0, address.lastIndexOf(':')));
+}
+
+/** What limits which nodes may be out at the same time, from the configuration. */
+export function spreadOf({ rollout, zoneLabel }: ControllerConfig): Spread {
+  return { maxPerZone: rollout.maxPerZone, zoneLabel, groups: rollout.groups };
 }
 
 /** The policy of a rollout, from the configuration and the operator's wish. */

@@ -7,8 +7,9 @@ import { describe, test } from 'node:test';
 import type { Command, UpgradeStep } from '../../gen/plexi/v1/node_agent.js';
 import { sampleInputs, sampleNode, sampleTarget } from '../../test/scenarios/sample-plan.test.part.js';
 import { advance } from '../rollout/advance.js';
+import { emptyWorld } from '../rollout/empty-world.test.part.js';
 import { makePlan } from '../rollout/plan.js';
-import type { OpenCommand, Rollout, World } from '../rollout/rollout.js';
+import type { OpenCommand, Rollout } from '../rollout/rollout.js';
 import { buildCommand } from './commands.js';
 
 const migrations = [
@@ -22,18 +23,6 @@ const { plan } = makePlan({
 
 /** A rollout of that plan, as the engine begins it. */
 function begun(): Rollout {
-  const idle: World = {
-    rollout: undefined,
-    budget: { max: 1, generation: 0 },
-    configuredMax: 1,
-    slots: new Map(),
-    views: new Map(),
-    holds: new Map(),
-    orders: new Map(),
-    term: '7',
-    holdStarts: false,
-    leadSinceMs: 0,
-  };
   const start = {
     kind: 'start',
     id: 'update_0a1_0b1_20241219_120000',
@@ -41,7 +30,7 @@ function begun(): Rollout {
     by: 'o',
     requestId: 'r',
   } as const;
-  const { rollout } = advance(idle, [start], 1_000).world;
+  const { rollout } = advance(emptyWorld, [start], 1_000).world;
   assert.ok(rollout);
   return rollout;
 }

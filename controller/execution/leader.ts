@@ -11,6 +11,7 @@ import { type EtcdClient, type EtcdEntry, readKey, readPrefix, readSome } from '
 import { FencedStore } from '../leadership/fenced-store.js';
 import type { World } from '../rollout/rollout.js';
 import type { ClusterKeys } from '../state/keys.js';
+import { labelsOf } from '../state/load-world.js';
 import type { Mirror } from '../state/mirror.js';
 import { readNodes } from '../state/node-store.js';
 import { Dispatch } from './dispatch.js';
@@ -165,7 +166,10 @@ class Term {
   /** What others wrote: node specs and wishes. */
   private follow(changed: readonly string[]): void {
     const { keys, mirror } = this.parts;
-    if (changed.some((key) => key.startsWith(keys.nodes) && key.endsWith('/spec'))) this.followNodes();
+    if (changed.some((key) => key.startsWith(keys.nodes) && key.endsWith('/spec'))) {
+      this.followNodes();
+      this.loop.schedule(() => this.followLabels());
+    }
     const wished = changed.filter((key) => isIntentKey(keys, key)).flatMap((key) => mirror.get(key) ?? []);
     if (wished.length === 0) return;
     this.intents.notice(wished);
@@ -178,6 +182,11 @@ class Term {
     const nodes = readNodes(keys, entries).filter((node) => !node.spec.removed);
     this.loop.rememberSpecs(entries.filter((entry) => entry.key.endsWith('/spec')));
     this.dispatch.setNodes(new Map(nodes.map((node) => [node.id, node.spec.address])));
+  }
+
+  private async followLabels(): Promise<void> {
+    const { keys, mirror } = this.parts;
+    this.loop.setLabels(labelsOf(keys, mirror.under(keys.nodes)), mirror.revision);
   }
 
   /** Housekeeping must not cost the lead; the next end of a rollout tries again. */

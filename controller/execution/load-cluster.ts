@@ -6,6 +6,7 @@ import { type AuditHead, headOf } from '../state/audit.js';
 import type { ClusterKeys } from '../state/keys.js';
 import { loadWorld } from '../state/load-world.js';
 import { activeRecord, decode } from '../state/records.js';
+import { spreadOf } from './cluster-facts.js';
 
 export interface LoadedCluster {
   readonly world: World;
@@ -41,7 +42,8 @@ export async function loadCluster(parts: LoadParts, before: World | undefined): 
   }
   const configuredMax = config.update.clustering.maxConcurrentNodes;
   const views = before?.views ?? new Map();
-  const world = loadWorld(keys, entries, configuredMax, parts.term, views, parts.leadSinceMs);
+  const { term, leadSinceMs } = parts;
+  const world = loadWorld(keys, entries, configuredMax, term, views, leadSinceMs, spreadOf(config));
   const auditHead = headOf(await readLast(client, keys.audit, revision));
   return { world, entries, revision, auditHead };
 }

@@ -9,6 +9,7 @@ import type { EtcdOperation } from '../leadership/etcd.js';
 import { freeIndex, isStuck, slotOf } from '../rollout/budget.js';
 import { isManual } from '../rollout/manual.js';
 import type { NodeOrder, NodePhase, World } from '../rollout/rollout.js';
+import { whyNotOut } from '../rollout/spread.js';
 import type { ClusterKeys } from '../state/keys.js';
 import { decode, type Intent, nodeSpecRecord, timeText } from '../state/records.js';
 import { type Lookup, put } from '../state/world-writes.js';
@@ -68,6 +69,13 @@ function maintain(parts: NodeWishParts, intent: Extract<NodeWish, { kind: 'maint
     throw new PlexiError(
       'BUDGET_SPENT',
       `${budget.max} of ${budget.max} nodes that may be out of service are (${held}); put one back first`,
+    );
+  }
+  const keeping = on && slot === undefined ? whyNotOut(parts.world(), node) : undefined;
+  if (keeping !== undefined) {
+    throw new PlexiError(
+      'BUDGET_SPENT',
+      `${node} must stay in service: ${keeping.reason}; it may go out once ${keeping.unblock}`,
     );
   }
   return taken([{ kind: 'maintenance', node, on, reason }], [], {});

@@ -15,7 +15,15 @@ import { readSlot } from '../state/codec.js';
 import type { ClusterKeys } from '../state/keys.js';
 import { sha256 } from '../state/load-world.js';
 import { decode, leaderRecord, type RolloutWish } from '../state/records.js';
-import { clusterRule, hostOf, nodeFacts, policyOf, policyProblems, startProblems } from './cluster-facts.js';
+import {
+  clusterRule,
+  hostOf,
+  nodeFacts,
+  policyOf,
+  policyProblems,
+  spreadOf,
+  startProblems,
+} from './cluster-facts.js';
 import {
   clusterMigrations,
   localTarget,
@@ -191,7 +199,7 @@ function shared(sources: PlanSources, entries: readonly EtcdEntry[], nodes: read
     scheme: versionScheme(config.versionScheme),
     cluster: clusterRule(config),
     backups: { enabled: config.update.backup.enabled, always: config.update.behavior.autoBackup },
-    zoneLabel: config.zoneLabel,
+    spread: spreadOf(config),
     leaderHost: hostOf(leaderAddress),
     hash: sha256,
   };

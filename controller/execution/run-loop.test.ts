@@ -70,8 +70,12 @@ interface Term {
 }
 
 /** Leads the cluster, through the proxy, until the test is over. */
-async function lead(meetings: Meetings = {}, client = etcd.client(proxy.port)): Promise<Term> {
-  const config = await cluster.config('controller-0');
+async function lead(
+  meetings: Meetings = {},
+  client = etcd.client(proxy.port),
+  changes: Record<string, unknown> = {},
+): Promise<Term> {
+  const config = await cluster.config('controller-0', changes);
   const { keys } = cluster;
   const won = await campaign(
     direct,
@@ -283,6 +287,43 @@ describe('what others write in between', () => {
     await second.begun('maintenance');
     assert.ok(!first.executed.some((command) => command.includes('upgrade')));
     assert.equal((await outcome(await wish({ kind: 'maintenance', node: 'node-2', on: false }))).error, null);
+    await reaches(id, 'succeeded');
+  });
+
+  test('a change of labels between the count and the slot stops what they do not allow any more', async () => {
+    const both = await agents(2);
+    const label = (node: string, labels: Record<string, string>): EtcdOperation[] => {
+      const address = both.find((agent) => agent.node === node)?.address;
+      const value = JSON.stringify({ address, labels });
+      return [
+        { kind: 'put', key: cluster.keys.nodeSpec(node), value },
+        { kind: 'put', key: cluster.keys.labels, value: '{}' },
+      ];
+    };
+    await transact(
+      direct,
+      [],
+      [...label('node-1', { role: 'db' }), ...label('node-2', { role: 'db' }).slice(0, 1)],
+    );
+    let changed = 0;
+    const groups = [{ name: 'db', labels: { role: 'db' }, min_available: 1 }];
+    await lead(
+      {
+        async before(keys) {
+          if (takesSlot(keys) && changed++ === 0) await transact(direct, [], label('node-2', {}));
+        },
+      },
+      undefined,
+      { rollout: { soak_ms: 0, groups } },
+    );
+    const id = await started(await start('one', '0b1', ['node-1']));
+    const record = (): string => mirror.get(cluster.keys.rolloutNode(id, 'node-1'))?.value ?? '';
+    assert.ok(
+      await mirror.waitFor(() => record().includes('group db needs 1 of its 1 nodes'), 10_000),
+      record(),
+    );
+    assert.deepEqual((await readPrefix(direct, cluster.keys.slots)).entries, []);
+    await transact(direct, [], label('node-2', { role: 'db' }));
     await reaches(id, 'succeeded');
   });
 

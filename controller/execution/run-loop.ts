@@ -61,6 +61,7 @@ export class RunLoop {
   private raw = new Map<string, EtcdEntry>();
   private current: World | undefined;
   private slotsRevision = 0n;
+  private labelsRevision = 0n;
   private auditHead = emptyHead;
   private running: Promise<void> | undefined;
   private gathering: NodeJS.Timeout | undefined;
@@ -90,6 +91,7 @@ export class RunLoop {
     this.raw = new Map(entries.map((entry) => [entry.key, entry]));
     this.current = isOver(world) ? { ...world, rollout: undefined } : world;
     this.slotsRevision = revision;
+    this.labelsRevision = revision;
     this.auditHead = auditHead;
   }
 
@@ -102,6 +104,13 @@ export class RunLoop {
       // The mirror may be behind what this leader wrote itself.
       if (entry.modRevision > (this.raw.get(entry.key)?.modRevision ?? 0n)) this.raw.set(entry.key, entry);
     }
+  }
+
+  /** Takes note of the nodes' labels, as they stood at a revision; only between two batches. */
+  setLabels(labels: World['labels'], revision: bigint): void {
+    if (revision < this.labelsRevision) return;
+    this.current = { ...this.world, labels };
+    this.labelsRevision = revision;
   }
 
   /** Puts an event into the queue. */
@@ -207,7 +216,11 @@ export class RunLoop {
 
   /** Whether the change is in etcd now; false: nobody knows, or a guard failed. */
   private async persist(before: World, after: World, extra: WriteGroup): Promise<boolean> {
-    const seen = { slots: this.slotsRevision, intents: this.parts.intentsRevision() };
+    const seen = {
+      slots: this.slotsRevision,
+      intents: this.parts.intentsRevision(),
+      labels: this.labelsRevision,
+    };
     const groups = [
       ...this.parts.sideWrites(before, after, this.lookup),
       ...changedGroups(this.parts.keys, before, after, this.lookup, seen),

@@ -18,6 +18,7 @@ import {
 } from './rollout.js';
 import { silentForMs } from './silence.js';
 import { settleLost, settleSoaking } from './soak.js';
+import { whyNotOut } from './spread.js';
 
 /** One decision; the same world when there is nothing to decide. */
 export function decide(world: World, nowMs: number): World {
@@ -216,6 +217,7 @@ function nextReady(world: World, rollout: Rollout): { node: RolloutNode; index: 
     const node = rollout.nodes.get(part.node);
     if (part.wave !== openWave || node?.state.phase !== 'ready') continue;
     if (!viewOf(world, node.id).reachable || isKept(world, rollout, node.id)) continue;
+    if (whyNotOut(world, node.id) !== undefined) continue;
     const index = indexFor(world, node.id);
     if (index !== undefined) return { node, index };
   }

@@ -5,21 +5,9 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { advance } from './advance.js';
+import { emptyWorld } from './empty-world.test.part.js';
 import type { EngineEvent, Observation } from './events.js';
 import type { World } from './rollout.js';
-
-const empty: World = {
-  rollout: undefined,
-  budget: { max: 1, generation: 0 },
-  configuredMax: 1,
-  slots: new Map(),
-  views: new Map(),
-  holds: new Map(),
-  orders: new Map(),
-  term: '1',
-  leadSinceMs: 0,
-  holdStarts: false,
-};
 
 const seen = (inMaintenance: boolean): EngineEvent => {
   const observation: Observation = {
@@ -53,7 +41,7 @@ function play(world: World, events: readonly EngineEvent[], nowMs: number) {
 }
 
 test('off, wished before the node said that it is out, frees the slot only once the node was put back', () => {
-  const out = play(empty, [seen(false), { kind: 'adopted', node: 'node-1' }, wish(true)], 1);
+  const out = play(emptyWorld, [seen(false), { kind: 'adopted', node: 'node-1' }, wish(true)], 1);
   const [into = ''] = out.sent;
   assert.match(into, /^maintenance\.node-1\./);
 
@@ -74,7 +62,7 @@ test('off, wished before the node said that it is out, frees the slot only once 
 });
 
 test('a command that is under way on the node is waited for', () => {
-  const busy = play(empty, [seen(false), { kind: 'adopted', node: 'node-1' }], 1);
+  const busy = play(emptyWorld, [seen(false), { kind: 'adopted', node: 'node-1' }], 1);
   const view = busy.world.views.get('node-1');
   assert.ok(view);
   const views = new Map([['node-1', { ...view, inFlight: 'update.node-1.stage.1' }]]);

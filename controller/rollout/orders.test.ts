@@ -3,22 +3,11 @@ import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { releaseAt, sampleNode, samplePlan } from '../../test/scenarios/sample-plan.test.part.js';
 import { advance } from './advance.js';
+import { emptyWorld } from './empty-world.test.part.js';
 import type { EngineEvent } from './events.js';
 import type { NodeOrder, Slot, World } from './rollout.js';
 import { wishRefusal } from './wishes.js';
 
-const nothing: World = {
-  rollout: undefined,
-  budget: { max: 1, generation: 0 },
-  configuredMax: 1,
-  slots: new Map(),
-  views: new Map(),
-  holds: new Map(),
-  orders: new Map(),
-  term: '7',
-  leadSinceMs: 0,
-  holdStarts: false,
-};
 const order: NodeOrder = {
   kind: 'confirm',
   version: '0a1',
@@ -61,7 +50,7 @@ function ended(node: string): EngineEvent {
 
 describe('an order', () => {
   test('is sent once the node was adopted, and again after its stream broke', () => {
-    const { world, effects } = play(nothing, seen('node-1'), { kind: 'order', node: 'node-1', order });
+    const { world, effects } = play(emptyWorld, seen('node-1'), { kind: 'order', node: 'node-1', order });
     assert.deepEqual(effects, [{ kind: 'adopt', node: 'node-1' }]);
     const sent = play(world, { kind: 'adopted', node: 'node-1' });
     const command = { kind: 'take_over', id: 'confirm.node-1.5', attempt: 1 } as const;
@@ -80,7 +69,7 @@ describe('an order', () => {
       sinceMs: 1,
       maintenance: null,
     };
-    const stuck = { ...nothing, slots: new Map([['stuck-node-1', slot]]) };
+    const stuck = { ...emptyWorld, slots: new Map([['stuck-node-1', slot]]) };
     const begun = play(stuck, seen('node-1'), { kind: 'order', node: 'node-1', order }).world;
     assert.equal(begun.slots.size, 1);
     assert.deepEqual([...play(begun, ended('node-1')).world.slots], []);
@@ -97,7 +86,7 @@ describe('an order', () => {
     const slot = { node: 'node-1', reason: 'it failed', rollout: 'r', term: '6', sinceMs: 1, maintenance };
     const other = { ...slot, node: 'node-2', maintenance: null };
     const stuck = {
-      ...nothing,
+      ...emptyWorld,
       slots: new Map<string, Slot>([
         ['stuck-node-1', slot],
         ['0', other],
@@ -116,7 +105,7 @@ describe('an order', () => {
       policy: { rollbackOnFailure: false },
     });
     const start = { kind: 'start', id: 'u', plan, by: 'op', requestId: 'r' } as const;
-    let { world } = play(nothing, start, seen('node-1'), { kind: 'adopted', node: 'node-1' });
+    let { world } = play(emptyWorld, start, seen('node-1'), { kind: 'adopted', node: 'node-1' });
     const answer = (kind: string, outcome: 'done' | 'rolled_back'): EngineEvent => ({
       kind: 'finished',
       node: 'node-1',

@@ -5,9 +5,11 @@
 import type { NodeFacts, PlanInputs } from './plan-inputs.js';
 import { matches } from './plan-order.js';
 import type { Plan, PlanPart } from './rollout.js';
+import { isMember } from './spread.js';
 
 /** What an operator should know before it starts. */
-export function warningsOf({ backups, nodes }: PlanInputs, { header, parts }: Plan): string[] {
+export function warningsOf(inputs: PlanInputs, { header, parts }: Plan): string[] {
+  const { backups, nodes } = inputs;
   const changing = parts.filter((part) => part.strategy !== 'none');
   if (changing.length === 0 || header.stageOnly) return [];
   const warnings: string[] = [];
@@ -18,7 +20,7 @@ export function warningsOf({ backups, nodes }: PlanInputs, { header, parts }: Pl
     warnings.push('every node is a canary, so none goes before the others');
   }
   if (!backups.enabled) warnings.push('no backup is made: data cannot go back');
-  return warnings;
+  return [...warnings, ...emptyGroups(inputs)];
 }
 
 /** With `problems` nothing starts; `forced` are those that `--force` has put aside. */
@@ -33,6 +35,7 @@ export function problemsOf(
     ...nodeProblems(inputs, chosen),
     ...plan.parts.flatMap((part) => partProblems(inputs, part)),
     ...stuckProblems(inputs),
+    ...groupProblems(inputs, plan),
   ];
   return inputs.request.force
     ? { problems, forced: forcible.map(({ what }) => `${what}; it goes on by --force`) }
@@ -73,6 +76,26 @@ function nodeProblems(inputs: PlanInputs, chosen: readonly NodeFacts[]): string[
     problems.push(`no node is a canary by ${canarySelector}; plexictl nodes -o wide lists the labels`);
   }
   return problems;
+}
+
+/** A group that can spare no node would let its nodes wait for ever. */
+function groupProblems({ nodes, spread, request }: PlanInputs, { parts }: Plan): string[] {
+  if (request.stageOnly) return [];
+  const changing = new Set(parts.filter((part) => part.strategy !== 'none').map((part) => part.node));
+  return spread.groups.flatMap((group) => {
+    const members = nodes.filter((node) => isMember(group, node.labels));
+    if (members.length > group.minAvailable || !members.some(({ id }) => changing.has(id))) return [];
+    return [
+      `group ${group.name} has ${members.length} nodes and needs ${group.minAvailable} of them at any time, so none can be upgraded; lower its min_available in controller.yml, or add nodes to it`,
+    ];
+  });
+}
+
+/** A group without a node protects nothing, which is hardly what was meant. */
+function emptyGroups({ nodes, spread }: PlanInputs): string[] {
+  return spread.groups
+    .filter((group) => !nodes.some((node) => isMember(group, node.labels)))
+    .map((group) => `group ${group.name} of controller.yml has no node: no node has its labels`);
 }
 
 /** They block new upgrades; never a way back, nor what touches no node (protocol, rule 17). */

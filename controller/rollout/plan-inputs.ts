@@ -1,6 +1,6 @@
 /** What a plan is made from, and what comes of it: the nouns of planning. Types only. */
 import type { VersionScheme } from '../../release/version.js';
-import type { Direction, MigrationRef, Plan, RolloutPolicy } from './rollout.js';
+import type { Direction, MigrationRef, Plan, RolloutPolicy, Spread } from './rollout.js';
 
 /** What the cluster knows of a node when a rollout is planned. */
 export interface NodeFacts {
@@ -84,7 +84,7 @@ export interface PlanInputs {
   readonly backups: { readonly enabled: boolean; readonly always: boolean };
   readonly cluster: ClusterRule;
   readonly scheme: VersionScheme;
-  readonly zoneLabel: string;
+  readonly spread: Spread;
   readonly leaderHost: string;
   readonly hash: (text: string) => string;
 }

@@ -46,7 +46,8 @@ export interface Placed {
 
 /** Unhealthy first (it costs no capacity, and may cure them), then canaries, by zone, the leader's own host last. */
 export function orderNodes(inputs: PlanInputs, chosen: readonly NodeFacts[]): Placed[] {
-  const { request, zoneLabel, leaderHost } = inputs;
+  const { request, spread, leaderHost } = inputs;
+  const { zoneLabel } = spread;
   const byZone = [...chosen].sort(
     (a, b) => compareText(a.labels[zoneLabel] ?? '', b.labels[zoneLabel] ?? '') || compareText(a.id, b.id),
   );

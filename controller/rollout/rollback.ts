@@ -9,6 +9,7 @@ import { endIfSettled } from './ends.js';
 import { isManual } from './manual.js';
 import { hasOpenOrder } from './orders.js';
 import { isUpgrading, type Rollout, type RolloutNode, type World } from './rollout.js';
+import { whyNotOut } from './spread.js';
 
 /** Course `back`: one more step until every touched node is back. */
 export function stepBack(world: World, rollout: Rollout, nowMs: number): World {
@@ -84,7 +85,8 @@ function newestTouched(world: World, rollout: Rollout): RolloutNode | undefined 
         isTouched(rollout, node) &&
         !isHeldByUs(world, node.id) &&
         !hasOpenOrder(world, node.id) &&
-        viewOf(world, node.id).reachable,
+        viewOf(world, node.id).reachable &&
+        whyNotOut(world, node.id) === undefined,
     )
     .sort((a, b) => (b.backAtMs ?? 0) - (a.backAtMs ?? 0))[0];
 }

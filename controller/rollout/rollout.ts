@@ -321,6 +321,24 @@ export interface Budget {
   readonly generation: number;
 }
 
+export type Labels = Readonly<Record<string, string>>;
+
+/** Nodes of which so many must serve at any time. */
+export interface QuorumGroup {
+  readonly name: string;
+  /** Its members have all of these labels. */
+  readonly labels: Labels;
+  readonly minAvailable: number;
+}
+
+/** Which nodes may be out at the same time, beside how many; the same on every controller. */
+export interface Spread {
+  /** Null: zones do not matter. */
+  readonly maxPerZone: number | null;
+  readonly zoneLabel: string;
+  readonly groups: readonly QuorumGroup[];
+}
+
 /** What the leader sees of a node right now. Lives in memory; the next leader looks for itself. */
 export interface NodeView {
   /** This leader adopted it. */
@@ -359,6 +377,9 @@ export interface World {
   readonly holds: ReadonlyMap<string, Hold>;
   /** By node; an order that has ended stays until the next one, so that its end can be read. */
   readonly orders: ReadonlyMap<string, NodeOrder>;
+  readonly spread: Spread;
+  /** Of every node that is in the cluster. */
+  readonly labels: ReadonlyMap<string, Labels>;
   readonly term: string;
   /** Wishes wait that were not taken yet, one of which may be a pause: no node starts before. */
   readonly holdStarts: boolean;

@@ -14,6 +14,7 @@ import {
   type WaitReason,
   type World,
 } from './rollout.js';
+import { whyNotOut } from './spread.js';
 
 type Reason = Omit<WaitReason, 'sinceMs'>;
 
@@ -81,6 +82,10 @@ function reasonsOf(scene: Scene, node: RolloutNode): Reason[] {
   if (openCommand(node.state) !== undefined && waitsFor !== '') {
     reasons.push({ reason: 'its service is to be started by a person', unblock: waitsFor });
   }
+  const waitsToGoBack =
+    rollout.course.kind === 'back' && node.state.phase === 'done' && node.outSinceMs !== null;
+  const keeping = waitsToGoBack ? whyNotOut(world, node.id) : undefined;
+  if (keeping !== undefined) reasons.push(keeping);
   if (node.state.phase === 'ready' || node.state.phase === 'pending')
     reasons.push(...beforeStart(scene, node));
   return reasons;
@@ -119,7 +124,8 @@ function beforeStart({ world, rollout, waves, openWave, forCapacity }: Scene, no
   }
   if (openWave < (waves.get(node.id) ?? 0))
     return [{ reason: `wave ${openWave} is not over`, unblock: 'the end of its last soak' }];
-  return [forCapacity];
+  const keeping = whyNotOut(world, node.id);
+  return keeping === undefined ? [forCapacity] : [keeping];
 }
 
 /** What an operator can say to a paused rollout. */

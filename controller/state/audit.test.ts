@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import type { EtcdEntry } from '../leadership/etcd.js';
+import { emptyWorld } from '../rollout/empty-world.test.part.js';
 import { wishMaintenance } from '../rollout/manual.js';
 import type { World } from '../rollout/rollout.js';
 import { AuditChain, type AuditEntry, appendAudit, emptyHead, headOf } from './audit.js';
@@ -76,19 +77,7 @@ describe('the chain', () => {
 });
 
 describe("an operator's maintenance", () => {
-  const empty: World = {
-    rollout: undefined,
-    budget: { max: 1, generation: 0 },
-    configuredMax: 1,
-    slots: new Map(),
-    views: new Map(),
-    holds: new Map(),
-    orders: new Map(),
-    term: '7',
-    holdStarts: false,
-    leadSinceMs: 0,
-  };
-  const on = wishMaintenance(empty, 'node-1', true, 'new disks', 1_000);
+  const on = wishMaintenance(emptyWorld, 'node-1', true, 'new disks', 1_000);
   const changed = (world: World, change: object): World => {
     const [key, slot] = [...world.slots][0] ?? [];
     assert.ok(key !== undefined && slot !== undefined && slot.maintenance !== null);
@@ -105,13 +94,13 @@ describe("an operator's maintenance", () => {
   const second = 'maintenance.node-1.1000.2';
 
   test('is commanded once, and ends once', () => {
-    assert.deepEqual(told(empty, on), [`command "${first}"`]);
+    assert.deepEqual(told(emptyWorld, on), [`command "${first}"`]);
     assert.deepEqual(told(on, on), []);
     const done = changed(on, { done: true });
     assert.deepEqual(told(on, done), [`${first} done`]);
     const off = wishMaintenance(done, 'node-1', false, '', 2_000);
     assert.deepEqual(told(done, off), [`command "${second}"`]);
-    assert.deepEqual(told(off, empty), [`${second} done`]);
+    assert.deepEqual(told(off, emptyWorld), [`${second} done`]);
     assert.deepEqual(told(off, changed(off, { failed: true })), [`${second} failed`]);
   });
 
@@ -122,6 +111,6 @@ describe("an operator's maintenance", () => {
     assert.ok(key !== undefined && slot !== undefined);
     const taken = { ...on, slots: new Map([[key, { ...slot, rollout: 'u1', sinceMs: 3_000 }]]) };
     assert.deepEqual(told(on, taken), [`${first} superseded`]);
-    assert.deepEqual(told(on, empty), [`${first} superseded`]);
+    assert.deepEqual(told(on, emptyWorld), [`${first} superseded`]);
   });
 });

@@ -9,6 +9,8 @@ export function clusterKeys(cluster: string) {
     epoch: `${prefix}epoch`,
     lineage: `${prefix}lineage`,
     budget: `${prefix}budget`,
+    /** Written with every change of a node's labels, which say what the budget's limits mean. */
+    labels: `${prefix}labels`,
     leader: `${prefix}leader`,
     active: `${prefix}active`,
     /** While it stands no rollout starts. */

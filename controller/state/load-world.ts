@@ -5,11 +5,20 @@
 import { createHash } from 'node:crypto';
 import { PlexiError } from '../../config/errors.js';
 import type { EtcdEntry } from '../leadership/etcd.js';
-import type { NodeView, Plan, PlanPart, Rollout, RolloutNode, World } from '../rollout/rollout.js';
+import type {
+  Labels,
+  NodeView,
+  Plan,
+  PlanPart,
+  Rollout,
+  RolloutNode,
+  Spread,
+  World,
+} from '../rollout/rollout.js';
 import { withClocksFrom } from '../rollout/silence.js';
 import { readHeader, readHold, readNode, readOrder, readPart, readSlot, readState } from './codec.js';
 import type { ClusterKeys } from './keys.js';
-import { activeRecord, budgetRecord, decode } from './records.js';
+import { activeRecord, budgetRecord, decode, nodeSpecRecord } from './records.js';
 
 /** The persisted part of the world, from the entries of the cluster at one revision. */
 export function loadWorld(
@@ -19,6 +28,7 @@ export function loadWorld(
   term: bigint,
   views: ReadonlyMap<string, NodeView>,
   leadSinceMs: number,
+  spread: Spread = anywhere,
 ): World {
   const byKey = new Map(entries.map((entry) => [entry.key, entry]));
   const budget = byKey.get(keys.budget);
@@ -39,12 +49,23 @@ export function loadWorld(
     views,
     holds: ofNodes(keys, entries, 'hold', readHold),
     orders: ofNodes(keys, entries, 'order', readOrder),
+    spread,
+    labels: labelsOf(keys, entries),
     term: String(term),
     leadSinceMs,
     holdStarts: false,
   };
   // Nobody looked while nobody led: no node is charged for that time.
   return withClocksFrom(world, leadSinceMs);
+}
+
+/** Zones do not matter, and there are no groups. */
+export const anywhere: Spread = { maxPerZone: null, zoneLabel: 'zone', groups: [] };
+
+/** The labels of every node that is in the cluster. */
+export function labelsOf(keys: ClusterKeys, entries: readonly EtcdEntry[]): ReadonlyMap<string, Labels> {
+  const specs = ofNodes(keys, entries, 'spec', (key, text) => decode(nodeSpecRecord, key, text));
+  return new Map([...specs].filter(([, { removed }]) => !removed).map(([id, { labels }]) => [id, labels]));
 }
 
 /** What stands under each node's name and a last word, by node. */

@@ -19,10 +19,11 @@ export interface WriteGroup {
   readonly audit?: readonly AuditEntry[];
 }
 
-/** Up to which revision this leader knows what stands under slots/, and which wishes there are. */
+/** Up to which revision this leader knows what stands under slots/, which wishes there are, and the labels. */
 export interface SeenRevisions {
   readonly slots: bigint;
   readonly intents: bigint;
+  readonly labels: bigint;
 }
 
 /** Finds a raw value by key, for guards and for unknown fields. */
@@ -150,6 +151,7 @@ function takingGuards(
     { kind: 'modRevision', key: keys.budget, equals: lookup(keys.budget)?.modRevision ?? 0n },
     { kind: 'rangeNotAfter', prefix: keys.slots, revision: seen.slots },
     { kind: 'rangeNotAfter', prefix: keys.intents, revision: seen.intents },
+    { kind: 'rangeNotAfter', prefix: keys.labels, revision: seen.labels },
   ];
   if (rollout !== undefined)
     guards.push({ kind: 'rangeNotAfter', prefix: keys.rolloutIntents(rollout.id), revision: seen.intents });

@@ -9,10 +9,10 @@ import type { EtcdEntry, EtcdOperation } from '../../controller/leadership/etcd.
 import { advance } from '../../controller/rollout/advance.js';
 import type { Effect, EngineEvent, Wish } from '../../controller/rollout/events.js';
 import { partText } from '../../controller/rollout/plan.js';
-import { isFinal, type Plan, type World } from '../../controller/rollout/rollout.js';
+import { isFinal, type Plan, type Spread, type World } from '../../controller/rollout/rollout.js';
 import { type AuditHead, appendAudit, headOf } from '../../controller/state/audit.js';
 import { clusterKeys } from '../../controller/state/keys.js';
-import { loadWorld } from '../../controller/state/load-world.js';
+import { anywhere, loadWorld } from '../../controller/state/load-world.js';
 import { decode, intentRecord } from '../../controller/state/records.js';
 import { changedGroups, transactionsOf, type WriteGroup } from '../../controller/state/world-writes.js';
 import { checkContainment, checkGuards, checkSent, checkSlots } from './invariants.test.part.js';
@@ -40,6 +40,7 @@ export class ModelLeader {
   private current: World;
   private auditHead: AuditHead;
   private slotsRevision: bigint;
+  private labelsRevision: bigint;
   private intentsRevision: bigint;
   private wishes: EtcdEntry[] = [];
 
@@ -50,9 +51,11 @@ export class ModelLeader {
     /** Operations in one transaction; the fewer, the more places there are to die between two. */
     private readonly operationsMax = 100,
     private readonly leadSinceMs = 0,
+    private readonly spread: Spread = anywhere,
   ) {
     this.current = this.load(new Map());
     this.slotsRevision = store.revision;
+    this.labelsRevision = store.revision;
     this.auditHead = this.readHead();
     this.intentsRevision = store.revision;
     this.notice();
@@ -127,7 +130,15 @@ export class ModelLeader {
 
   private load(views: World['views']): World {
     return withoutFinal(
-      loadWorld(keys, this.store.entries(), this.configuredMax, this.term, views, this.leadSinceMs),
+      loadWorld(
+        keys,
+        this.store.entries(),
+        this.configuredMax,
+        this.term,
+        views,
+        this.leadSinceMs,
+        this.spread,
+      ),
     );
   }
 
@@ -135,12 +146,13 @@ export class ModelLeader {
     this.current = this.load(this.current.views);
     this.auditHead = this.readHead();
     this.slotsRevision = this.store.revision;
+    this.labelsRevision = this.store.revision;
     this.notice();
   }
 
   private persist(before: World, after: World, extra: WriteGroup, writesMax: number): boolean {
     const lookup = (key: string): EtcdEntry | undefined => this.store.get(key);
-    const seen = { slots: this.slotsRevision, intents: this.intentsRevision };
+    const seen = { slots: this.slotsRevision, intents: this.intentsRevision, labels: this.labelsRevision };
     const groups = changedGroups(keys, before, after, lookup, seen);
     checkGuards(keys, this.store, groups);
     let writes = 0;

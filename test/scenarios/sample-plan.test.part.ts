@@ -7,7 +7,7 @@ import type {
   TargetFacts,
 } from '../../controller/rollout/plan-inputs.js';
 import type { Direction, ReleaseRef, RolloutPolicy } from '../../controller/rollout/rollout.js';
-import { sha256 } from '../../controller/state/load-world.js';
+import { anywhere, sha256 } from '../../controller/state/load-world.js';
 import { NONE, versionScheme } from '../../release/version.js';
 
 export const samplePolicy: RolloutPolicy = {
@@ -129,7 +129,7 @@ export function sampleInputs(request: SampleRequest): PlanInputs {
     cluster: request.cluster ?? { manyNodes: true, coordination: true, rolling: true },
     backups: request.backups ?? { enabled: true, always: true },
     scheme: versionScheme('plexi'),
-    zoneLabel: 'zone',
+    spread: anywhere,
     leaderHost: '',
     hash: sha256,
   };

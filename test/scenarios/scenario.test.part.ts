@@ -4,7 +4,8 @@
  * next one knows nothing but what was persisted.
  *
  *   cluster N [concurrency=N] [soak=2s] [canary=N] [failure-budget=N] [rollback-on-failure=off]
- *             [unknown-max=60s] [from=V] [ahead=node-1,…] [budget=N]     the first line
+ *             [unknown-max=60s] [from=V] [ahead=node-1,…] [budget=N] [zones=x,x,y] [max-per-zone=N]
+ *             [group=node-1,node-2:N]                                    the first line
  *   start [rollback] [without=NODE] [stage-only] [restart] [force]
  *   pause · resume · abort [--rollback] · retry NODE · skip NODE (a wish that is refused says why)
  *   remove NODE · hold NODE · release NODE · confirm NODE · why NODE
@@ -23,9 +24,11 @@ import {
   type PlanPart,
   type ReleaseRef,
   type RolloutPolicy,
+  type Spread,
   upgradingPhases,
 } from '../../controller/rollout/rollout.js';
 import { wishRefusal } from '../../controller/rollout/wishes.js';
+import { anywhere } from '../../controller/state/load-world.js';
 import { checkAudit } from './invariants.test.part.js';
 import { ModelEtcd } from './model-etcd.test.part.js';
 import { keys, ModelLeader, type Step } from './model-leader.test.part.js';
@@ -52,6 +55,7 @@ export class Scenario {
   private nowMs = startMs;
   private leader = new ModelLeader(this.store, 1, 7n);
   private policy: Partial<RolloutPolicy> = {};
+  private spread: Spread = anywhere;
   private canary = 0;
   private wishes = 0;
   private started = 0;
@@ -114,8 +118,27 @@ export class Scenario {
       unknownMaxMs: durationOf(option('unknown-max', '60s')),
     };
     this.canary = Number(option('canary', '0'));
-    this.leader = new ModelLeader(this.store, Number(option('budget', '1')), 7n);
+    this.spread = this.spreadOf(option('zones', ''), option('max-per-zone', ''), option('group', ''));
+    this.leader = new ModelLeader(this.store, Number(option('budget', '1')), 7n, 100, 0, this.spread);
     this.observeAll();
+  }
+
+  /** Labels of every node go into etcd, where a leader finds them. */
+  private spreadOf(zones: string, maxPerZone: string, group: string): Spread {
+    const [members = '', least = ''] = group.split(':');
+    for (const [index, id] of [...this.nodes.keys()].entries()) {
+      const zone = zones.split(',')[index] ?? '';
+      const labels = {
+        ...(zone !== '' && { zone }),
+        ...(members.split(',').includes(id) && { group: 'db' }),
+      };
+      this.store.put(keys.nodeSpec(id), { address: '', labels });
+    }
+    return {
+      maxPerZone: maxPerZone === '' ? null : Number(maxPerZone),
+      zoneLabel: 'zone',
+      groups: group === '' ? [] : [{ name: 'db', labels: { group: 'db' }, minAvailable: Number(least) }],
+    };
   }
 
   private start(words: string[]): void {
@@ -165,7 +188,14 @@ export class Scenario {
   private changeLeader(): void {
     this.leader.checkStored();
     const { configuredMax } = this.leader.world;
-    this.leader = new ModelLeader(this.store, configuredMax, this.leader.term + 1n, 100, this.nowMs);
+    this.leader = new ModelLeader(
+      this.store,
+      configuredMax,
+      this.leader.term + 1n,
+      100,
+      this.nowMs,
+      this.spread,
+    );
     this.looks.clear();
     this.observeAll();
   }
