@@ -91,7 +91,7 @@ describe('each sample', () => {
   for (const { name, schema, load } of samples) {
     test(`${name} has every key of the schema and no other, each below a comment`, () => {
       const found = keysIn(sample(name));
-      const operatorNames = /(^secrets|^contexts|env)\.[A-Za-z_]+/;
+      const operatorNames = /(^secrets|^contexts|env|labels)\.[A-Za-z_]+/;
       const texts = found.map((key) => key.text.replace(operatorNames, '$1.NAME'));
       // What each adapter has is shown once, under `services`.
       const shown = new Set([
