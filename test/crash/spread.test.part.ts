@@ -29,9 +29,12 @@ export interface Summary {
   failures: string[];
 }
 
-/** Tries points, some at once, until all are done or the time is over. */
+/**
+ * Tries points, some at once, until all are done or the time is over. A try that gives undefined found that
+ * its point does not exist, and does not count.
+ */
 export async function tryAll(
-  tries: readonly (() => Promise<Tried>)[],
+  tries: readonly (() => Promise<Tried | undefined>)[],
   { atOnce, untilMs = Number.POSITIVE_INFINITY }: { atOnce: number; untilMs?: number },
 ): Promise<Summary> {
   const summary: Summary = { tried: 0, passed: 0, left: tries.length, failures: [] };
@@ -40,10 +43,11 @@ export async function tryAll(
     for (const one of next) {
       if (performance.now() >= untilMs) return;
       summary.left -= 1;
+      const result = await resultOf(one);
+      if (result === 'no point') continue;
       summary.tried += 1;
-      const failure = await failureOf(one);
-      if (failure === undefined) summary.passed += 1;
-      else summary.failures.push(failure);
+      if (result === 'passed') summary.passed += 1;
+      else summary.failures.push(result.failure);
     }
   };
   await Promise.all(Array.from({ length: atOnce }, work));
@@ -56,12 +60,16 @@ export function assertAllPassed({ tried, failures }: Summary): void {
   assert.ok(tried > 0, 'nothing was tried');
 }
 
-async function failureOf(one: () => Promise<Tried>): Promise<string | undefined> {
+async function resultOf(
+  one: () => Promise<Tried | undefined>,
+): Promise<'no point' | 'passed' | { failure: string }> {
   try {
-    const { what, hit, wrong } = await one();
-    if (hit === undefined) return `${what}: invalid, the fault did not happen`;
-    return wrong.length === 0 ? undefined : `${what}: ${wrong.join('; ')} (${hit})`;
+    const tried = await one();
+    if (tried === undefined) return 'no point';
+    const { what, hit, wrong } = tried;
+    if (hit === undefined) return { failure: `${what}: invalid, the fault did not happen` };
+    return wrong.length === 0 ? 'passed' : { failure: `${what}: ${wrong.join('; ')} (${hit})` };
   } catch (error) {
-    return error instanceof Error ? (error.stack ?? error.message) : String(error);
+    return { failure: error instanceof Error ? (error.stack ?? error.message) : String(error) };
   }
 }
