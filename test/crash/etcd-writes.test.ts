@@ -6,6 +6,7 @@ import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import { transact } from '../../controller/leadership/etcd.js';
 import { RealEtcd } from '../cluster/real-etcd.test.part.js';
+import type { ScriptedAgent } from '../cluster/scripted-agent.test.part.js';
 import { EtcdWrites } from './etcd-writes.test.part.js';
 import { assertAllPassed, tryAll } from './spread.test.part.js';
 
@@ -29,7 +30,7 @@ describe('a leader that dies at a write to etcd', () => {
   });
 
   test('a command that was executed twice, two slots at once, and a cut that never came do not pass', async () => {
-    const spoiled = await writes.try('succeeds', { nth: 3, effect: 'lost' }, async ([agent], slots) => {
+    const spoil = async ([agent]: readonly ScriptedAgent[], slots: string): Promise<void> => {
       agent?.executed.push(...agent.executed.slice(-1));
       const value = JSON.stringify({ node: 'node-1' });
       await transact(
@@ -37,10 +38,11 @@ describe('a leader that dies at a write to etcd', () => {
         [],
         ['8', '9'].map((index) => ({ kind: 'put', key: `${slots}${index}`, value })),
       );
-    });
+    };
+    const spoiled = await writes.try('succeeds', { nth: 3, effect: 'lost' }, { spoil });
     assert.match(spoiled.wrong.join('\n'), /executed twice/);
     assert.match(spoiled.wrong.join('\n'), /there are 2 slots/);
-    const never = await writes.try('succeeds', { nth: 9_999, effect: 'lost' });
+    const never = await writes.try('succeeds', { nth: 9_999, effect: 'lost' }, { attempts: 1 });
     const { failures } = await tryAll([async () => never], { atOnce: 1 });
     assert.match(failures.join(), /invalid, the fault did not happen/);
   });
