@@ -127,7 +127,8 @@ export async function openNode(
     await ensureFolder(folder, 0o755);
   for (const folder of [paths.agent, paths.journal, paths.identity, paths.quarantine])
     await ensureFolder(folder, 0o700);
-  for (const folder of [paths.agent, paths.journal]) await sweepTemporary(folder);
+  for (const folder of [paths.root, paths.agent, paths.journal, paths.identity, paths.run])
+    await sweepTemporary(folder);
   const { log, close: closeLog } = openNodeLog(paths.agent, config.node, environment.log);
   const service = openServices(config.services, paths.root, () => serviceContext({ config, paths }));
   const monitor = new HealthMonitor({

@@ -5,7 +5,8 @@
  *   node test/run.mjs                     everything
  *   node test/run.mjs release fence       only test files whose path contains one of the words; no lint
  *   node test/run.mjs scenarios --update writes the transcripts of test/scenarios anew
- *   node test/run.mjs --deep --minutes 5  and test/deep/, with 5 minutes to spend
+ *   node test/run.mjs --deep --minutes 5  only test/deep/, which shares 5 minutes; the last line says what
+ *                                         was tried
  */
 import { spawnSync } from 'node:child_process';
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
@@ -13,7 +14,7 @@ import { tmpdir } from 'node:os';
 import { delimiter, dirname, join, sep } from 'node:path';
 import { argv, env, execPath, exit } from 'node:process';
 import { parseArgs } from 'node:util';
-import { checkout } from '../deploy/setup/checkout.mjs';
+import { checkout, readIfThere } from '../deploy/setup/checkout.mjs';
 import { build } from '../deploy/setup/compile.mjs';
 import { ensureEtcd } from '../deploy/setup/etcd.mjs';
 import { installPackages } from '../deploy/setup/packages.mjs';
@@ -31,10 +32,16 @@ const { values, positionals: filters } = parseArgs({
 if (values.update) env.UPDATE_SCENARIOS = '1';
 const say = (text) => process.stdout.write(`${text}\n`);
 const total = { passed: 0, failed: 0, skipped: 0, failures: [] };
+/** What each deep harness says that it has tried. */
+const deepReports = [];
+/** Milliseconds that a deep harness may need to end what it has begun. */
+const deepOverrunMs = 90_000;
+const minutes = Number(values.minutes);
+if (!(minutes > 0)) throw new Error(`--minutes must be a number above 0, not ${values.minutes}`);
 
 if (await stage('set-up', setUp)) {
   // The tests tell more beside a finding of the linter; without a build there is nothing to test.
-  if (filters.length === 0) await stage('lint', lint);
+  if (filters.length === 0 && !values.deep) await stage('lint', lint);
   if (await stage('build and type check', build)) runTests();
 }
 exit(summary());
@@ -69,6 +76,7 @@ function runTests() {
   const files = rooms.flatMap(testFiles).filter((file) => isWanted(file));
   const isEndToEnd = (file) => file.startsWith(join('test', 'e2e') + sep);
   const isDeep = (file) => file.startsWith(join('test', 'deep') + sep);
+  if (values.deep) return runDeep(files.filter(isDeep));
   runFiles(
     'unit and integration tests',
     files.filter((file) => !isEndToEnd(file) && !isDeep(file)),
@@ -76,7 +84,20 @@ function runTests() {
   );
   // Whole clusters, which mostly wait: two at a time.
   runFiles('end-to-end tests', files.filter(isEndToEnd), 2);
-  if (values.deep) runFiles('deep tests', files.filter(isDeep), 1, (Number(values.minutes) + 5) * 60_000);
+}
+
+/**
+ * One harness after the other. What is left of the minutes is shared evenly among those that are left, so
+ * what one does not need goes to the next; the minutes begin with this program, set-up and build included.
+ */
+function runDeep(files) {
+  for (const [index, file] of files.entries()) {
+    const leftMs = Math.max(0, minutes * 60_000 - performance.now());
+    const shareMs = leftMs / (files.length - index);
+    runFiles(`deep: ${file}`, [file], 1, shareMs + deepOverrunMs, {
+      PLEXI_DEEP_MINUTES: String(shareMs / 60_000),
+    });
+  }
 }
 
 function isWanted(file) {
@@ -92,25 +113,32 @@ function testFiles(room) {
 }
 
 /** A file that is not done after `timeoutMs` has failed: a test that hangs must not hold everything up. */
-function runFiles(name, files, concurrency, timeoutMs = 240_000) {
+function runFiles(name, files, concurrency, timeoutMs = 240_000, environment = {}) {
   if (files.length === 0) return;
   const startedAt = performance.now();
   const folder = mkdtempSync(join(tmpdir(), 'plexi-test-'));
   const counts = join(folder, 'counts.json');
+  const report = join(folder, 'deep.jsonl');
   const words = [
     '--import',
     'tsx',
     '--test',
     `--test-concurrency=${concurrency}`,
-    `--test-timeout=${timeoutMs}`,
+    `--test-timeout=${Math.round(timeoutMs)}`,
     '--test-reporter=./test/reporter.mjs',
   ];
   const result = spawnSync(execPath, [...words, '--test-reporter-destination=stdout', ...files], {
     cwd: checkout,
     stdio: 'inherit',
-    env: { ...env, PLEXI_TEST_COUNTS: counts, PLEXI_DEEP_MINUTES: values.minutes },
+    env: { ...env, PLEXI_TEST_COUNTS: counts, PLEXI_DEEP_REPORT: report, ...environment },
   });
   add(name, result, counts);
+  deepReports.push(
+    ...(readIfThere(report) ?? '')
+      .split('\n')
+      .filter(Boolean)
+      .map((line) => JSON.parse(line)),
+  );
   rmSync(folder, { recursive: true, force: true });
   say(`${name}: ${files.length} files, ${((performance.now() - startedAt) / 1_000).toFixed(1)} s`);
 }
@@ -137,7 +165,16 @@ function summary() {
   if (total.failures.length > 0) say(`\n${total.failures.join('\n')}\n`);
   const skipped = total.skipped === 0 ? '' : `, ${total.skipped} skipped`;
   say(`${total.passed} passed, ${total.failed} failed${skipped}`);
-  if (values.deep)
-    say(`deep: tried ${total.passed + total.failed} tests with ${values.minutes} minutes to spend`);
+  if (values.deep) say(deepSummary());
   return total.failed === 0 ? 0 : 1;
+}
+
+/** The last line of a deep run: all points, and those of each harness. */
+function deepSummary() {
+  const sum = (key) => deepReports.reduce((before, report) => before + report[key], 0);
+  const each = deepReports.map(({ harness, tried, passed, left }) =>
+    [`${harness} ${passed}/${tried}`, ...(left > 0 ? [`${left} not tried`] : [])].join(', '),
+  );
+  const all = `deep, ${minutes} minutes: ${sum('tried')} points tried, ${sum('passed')} points passed`;
+  return each.length === 0 ? all : `${all} (${each.join('; ')})`;
 }

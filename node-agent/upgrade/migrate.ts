@@ -2,12 +2,13 @@
  * The node-local migrations that the plan pinned, one by one, in its order. `up` comes from the
  * release that shall run, `down` from the newer one that ran (helm #5825 shows why). A migration is
  * never begun again by itself: it may have done half of its work, so an interruption goes back to
- * the backup.
+ * the backup. What they wrote is flushed before the next step is announced: from then on it counts.
  */
 import { join } from 'node:path';
 import { PlexiError } from '../../config/errors.js';
 import type { MigrationStep } from '../../gen/plexi/v1/node_agent.js';
-import { commandEnvironment } from '../node.js';
+import { flushTree } from '../disk/flush-tree.js';
+import { type AgentNode, commandEnvironment } from '../node.js';
 import { whyItFailed } from '../service/command-run.js';
 import type { Phase, PhaseContext } from './phase.js';
 import { runProgram } from './program.js';
@@ -25,8 +26,15 @@ export const migrateStep: Phase = {
       context.progress(Math.floor((100 * index) / migrations.length), migration.id);
       await runMigration(context, migration);
     }
+    await flushMigrated(context.node);
   },
 };
+
+/** Where a migration writes, and whatever else a backup would bring back. */
+async function flushMigrated({ paths, config }: AgentNode): Promise<void> {
+  const backedUp = config.backup.paths.map((path) => join(paths.root, path));
+  for (const folder of new Set([paths.data, paths.config, ...backedUp])) await flushTree(folder);
+}
 
 async function runMigration(context: PhaseContext, step: MigrationStep): Promise<void> {
   const release = step.direction === 'down' ? context.before : context.after;

@@ -1,0 +1,27 @@
+/** What a crash leaves half written does not stay: the next start of the agent removes it. */
+import assert from 'node:assert/strict';
+import { lstatSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { openTestNode } from './agent-node.test.part.js';
+
+test('temporary names in every folder that the agent writes to are swept, and what they lead to stays', async (t) => {
+  const root = mkdtempSync(join(tmpdir(), 'plexi-left-over-'));
+  t.after(() => rmSync(root, { recursive: true, force: true }));
+  const folders = ['.', 'agent', 'agent/journal', 'agent/identity', 'run'];
+  for (const folder of folders) mkdirSync(join(root, folder), { recursive: true });
+  const names = folders.map((folder) => join(root, folder, '.tmp-abc'));
+  for (const name of names.slice(1)) writeFileSync(name, 'half');
+  mkdirSync(join(root, 'releases', '0a1'), { recursive: true });
+  writeFileSync(join(root, 'releases', '0a1', 'kept'), '');
+  // A link that was to be swapped in.
+  symlinkSync('releases/0a1', names[0] ?? '');
+  const node = await openTestNode(root);
+  await node.closeLog();
+  assert.deepEqual(
+    names.filter((name) => lstatSync(name, { throwIfNoEntry: false }) !== undefined),
+    [],
+  );
+  assert.ok(lstatSync(join(root, 'releases', '0a1', 'kept')).isFile());
+});

@@ -1,0 +1,180 @@
+/**
+ * A node with a fault at one system call of its agent: in an upgrade, on the way back, or while a killed
+ * job is taken up. After each try an agent starts without faults, and the node must be old or new.
+ */
+import { readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { AgentLife, configOf, type Ended } from './agent-life.test.part.js';
+import { CrashBench, type Driver } from './crash-bench.test.part.js';
+import type { DriverOrder } from './driver.test.part.js';
+import { leftBehind, whatIsWrong } from './old-or-new.test.part.js';
+import { type CallPoint, type Fault, nameOf, type TracedCall, Tracer } from './strace.test.part.js';
+
+/** In what the fault happens: an order, or taking up a job that was killed when its n-th record was made. */
+export interface Mission {
+  readonly name: string;
+  readonly to: '0b1' | '0b2';
+  readonly recoversFromRecord?: number;
+}
+
+/** Runs until the fault has happened at a call for the root. */
+const attemptsMax = 12;
+
+/** What one try showed. */
+export interface Tried {
+  readonly what: string;
+  /** The call that was hit; undefined when the run ended before it. */
+  readonly hit: string | undefined;
+  readonly wrong: readonly string[];
+}
+
+export class SystemCallTries {
+  private constructor(readonly bench: CrashBench) {}
+
+  static async create(): Promise<SystemCallTries> {
+    return new SystemCallTries(await CrashBench.create());
+  }
+
+  /** The calls for the root in a mission without faults, in the order of their beginning. */
+  async points(mission: Mission): Promise<TracedCall[]> {
+    const { root, driver, order } = await this.upToMission(mission);
+    const tracers = await Promise.all(
+      (['main', 'pool'] as const).map((thread) =>
+        Tracer.attach({ thread, tid: driver.threads[thread], log: `${root}.${thread}` }),
+      ),
+    );
+    const answer = await driver.ask(order);
+    const traced = await Promise.all(tracers.map((tracer) => tracer.end(root)));
+    await driver.end();
+    const ended = answer !== undefined && 'ended' in answer ? answer.ended : undefined;
+    const wrong = ended === undefined ? ['it died'] : await whatIsWrong(root, this.bench.releases, ended);
+    if (wrong.length > 0) throw new Error(`${mission.name} without a fault: ${wrong.join('; ')}`);
+    const own = traced.flat().filter(({ ordinal }) => ordinal > 0);
+    const isWayBack = mission.to === '0b2' && mission.recoversFromRecord === undefined;
+    const since = isWayBack ? turnedBackAt(root, own) : 0;
+    await this.bench.discard(root);
+    return own.filter(({ at }) => at >= since).sort((one, other) => one.at - other.at);
+  }
+
+  /**
+   * One try. How many calls lie between those for the root differs a little from run to run (libuv's own
+   * wake-ups are writes as well), so a run that missed is done again with the number that it showed.
+   * @param spoil breaks the node behind the fault, for a test of the check itself
+   */
+  async try(
+    mission: Mission,
+    aim: TracedCall,
+    fault: Fault,
+    spoil: (root: string) => void = () => undefined,
+  ): Promise<Tried> {
+    const what = `${mission.name}, ${fault.kind}${'from' in fault ? ' from' : ' at'} ${nameOf(aim)}`;
+    let point: CallPoint = aim;
+    for (let attempt = 1; attempt <= attemptsMax; attempt++) {
+      const { root, ended, calls } = await this.run(mission, point, fault);
+      const hit = calls.find(({ nth }) => nth === point.nth);
+      const isHit = hit !== undefined && hit.ordinal > 0;
+      spoil(root);
+      const wrong = isHit ? await this.wrongAfter(root, fault, ended) : [];
+      await this.bench.discard(root);
+      if (isHit) return { what, hit: hit.line, wrong };
+      if (calls.length === 0) break;
+      const seen = calls.find(({ ordinal }) => ordinal === aim.ordinal);
+      point = { ...point, nth: seen?.nth ?? point.nth + (hit === undefined ? -1 : 1) };
+    }
+    return { what, hit: undefined, wrong: [] };
+  }
+
+  private async run(mission: Mission, point: CallPoint, fault: Fault) {
+    const { root, driver, order } = await this.upToMission(mission);
+    const { thread } = point;
+    const log = `${root}.${thread}`;
+    const tracer = await Tracer.attach({ thread, tid: driver.threads[thread], log, fault: { point, fault } });
+    const answered = await driver.ask(order).catch((error: Error) => error);
+    const calls = await tracer.end(root);
+    await driver.end(answered instanceof Error ? 'kill' : 'eof');
+    // libuv aborts, or waits for ever, when it cannot wake itself: such a call is not the root's.
+    const isHit = calls.some(({ nth, ordinal }) => nth === point.nth && ordinal > 0);
+    if (answered instanceof Error && isHit) throw answered;
+    const ended = answered !== undefined && 'ended' in answered ? answered.ended : undefined;
+    return { root, calls, ended };
+  }
+
+  private async wrongAfter(root: string, fault: Fault, ended: Ended | undefined): Promise<string[]> {
+    const { releases } = this.bench;
+    if (fault.kind === 'kill') {
+      if (ended !== undefined) return ['it was to be killed, and ended'];
+    } else if (ended === undefined) return ['the agent died of an error'];
+    else if (ended.asks === undefined && ended.outcome !== 'open') {
+      const wrong = await whatIsWrong(root, releases, ended);
+      const lasting = wrong.filter((text) => !text.endsWith(leftBehind));
+      if (lasting.length > 0) return lasting.map((text) => `before a restart: ${text}`);
+    }
+    return this.wrongAfterRestart(root, ended);
+  }
+
+  /** The next agent, without faults, in this process. */
+  private async wrongAfterRestart(root: string, before: Ended | undefined): Promise<string[]> {
+    const life = await AgentLife.begin(configOf(root, this.bench.repository));
+    try {
+      const ended = await life.recover();
+      await life.end();
+      if (ended.asks !== undefined && before?.asks === undefined)
+        return [`it asks for an operator: ${ended.asks.message}`];
+      return await whatIsWrong(root, this.bench.releases, ended);
+    } finally {
+      await life.end();
+    }
+  }
+
+  /** A driver that is about to do what the mission is about. */
+  private async upToMission(mission: Mission): Promise<{ root: string; driver: Driver; order: DriverOrder }> {
+    const { bench } = this;
+    const { repository } = bench;
+    const root = await bench.newRoot();
+    const first = await bench.driver();
+    const stops = mission.recoversFromRecord !== undefined;
+    await first.ask({ do: 'prepare', root, repository, command: bench.order(mission.to), stops });
+    if (mission.recoversFromRecord === undefined) return { root, driver: first, order: { do: 'obey' } };
+    await dieAtRecord(first, mission.recoversFromRecord);
+    return { root, driver: await bench.driver(), order: { do: 'recover', root, repository } };
+  }
+}
+
+/** Kills a driver that stands still because its n-th record has just become durable. */
+async function dieAtRecord(driver: Driver, nth: number): Promise<void> {
+  let answer = await driver.ask({ do: 'obey' });
+  const isEarlier = (): boolean =>
+    answer !== undefined && 'record' in answer && !(answer.isDurable && answer.record === nth);
+  while (isEarlier()) answer = await driver.ask('');
+  if (answer === undefined || !('record' in answer)) throw new Error(`the job has no record ${nth}`);
+  await driver.end('kill');
+}
+
+/** When the record was linked that turned the job back. */
+function turnedBackAt(root: string, traced: readonly TracedCall[]): number {
+  const folder = join(root, 'agent', 'journal');
+  const names = readdirSync(folder).sort();
+  const name = names.find((it) => readFileSync(join(folder, it), 'utf8').includes('"kind":"going_back"'));
+  const link = traced.find(({ call, line }) => call === 'link' && name !== undefined && line.includes(name));
+  if (link === undefined) throw new Error('the job did not turn back');
+  return link.at;
+}
+
+/** The kinds of record of a job, in their order: `accepted`, then steps by name. */
+export async function recordsOf(tries: SystemCallTries, to: '0b1' | '0b2'): Promise<string[]> {
+  const { bench } = tries;
+  const root = await bench.newRoot();
+  const driver = await bench.driver();
+  await driver.ask({ do: 'prepare', root, repository: bench.repository, command: bench.order(to) });
+  await driver.ask({ do: 'obey' });
+  await driver.end();
+  const folder = join(root, 'agent', 'journal');
+  const kinds = readdirSync(folder)
+    .sort()
+    .map((name) => {
+      const record: { kind: string; step?: string } = JSON.parse(readFileSync(join(folder, name), 'utf8'));
+      return record.step ?? record.kind;
+    });
+  await bench.discard(root);
+  return kinds;
+}
