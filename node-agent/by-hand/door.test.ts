@@ -1,7 +1,7 @@
 /** The local door: one at a time has it, only its owner may knock, and whatever comes in gets an answer or nothing. */
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
-import { mkdirSync, mkdtempSync, rmSync, statSync } from 'node:fs';
+import { linkSync, mkdirSync, mkdtempSync, rmSync, statSync } from 'node:fs';
 import { connect, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -54,7 +54,6 @@ describe('the local door', () => {
     await once(dead, 'listening');
     // Its file stays, as after SIGKILL.
     const kept = join(folder, 'kept.sock');
-    const { linkSync } = await import('node:fs');
     linkSync(path, kept);
     await new Promise((resolve) => dead.close(resolve));
     assert.ok(statSync(kept).isSocket());

@@ -6,6 +6,7 @@
 import assert from 'node:assert/strict';
 import { readFile, rm } from 'node:fs/promises';
 import { after, before, describe, test } from 'node:test';
+import { Command } from '../../gen/plexi/v1/node_agent.js';
 import type { BuiltRelease } from '../../release/repository/publish.js';
 import { openNode } from '../agent.js';
 import { environment } from '../agent-node.test.part.js';
@@ -192,7 +193,6 @@ async function leaveOpen(node: TinyNode, plan: TinyPlan): Promise<void> {
   const opened = await openNode(node.config, environment);
   const journal = await Journal.open(journalDisk(node.at('agent', 'journal')), () => new Date());
   const { commandId } = plan.upgrade('left', [1, 5, 9]);
-  const { Command } = await import('../../gen/plexi/v1/node_agent.js');
   const current = (await node.links()).current?.replace('releases/', '') ?? null;
   await journal.append({
     kind: 'accepted',

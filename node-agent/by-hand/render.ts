@@ -58,8 +58,16 @@ function serviceWord(runs: boolean | null): string {
   return runs ? 'runs' : 'does not run';
 }
 
-function jobText({ commandId, step, state, committed, byHand }: NonNullable<NodeDocument['job']>): string {
-  const where = state === 'open' ? `open, at ${step}${committed ? ', committed' : ''}` : state;
+function jobText({
+  commandId,
+  step,
+  state,
+  committed,
+  goingBack,
+  byHand,
+}: NonNullable<NodeDocument['job']>): string {
+  const way = goingBack ? ', going back' : committed ? ', committed' : '';
+  const where = state === 'open' ? `open, at ${step}${way}` : state;
   const who = byHand === null ? '' : ` (by ${byHand.by}: ${byHand.reason})`;
   return `${commandId}, ${where}${who}`;
 }

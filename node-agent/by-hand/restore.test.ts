@@ -4,7 +4,7 @@
  * command before it is adopted; a crash in the middle is taken up by the next agent.
  */
 import assert from 'node:assert/strict';
-import { readdir, readFile, rm, truncate, writeFile } from 'node:fs/promises';
+import { mkdir, readdir, readFile, rename, rm, truncate, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { after, before, describe, type TestContext, test } from 'node:test';
 import { limits } from '../../config/limits.js';
@@ -225,7 +225,6 @@ describe('state that cannot be read', together, () => {
     await setStateAside(opened, await unreadableState(node.config, opened.paths), newId);
     // Until now the old journal stands there: the node still holds.
     assert.equal((await statusOffline(node.config)).needsOperator?.code, 'JOURNAL_UNREADABLE');
-    const { mkdir, rename } = await import('node:fs/promises');
     const next = node.at('agent', 'journal-next');
     await mkdir(next);
     const journal = await Journal.open(journalDisk(next), () => new Date());

@@ -66,12 +66,17 @@ function nextWord(
   const backup = last === undefined ? '' : backupMadeBy(last);
   const restore = `${program} restore ${backup === '' ? '--backup ID' : `--backup ${backup}`} --reason TEXT`;
   const asItIs = `${program} restore --as-it-is --reason TEXT`;
+  if (needsOperator?.code === 'INTERNAL')
+    return `remove the cause (a full disk, for example), then start ${program} again: it takes up what is open`;
   if (needsOperator !== undefined)
     return ['FENCE_UNREADABLE', 'CONFIG_INVALID', 'STOP_FAILED'].includes(needsOperator.code)
       ? asItIs
       : `${restore}, or when data and release are right as they are: ${asItIs}`;
-  if (last !== undefined && last.result === undefined && !last.committed && last.byHand === undefined)
-    return `${program} rollback --reason TEXT, or wait for its end`;
+  if (last !== undefined && last.result === undefined) {
+    if (!agentRuns) return `start ${program}: it takes up what is open`;
+    const canGoBack = !last.committed && last.goingBack === undefined && last.byHand === undefined;
+    return canGoBack ? `${program} rollback --reason TEXT, or wait for its end` : 'wait for its end';
+  }
   if (node.maintenance.current !== undefined) return `${program} maintenance off --reason TEXT`;
   return agentRuns ? undefined : `start ${program}`;
 }

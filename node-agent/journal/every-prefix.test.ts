@@ -20,7 +20,7 @@ import { rollBackPhases, upgradePhases } from '../upgrade/phases.js';
 import { facts, result } from './job-records.test.part.js';
 import { type Job, Journal } from './journal.js';
 import { MemoryJournalDisk } from './memory-disk.test.part.js';
-import type { JournalRecord, NewRecord } from './records.js';
+import { type JournalRecord, journalRecord, type NewRecord } from './records.js';
 import { type Recovery, recoveryOf } from './recover.js';
 
 const document = new URL('../../docs/alone.md', import.meta.url);
@@ -107,7 +107,7 @@ async function recordsOf(command: Command, model: ModelNode): Promise<JournalRec
   if (command.step?.$case !== 'upgrade') throw new Error('it is an upgrade');
   const step = executor.firstStep(command.step.value, facts);
   await executor.start(await journal.append(accepted(command, step)));
-  return disk.records() as unknown as JournalRecord[];
+  return disk.records().map((record) => journalRecord.parse(record));
 }
 
 /** Starts the next agent on a journal. Returns what it did first, and how the job ended. */
@@ -278,7 +278,10 @@ async function otherRow(last: string, records: readonly NewRecord[]): Promise<Ro
     const disk = await journalOf([...records, ...Array.from({ length: resumed }, () => again)]);
     const before = disk.records().length;
     await nextAgent(disk);
-    const after = disk.records().slice(before) as unknown as JournalRecord[];
+    const after = disk
+      .records()
+      .slice(before)
+      .map((record) => journalRecord.parse(record));
     const [first] = after;
     const end = after.at(-1);
     assert.ok(first?.kind === 'resumed' && end?.kind === 'finished', last);
