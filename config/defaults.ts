@@ -36,8 +36,8 @@ export const defaults = {
     probeIntervalMs: 5_000,
     /** Between two registrations with a controller. */
     registerIntervalMs: 30_000,
-    /** Without a word from a controller for this long, an uncommitted job is taken back. */
-    orphanedAfterMs: 600_000,
+    /** Without a word from a controller for this long, an uncommitted job that nothing works on goes back. */
+    orphan: { afterMs: 600_000, action: 'roll_back' },
   },
   nodeBackup: { paths: ['data', 'config'] },
   update: {

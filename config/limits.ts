@@ -73,6 +73,8 @@ export const limits = {
   journalJobsKept: 64,
   /** Times that one step is begun again after the agent was restarted. */
   journalRedo: 1,
+  /** The same for a step that nothing leads back from: one of the way back, or after the commit. */
+  journalRedoOnward: 5,
   /** Bytes of a hook's or a migration's output that are kept. */
   hookOutputBytes: 16 * 1024,
   /** Bytes of a probe's answer that are read. */
@@ -207,6 +209,8 @@ export const limits = {
   serviceStartMs: 60_000,
   /** Milliseconds for an operator's command or systemd to tell whether a service runs. */
   serviceStatusMs: 10_000,
+  /** Bytes of one request at a node's local door. */
+  byHandRequestBytes: 16 * 1024,
   /** Bytes of the manifests of installed releases that are kept as they were read. */
   knownManifestsBytes: 16 * 1024 * 1024,
 } as const;

@@ -29,6 +29,7 @@ export function agentConfig(root: string, changes: Partial<NodeAgentConfig> = {}
     probeIntervalMs: 50,
     maintenance: { enter: undefined, leave: undefined },
     backup: { paths: ['data', 'config'] },
+    orphan: { afterMs: 600_000, action: 'roll_back' },
     registerIntervalMs: 600_000,
     log: { level: 'silent' },
     ...changes,

@@ -665,11 +665,27 @@ describe('the agent and its service', () => {
 
   test('an address that is taken is told in a sentence', async (t) => {
     const running = await Running.start(t, { version: 'none' });
-    const second: NodeAgentConfig = { ...running.node.config, listen: `127.0.0.1:${running.agent?.port}` };
+    const other = await TinyNode.create(cluster, { version: 'none' });
+    t.after(() => other.remove());
+    const second: NodeAgentConfig = { ...other.config, listen: `127.0.0.1:${running.agent?.port}` };
     await assert.rejects(startAgent(second, environment), {
       code: 'CONFIG_INVALID',
       message: /cannot listen on/,
     });
+  });
+});
+
+describe('two agents of one root', () => {
+  test('the second one is refused before it counts, writes or takes up anything', async (t) => {
+    const running = await Running.start(t, { version: 'none' });
+    const identity = await readFile(running.node.at('agent', 'identity', 'install.json'), 'utf8');
+    await assert.rejects(startAgent(running.node.config, environment), {
+      code: 'CONFLICT',
+      message: /another agent of this root/,
+    });
+    assert.equal(await readFile(running.node.at('agent', 'identity', 'install.json'), 'utf8'), identity);
+    await running.restart();
+    assert.equal((await running.caller.describe()).needsOperator, undefined);
   });
 });
 

@@ -2,32 +2,30 @@
  * One node agent, from its configuration to a listening server. The order matters: identity and
  * fence, journal, the open job, and only then the service (protocol, rule 10).
  */
-import { mkdir, readdir } from 'node:fs/promises';
+import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Server } from '@grpc/grpc-js';
 import type { Logger } from 'pino';
 import { type ErrorCode, PlexiError } from '../config/errors.js';
-import { limits } from '../config/limits.js';
 import type { NodeAgentConfig } from '../config/schema/node-agent.js';
 import { grpcServerCredentials } from '../config/tls.js';
 import { openRepository } from '../release/repository/fetch.js';
 import { CommandService } from './api/command-service.js';
-import { Fence, type FenceDisk } from './api/fence.js';
+import { Fence } from './api/fence.js';
 import { NodeStatusSource } from './api/node-status.js';
 import { createAgentServer, listen } from './api/server.js';
 import { loadOrCreateBackupKeys } from './backup/keys.js';
-import {
-  createDurably,
-  ensureFolder,
-  readBounded,
-  removeDurably,
-  sweepTemporary,
-  writeDurably,
-} from './disk/durable-file.js';
-import { hasInstallIdentity, openInstallIdentity } from './install-identity.js';
+import { type Door, doorOf, openDoor } from './by-hand/door.js';
+import { localAnswers } from './by-hand/local-answers.js';
+import { finishReplacing } from './by-hand/set-aside.js';
+import { unreadableBesideJournal } from './by-hand/unreadable.js';
+import { ensureFolder, sweepTemporary } from './disk/durable-file.js';
+import { setAside } from './disk/quarantine.js';
+import { hasInstallIdentity, type InstallIdentity, openInstallIdentity } from './install-identity.js';
 import { Journal, type JournalDisk } from './journal/journal.js';
 import { openNodeLog } from './logs/update-log.js';
-import { type AgentClock, type AgentNode, type NodePaths, nodePaths } from './node.js';
+import { type AgentClock, type AgentNode, nodePaths } from './node.js';
+import { Orphaned } from './orphaned.js';
 import { keepRegistered } from './register.js';
 import { openServices } from './service/adapters.js';
 import { type KeeperTurn, keepRunning } from './service/keeper.js';
@@ -35,6 +33,7 @@ import { Maintenance } from './service/maintenance.js';
 import { HealthMonitor } from './service/monitor.js';
 import { probeSubject, serviceContext } from './service/node-facts.js';
 import { endOrphans } from './service/orphans.js';
+import { fenceDisk, journalDisk, maintenanceFile } from './state-disk.js';
 import { failedJobTrouble } from './takeover/failed-job.js';
 import { Executor } from './upgrade/executor.js';
 
@@ -58,20 +57,43 @@ export async function startAgent(
   config: NodeAgentConfig,
   environment: AgentEnvironment,
 ): Promise<RunningAgent> {
-  const node = await openNode(config, environment);
+  const { root, run } = nodePaths(config.root);
+  await mkdir(root, { recursive: true });
+  await ensureFolder(run, 0o755);
+  // Before anything is counted, written or taken up: whoever has the door has the node.
+  const answers = localAnswers(config.node);
+  const door = await openDoor(doorOf(run), answers.answer);
+  try {
+    return await startBehindDoor(await openNode(config, environment), environment, answers, door);
+  } catch (thrown) {
+    await door.close();
+    throw thrown;
+  }
+}
+
+async function startBehindDoor(
+  node: AgentNode,
+  environment: AgentEnvironment,
+  answers: ReturnType<typeof localAnswers>,
+  door: Door,
+): Promise<RunningAgent> {
+  const { config } = node;
+  const [damaged] = await unreadableBesideJournal(config, node.paths);
   const { fence, install } = await openIdentity(node, environment);
   const { journal, unreadable } = await openJournal(node);
   for (const { token, commandId } of journal.list()) fence.recall(token, commandId);
   const executor = new Executor(node, journal);
   const needsOperator = (): { code: ErrorCode; message: string } | undefined =>
-    unreadable ?? fenceTrouble(fence) ?? executor.broken ?? failedJobTrouble(journal.list(), node);
-  const status = new NodeStatusSource(node, executor, install.installId, needsOperator);
+    unreadable ?? fenceTrouble(fence) ?? damaged ?? executor.broken ?? failedJobTrouble(journal.list(), node);
+  const status = new NodeStatusSource(node, executor, install?.installId ?? '', needsOperator);
   const commands = new CommandService(node, fence, journal, executor, status, unreadable);
 
   const recovery = unreadable === undefined ? await executor.recover() : undefined;
-  const server = createAgentServer({ node, commands, status, fence });
+  answers.open({ node, journal, fence, executor, unreadable, needsOperator, commands });
+  const orphaned = new Orphaned(node, journal, executor);
+  const server = createAgentServer({ node, commands, status, fence, heard: orphaned.heard });
   const port = await listen(server, config.listen, grpcServerCredentials(config.tls));
-  node.log.info({ port, starts: install.starts }, 'the node agent listens');
+  node.log.info({ port, starts: install?.starts }, 'the node agent listens');
 
   const stopping = new AbortController();
   const background = [
@@ -84,16 +106,8 @@ export async function startAgent(
       },
       stopping.signal,
     ),
-    keepRegistered(
-      {
-        config,
-        installId: install.installId,
-        counterBase: BigInt(install.starts) << 32n,
-        jitter: environment.random,
-        log: node.log,
-      },
-      stopping.signal,
-    ),
+    orphaned.watch(stopping.signal),
+    keepKnown(config, environment, install, node, stopping.signal),
   ];
   return {
     port,
@@ -104,8 +118,23 @@ export async function startAgent(
       // Last, because it is the background that starts it.
       await node.monitor.stop();
       await node.closeLog();
+      await door.close();
     },
   };
+}
+
+/** A node that does not know who it is tells nobody: it would be taken for another installation. */
+async function keepKnown(
+  config: NodeAgentConfig,
+  environment: AgentEnvironment,
+  install: InstallIdentity | undefined,
+  { log }: AgentNode,
+  signal: AbortSignal,
+): Promise<void> {
+  if (install === undefined) return;
+  const { installId, starts } = install;
+  const counterBase = BigInt(starts) << 32n;
+  await keepRegistered({ config, installId, counterBase, jitter: environment.random, log }, signal);
 }
 
 /** The fence of a new node is on the disk before its identity is: no crash leaves the one without the other. */
@@ -113,7 +142,21 @@ async function openIdentity(node: AgentNode, environment: AgentEnvironment) {
   const disk = fenceDisk(node.paths);
   const isNew = !(await hasInstallIdentity(node.paths.identity));
   const fence = isNew ? await Fence.create(disk) : await Fence.open(disk);
-  return { fence, install: await openInstallIdentity(node.paths.identity, environment.newId) };
+  return { fence, install: await identityOrTrouble(node, environment) };
+}
+
+/** Undefined when it cannot be read: then the node holds, and asks. */
+async function identityOrTrouble(
+  { paths, log }: AgentNode,
+  { newId }: AgentEnvironment,
+): Promise<InstallIdentity | undefined> {
+  try {
+    return await openInstallIdentity(paths.identity, newId);
+  } catch (thrown) {
+    if (!(thrown instanceof PlexiError)) throw thrown;
+    log.fatal({ err: thrown }, thrown.message);
+    return undefined;
+  }
 }
 
 /** Opens folders, service, monitor and keys of a node; starts nothing. */
@@ -125,8 +168,9 @@ export async function openNode(
   await mkdir(paths.root, { recursive: true });
   for (const folder of [paths.releases, paths.data, paths.config, paths.run])
     await ensureFolder(folder, 0o755);
-  for (const folder of [paths.agent, paths.journal, paths.identity, paths.quarantine])
-    await ensureFolder(folder, 0o700);
+  await ensureFolder(paths.agent, 0o700);
+  await finishReplacing(paths);
+  for (const folder of [paths.journal, paths.identity, paths.quarantine]) await ensureFolder(folder, 0o700);
   for (const folder of [paths.root, paths.agent, paths.journal, paths.identity, paths.run])
     await sweepTemporary(folder);
   const { log, close: closeLog } = openNodeLog(paths.agent, config.node, environment.log);
@@ -142,7 +186,9 @@ export async function openNode(
     paths,
     service,
     monitor,
-    maintenance: await Maintenance.open(join(paths.agent, 'maintenance.json'), config.maintenance),
+    maintenance: await Maintenance.open(maintenanceFile(paths), config.maintenance, (file) =>
+      setAside(paths.quarantine, file, environment.clock.wall()),
+    ),
     repository: openRepository(config.repository),
     backupKeys: await loadOrCreateBackupKeys(paths.identity),
     clock: environment.clock,
@@ -172,7 +218,7 @@ function aborted(signal: AbortSignal): Promise<void> {
 }
 
 /** The journal, once nothing of an earlier agent runs any more. With trouble the node holds, and asks. */
-async function openJournal(
+export async function openJournal(
   node: AgentNode,
 ): Promise<{ journal: Journal; unreadable: PlexiError | undefined }> {
   const wall = (): Date => node.clock.wall();
@@ -193,19 +239,13 @@ async function openJournal(
 function fenceTrouble(fence: Fence): { code: ErrorCode; message: string } | undefined {
   return fence.broken === undefined
     ? undefined
-    : { code: 'FENCE_UNREADABLE', message: `${fence.broken}; an operator must adopt this node anew` };
+    : {
+        code: 'FENCE_UNREADABLE',
+        message: `${fence.broken}; the node obeys nobody until an operator says plexi-node-agent restore --as-it-is on it`,
+      };
 }
 
-export function journalDisk(folder: string): JournalDisk {
-  return {
-    list: () => readdir(folder),
-    read: (name) => readBounded(join(folder, name), limits.journalRecordBytes),
-    create: (name, bytes) => createDurably(join(folder, name), bytes, { mode: 0o600 }),
-    remove: async (name) => {
-      await removeDurably(join(folder, name));
-    },
-  };
-}
+export { journalDisk } from './state-disk.js';
 
 /** Stands in for a journal that cannot be read: nothing is known, and nothing may be written. */
 const emptyDisk: JournalDisk = {
@@ -219,14 +259,6 @@ const emptyDisk: JournalDisk = {
   },
   remove: async () => undefined,
 };
-
-function fenceDisk(paths: NodePaths): FenceDisk {
-  const file = join(paths.agent, 'fence.json');
-  return {
-    read: () => readBounded(file, limits.journalRecordBytes),
-    write: (bytes) => writeDurably(file, bytes, { mode: 0o600 }),
-  };
-}
 
 /** Lets calls in flight end for a moment, then closes what is left. */
 function stopServer(server: Server): Promise<void> {

@@ -25,17 +25,32 @@ export async function hasInstallIdentity(identityDir: string): Promise<boolean> 
   return (await readBounded(join(identityDir, 'install.json'), limits.journalRecordBytes)) !== undefined;
 }
 
+/** The identity as it stands there; undefined: never installed. @throws PlexiError CONFIG_INVALID */
+export async function readInstallIdentity(identityDir: string): Promise<InstallIdentity | undefined> {
+  const file = join(identityDir, 'install.json');
+  const bytes = await readBounded(file, limits.journalRecordBytes);
+  return bytes === undefined ? undefined : parseInstall(file, bytes);
+}
+
+/** Gives this root a new identity, by an operator's word: controllers see another installation. */
+export async function renewInstallIdentity(identityDir: string, newId: () => string): Promise<void> {
+  await write(identityDir, { installId: newId(), starts: 1 });
+}
+
 /** Reads the identity and counts this start, durably. @throws PlexiError CONFIG_INVALID when it cannot be read */
 export async function openInstallIdentity(
   identityDir: string,
   newId: () => string,
 ): Promise<InstallIdentity> {
-  const file = join(identityDir, 'install.json');
-  const bytes = await readBounded(file, limits.journalRecordBytes);
-  const before = bytes === undefined ? undefined : parseInstall(file, bytes);
+  const before = await readInstallIdentity(identityDir);
   const identity = { installId: before?.installId ?? newId(), starts: (before?.starts ?? 0) + 1 };
-  await writeDurably(file, Buffer.from(`${JSON.stringify({ schema: 1, ...identity })}\n`), { mode: 0o600 });
+  await write(identityDir, identity);
   return identity;
+}
+
+async function write(identityDir: string, identity: InstallIdentity): Promise<void> {
+  const bytes = Buffer.from(`${JSON.stringify({ schema: 1, ...identity })}\n`);
+  await writeDurably(join(identityDir, 'install.json'), bytes, { mode: 0o600 });
 }
 
 function parseInstall(file: string, bytes: Uint8Array): z.infer<typeof installFile> {
@@ -44,7 +59,7 @@ function parseInstall(file: string, bytes: Uint8Array): z.infer<typeof installFi
   } catch (cause) {
     throw new PlexiError(
       'CONFIG_INVALID',
-      `${file} cannot be read; restore it, or remove it to install this node anew`,
+      `${file} cannot be read; restore that file, or say plexi-node-agent restore on the node, which makes a new one`,
       { cause },
     );
   }

@@ -1,6 +1,6 @@
 /**
  * The node agent's program: `plexi-node-agent --config FILE`, and the words that work on the node
- * itself, `install` and `start`. Here, and only here, real clocks and randomness are made.
+ * itself: `install`, `start`, and those of by-hand/. Here, and only here, real clocks and randomness are made.
  */
 
 import { Command } from 'commander';
@@ -11,6 +11,7 @@ import { PlexiError } from '../config/errors.js';
 import { ownVersion } from '../config/own-version.js';
 import type { NodeAgentConfig } from '../config/schema/node-agent.js';
 import { openNode, startAgent } from './agent.js';
+import { addByHandWords } from './by-hand/cli.js';
 import { installRelease } from './install.js';
 import { startByHand } from './start-by-hand.js';
 
@@ -40,6 +41,8 @@ program
   .description('start the service, when an upgrade waits for a person to do so')
   .requiredOption('--config <file>', 'the configuration, node-agent.yml')
   .action((options: { config: string }) => start(options));
+
+addByHandWords(program, { clock, load: loadConfig });
 
 await program.parseAsync().catch((thrown: unknown) => {
   const error = thrown instanceof PlexiError ? thrown : undefined;

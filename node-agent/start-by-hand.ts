@@ -8,12 +8,12 @@
 import { stat } from 'node:fs/promises';
 import { PlexiError } from '../config/errors.js';
 import type { NodeAgentConfig } from '../config/schema/node-agent.js';
-import { journalDisk } from './agent.js';
 import { isSystemError } from './disk/system-error.js';
 import { Journal } from './journal/journal.js';
 import { type LocalRelease, linkedFolder, localRelease, nodePaths, serviceSpec } from './node.js';
 import { openServices } from './service/adapters.js';
 import { serviceContext } from './service/node-facts.js';
+import { journalDisk } from './state-disk.js';
 import { awaitStartName } from './upgrade/await-start.js';
 
 /**
@@ -27,13 +27,7 @@ export async function startByHand(
   ownUser: number | undefined = process.geteuid?.(),
 ): Promise<LocalRelease> {
   const paths = nodePaths(config.root);
-  const agentUser = await ownerOf(paths.agent);
-  if (agentUser !== undefined && agentUser !== ownUser) {
-    throw new PlexiError(
-      'USAGE',
-      `the service of ${config.node} must be started as the user of its agent: sudo -u '#${agentUser}' plexi-node-agent start --config FILE`,
-    );
-  }
+  await refuseOtherUser(config, 'start', ownUser);
   const release = await localRelease(paths, await linkedFolder(paths.current));
   if (release === undefined) {
     throw new PlexiError(
@@ -56,6 +50,26 @@ export async function startByHand(
   }
   await service.start(serviceSpec({ config, paths }, release));
   return release;
+}
+
+/**
+ * What another user starts or writes the agent could not stop or read.
+ * @param word what was said, for the sentence
+ * @throws PlexiError USAGE as another user than the agent's
+ */
+export async function refuseOtherUser(
+  config: Pick<NodeAgentConfig, 'node' | 'root'>,
+  word: string,
+  ownUser: number | undefined,
+): Promise<void> {
+  const agentUser = await ownerOf(nodePaths(config.root).agent);
+  if (agentUser === undefined || agentUser === ownUser) return;
+  const what =
+    word === 'start' ? `the service of ${config.node} must be started` : `say ${word} on ${config.node}`;
+  throw new PlexiError(
+    'USAGE',
+    `${what} as the user of its agent: sudo -u '#${agentUser}' plexi-node-agent ${word} --config FILE`,
+  );
 }
 
 /** The number of the user that owns what the agent has made; undefined when no agent was there. */

@@ -32,6 +32,23 @@ for (const name of ['plexi-controller.service', 'plexi-node-agent.service']) {
   });
 }
 
+test(
+  'the sample of a service asks its agent before it starts, and is not enabled',
+  needsAnalyze,
+  async (t) => {
+    const text = await readFile(join(units, 'sample-service.service'), 'utf8');
+    assert.match(text, /^ExecStartPre=\+\S+plexi-node-agent may-start --config \S+$/m);
+    assert.match(text, /^Restart=no$/m);
+    assert.doesNotMatch(text, /^\[Install\]$/m);
+    const folder = await mkdtemp(join(tmpdir(), 'plexi-units-'));
+    t.after(() => rm(folder, { recursive: true, force: true }));
+    const unit = join(folder, 'sample-service.service');
+    await writeFile(unit, text.replace(/^(Exec\w+=\+?)\S+/gm, '$1/bin/true'));
+    const verify = spawnSync('systemd-analyze', ['verify', unit], { encoding: 'utf8' });
+    assert.equal(`${verify.stdout}${verify.stderr}`.trim(), '');
+  },
+);
+
 test('a restart of the agent ends only the agent', async () => {
   const agent = await readFile(join(units, 'plexi-node-agent.service'), 'utf8');
   assert.match(agent, /^KillMode=process$/m);

@@ -45,6 +45,12 @@ const backup = z
   })
   .transform((value) => ({ paths: value.paths }));
 
+/** What a node does that no controller looks after any more, in the middle of an upgrade. */
+const orphan = z.strictObject({
+  after_ms: milliseconds(1_000, longestMs).default(defaults.node.orphan.afterMs),
+  action: z.enum(['roll_back', 'hold']).default(defaults.node.orphan.action),
+});
+
 /** Whether a path below the root is one of the agent's own; no backup may hold it, or stand in it. */
 export function isOwnEntry(path: string): boolean {
   return ownEntries.includes(path.split('/')[0] ?? '');
@@ -79,6 +85,7 @@ export function nodeAgentSchema(folder: string) {
       probe_interval_ms: milliseconds(10, 3_600_000).default(defaults.node.probeIntervalMs),
       maintenance: z.strictObject({ enter: argv().optional(), leave: argv().optional() }).default({}),
       backup: backup.prefault({}),
+      orphan: orphan.prefault({}),
       register_interval_ms: milliseconds(100, longestMs).default(defaults.node.registerIntervalMs),
       log: log(),
     })
@@ -120,6 +127,7 @@ export function nodeAgentSchema(folder: string) {
       probeIntervalMs: value.probe_interval_ms,
       maintenance: { enter: value.maintenance.enter, leave: value.maintenance.leave },
       backup: value.backup,
+      orphan: { afterMs: value.orphan.after_ms, action: value.orphan.action },
       registerIntervalMs: value.register_interval_ms,
       log: value.log,
     }));

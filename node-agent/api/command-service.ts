@@ -141,7 +141,7 @@ export class CommandService {
     const trouble = this.unreadable ?? this.executor.broken;
     if (trouble !== undefined) throw trouble;
     // Without a fence nothing is obeyed, not even what the journal knows (protocol, rule 6).
-    if (this.fence.broken !== undefined) this.fence.check(token, command.commandId);
+    this.fence.checkAdopted();
     const payloadHash = hashPayload(command);
     const known = this.journal.find(command.commandId);
     if (known !== undefined) return this.admitKnown(known, payloadHash);
@@ -253,7 +253,7 @@ export class CommandService {
   }
 
   /** One at a time, in order of arrival. */
-  private exclusively<T>(work: () => Promise<T>): Promise<T> {
+  exclusively<T>(work: () => Promise<T>): Promise<T> {
     const turn = this.section.then(work, work);
     this.section = turn.catch(() => undefined);
     return turn;

@@ -26,6 +26,11 @@ export interface FenceState {
   /** The command or adoption that raised the fence to this token. */
   readonly holder: string;
   readonly lineage: FenceLineage | undefined;
+  /**
+   * Set when an operator on the node has made the fence anew: what was seen before is not wholly known, so
+   * no command is obeyed before a leader has adopted the node with a token of now.
+   */
+  readonly adoptFirst?: true;
 }
 
 /** Where the fence is kept; `write` is durable when it resolves. */
@@ -40,6 +45,7 @@ const fenceFile = z.object({
   token: z.object({ epoch: digits, term: digits, seq: digits }),
   holder: z.string(),
   lineage: z.object({ term: digits, nonce: z.string() }).nullable(),
+  adoptFirst: z.literal(true).optional(),
 });
 
 /** The lowest fence: every leader's first token is above it. */
@@ -76,6 +82,11 @@ export class Fence {
     return new Fence(disk, state, state, broken);
   }
 
+  /** Writes a fence anew by an operator's word; no command passes before the next adoption. */
+  static async renew(disk: FenceDisk, known: FenceToken): Promise<void> {
+    await disk.write(encodeFence({ token: known, holder: 'restore', lineage: undefined, adoptFirst: true }));
+  }
+
   /** Writes the first fence of a new node. */
   static async create(disk: FenceDisk): Promise<Fence> {
     await disk.write(encodeFence(openFence));
@@ -107,12 +118,20 @@ export class Fence {
     }
   }
 
+  /** Refuses a command as long as nobody has adopted the node. @throws PlexiError FENCE_UNREADABLE */
+  checkAdopted(): void {
+    if (this.broken === undefined && this.state?.adoptFirst !== true) return;
+    const why = this.broken ?? 'the fence was made anew by an operator';
+    throw new PlexiError('FENCE_UNREADABLE', `${why}; the node obeys no command until it is adopted`);
+  }
+
   /** Checks, then stores the token durably. Nothing may act on the token before this resolves. */
   async raise(token: FenceToken, holder: string, lineage?: FenceLineage): Promise<void> {
     this.check(token, holder);
     const { stored } = this;
     const next: FenceState = { token, holder, lineage: lineage ?? this.state?.lineage };
-    if (stored !== undefined && compareTokens(token, stored.token) === 0 && lineage === undefined) return;
+    const isStored = stored !== undefined && compareTokens(token, stored.token) === 0;
+    if (isStored && lineage === undefined && stored.adoptFirst !== true) return;
     await this.disk.write(encodeFence(next));
     this.state = next;
     this.stored = next;
@@ -133,7 +152,7 @@ export class Fence {
   recall(token: Readonly<Record<keyof FenceToken, string>>, holder: string): void {
     const known = decodeToken(token);
     if (this.state === undefined || compareTokens(known, this.state.token) <= 0) return;
-    this.state = { token: known, holder, lineage: this.state.lineage };
+    this.state = { ...this.state, token: known, holder };
   }
 
   /** Whether a token speaks for the leader that this node obeys now. Changes nothing. */
@@ -156,12 +175,13 @@ export function printToken(token: FenceToken): string {
 }
 
 function encodeFence(state: FenceState): Uint8Array {
-  const { token, holder, lineage } = state;
+  const { token, holder, lineage, adoptFirst } = state;
   const file: z.infer<typeof fenceFile> = {
     schema: 1,
     token: { epoch: String(token.epoch), term: String(token.term), seq: String(token.seq) },
     holder,
     lineage: lineage === undefined ? null : { term: String(lineage.term), nonce: lineage.nonce },
+    ...(adoptFirst && { adoptFirst }),
   };
   return Buffer.from(`${JSON.stringify(file)}\n`);
 }
@@ -175,10 +195,11 @@ function decodeFence(bytes: Uint8Array): FenceState | undefined {
   }
   const parsed = fenceFile.safeParse(json);
   if (!parsed.success) return undefined;
-  const { token, holder, lineage } = parsed.data;
+  const { token, holder, lineage, adoptFirst } = parsed.data;
   return {
     token: decodeToken(token),
     holder,
     lineage: lineage === null ? undefined : { term: BigInt(lineage.term), nonce: lineage.nonce },
+    ...(adoptFirst && { adoptFirst }),
   };
 }

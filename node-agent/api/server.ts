@@ -39,6 +39,8 @@ export interface AgentServerParts {
   readonly commands: CommandService;
   readonly status: NodeStatusSource;
   readonly fence: Fence;
+  /** A controller has called under a token that this node obeys. */
+  heard(): void;
 }
 
 export function createAgentServer(parts: AgentServerParts): Server {
@@ -52,7 +54,7 @@ export function createAgentServer(parts: AgentServerParts): Server {
   return server;
 }
 
-function handlers({ node, commands, status, fence }: AgentServerParts): NodeAgentServiceServer {
+function handlers({ node, commands, status, fence, heard }: AgentServerParts): NodeAgentServiceServer {
   const { log } = node;
   return {
     describe(_call, callback) {
@@ -66,7 +68,10 @@ function handlers({ node, commands, status, fence }: AgentServerParts): NodeAgen
     },
     adopt(call, callback) {
       commands.adopt(call.request).then(
-        (response) => callback(null, response),
+        (response) => {
+          heard();
+          callback(null, response);
+        },
         (thrown) => {
           log.warn({ err: thrown }, 'adoption refused');
           callback(toServiceError(thrown));
@@ -74,10 +79,10 @@ function handlers({ node, commands, status, fence }: AgentServerParts): NodeAgen
       );
     },
     execute(call) {
-      execute(call, commands, log);
+      execute(call, commands, log, heard);
     },
     watchStatus(call) {
-      watchStatus(call, status, fence);
+      watchStatus(call, status, fence, heard);
     },
   };
 }
@@ -86,6 +91,7 @@ function execute(
   call: ServerWritableStream<ExecuteRequest, ExecuteResponse>,
   commands: CommandService,
   log: Logger,
+  heard: () => void,
 ): void {
   const { command } = call.request;
   if (command === undefined) {
@@ -94,6 +100,7 @@ function execute(
   }
   commands
     .execute(command, (event) => {
+      if (event?.$case === 'accepted') heard();
       if (!call.cancelled)
         call.write(ExecuteResponse.fromPartial({ event: { commandId: command.commandId, event } }));
     })
@@ -114,6 +121,7 @@ function watchStatus(
   call: ServerDuplexStream<WatchStatusRequest, WatchStatusResponse>,
   status: NodeStatusSource,
   fence: Fence,
+  heard: () => void,
 ): void {
   let writing = false;
   let again = false;
@@ -141,7 +149,9 @@ function watchStatus(
     unwatch();
   };
   call.on('data', (request: WatchStatusRequest) => {
-    if (request.token === undefined || fence.isOfCurrentTerm(request.token)) sendNow();
+    const isObeyed = request.token !== undefined && fence.isOfCurrentTerm(request.token);
+    if (isObeyed) heard();
+    if (isObeyed || request.token === undefined) sendNow();
   });
   call.on('end', () => {
     stop();

@@ -129,6 +129,42 @@ describe('the journal', () => {
     );
   });
 
+  test('takes a word by hand: as a job of its own, or in the job that it takes back', async () => {
+    const said = { by: 'ada', reason: 'alone', setAside: ['20241219T120000Z-fence.json'] };
+    const own = { word: 'restore', directory: 'backups' } as const;
+    const journal = await open();
+    await appendAll(journal, [
+      { kind: 'by_hand', commandId: 'own', act: own, ...said, step: 'stop_by_hand', facts },
+      step('own', 'stop_by_hand', 'restore_by_hand'),
+      finished('own'),
+      accepted('job', 'probe'),
+      { kind: 'by_hand', commandId: 'job', act: { word: 'take_back' }, ...said, step: 'probe', facts },
+    ]);
+    const read = await open();
+    assert.deepEqual(read.list(), journal.list());
+    assert.deepEqual(read.find('own')?.byHand, { act: own, ...said });
+    assert.deepEqual(read.find('own')?.begun, ['stop_by_hand', 'restore_by_hand']);
+    assert.deepEqual(read.open()?.byHand, { act: { word: 'take_back' }, ...said });
+  });
+
+  test('refuses a word that takes back nothing, and one that begins a job twice', async () => {
+    const said = { by: 'ada', reason: 'alone', setAside: [], step: 'probe', facts };
+    const refused = { code: 'JOURNAL_UNREADABLE' };
+    const journal = await open();
+    await assert.rejects(
+      journal.append({ kind: 'by_hand', commandId: 'x', act: { word: 'take_back' }, ...said }),
+      refused,
+    );
+    await assert.rejects(open(), refused);
+  });
+
+  test('records that come at once get a number each, in their order', async () => {
+    const journal = await open();
+    await journal.append(accepted('job', 'probe'));
+    await Promise.all(Array.from({ length: 5 }, () => journal.append(resumed('job', 'probe'))));
+    assert.equal((await open()).open()?.resumed, 5);
+  });
+
   test('one file a record, for its owner only, and numbers go on after a restart', async () => {
     await writeSample();
     await (await open()).append(finished('second'));

@@ -8,6 +8,7 @@
 import { PlexiError } from '../../config/errors.js';
 import { limits } from '../../config/limits.js';
 import {
+  type ByHand,
   type JobFacts,
   type JobFailure,
   type JobResult,
@@ -45,6 +46,8 @@ export interface Job {
   /** How often the agent was restarted in the middle of this job's current step. */
   readonly resumed: number;
   readonly result: JobResult | undefined;
+  /** What an operator did on the node itself: the whole job, or with `take_back` what ended it. */
+  readonly byHand?: ByHand | undefined;
   /** Names of the records, for pruning. */
   readonly records: readonly string[];
 }
@@ -54,6 +57,8 @@ export class Journal {
   private nextSequence = 1;
   /** Records whose job a pruning had half removed when the agent died. */
   private remnants: string[] = [];
+  /** A job and an operator's word may both write: each record gets a number of its own. */
+  private lastAppend: Promise<unknown> = Promise.resolve();
 
   private constructor(
     private readonly disk: JournalDisk,
@@ -75,7 +80,7 @@ export class Journal {
         throw unreadable(name, `record ${journal.nextSequence} before it is missing`);
       }
       journal.nextSequence = record.sequence + 1;
-      if (journal.jobs.size === 0 && record.kind !== 'accepted') {
+      if (journal.jobs.size === 0 && !mayBegin(record)) {
         journal.remnants.push(name);
         remnant = record;
       } else journal.apply(record);
@@ -104,8 +109,14 @@ export class Journal {
     return this.list().find((job) => job.result === undefined);
   }
 
-  /** Appends one record, durably, and returns the job as it is now. */
-  async append(record: NewRecord): Promise<Job> {
+  /** Appends one record, durably, and returns the job as it is now. One after another, in order of arrival. */
+  append(record: NewRecord): Promise<Job> {
+    const written = this.lastAppend.then(() => this.write(record));
+    this.lastAppend = written.catch(() => undefined);
+    return written;
+  }
+
+  private async write(record: NewRecord): Promise<Job> {
     const whole = {
       schema: 1,
       sequence: this.nextSequence,
@@ -159,6 +170,7 @@ export function foldRecord(before: Job | undefined, record: JournalRecord, name:
       records: [name],
     };
   }
+  if (record.kind === 'by_hand' && before === undefined && mayBegin(record)) return begunByHand(record, name);
   if (before === undefined) throw unreadable(name, `the job ${record.commandId} has no beginning`);
   if (before.result !== undefined)
     throw unreadable(name, `the job ${record.commandId} goes on after its end`);
@@ -180,9 +192,41 @@ export function foldRecord(before: Job | undefined, record: JournalRecord, name:
       };
     case 'resumed':
       return { ...before, resumed: before.resumed + 1, records };
+    case 'by_hand':
+      if (mayBegin(record)) throw unreadable(name, `the job ${record.commandId} begins twice`);
+      return { ...before, byHand: byHandOf(record), records };
     case 'finished':
       return { ...before, result: record.result, records };
   }
+}
+
+/** Whether a job may begin with this record. */
+function mayBegin(record: JournalRecord): boolean {
+  return record.kind === 'accepted' || (record.kind === 'by_hand' && record.act.word !== 'take_back');
+}
+
+type ByHandRecord = Extract<JournalRecord, { kind: 'by_hand' }>;
+
+/** No controller gave it, so it has neither a command nor a token: the fence is not raised by it. */
+function begunByHand(record: ByHandRecord, name: string): Job {
+  return {
+    commandId: record.commandId,
+    command: {},
+    payloadHash: '',
+    token: { epoch: '0', term: '0', seq: '0' },
+    begun: [record.step],
+    facts: record.facts,
+    committed: false,
+    goingBack: undefined,
+    resumed: 0,
+    result: undefined,
+    byHand: byHandOf(record),
+    records: [name],
+  };
+}
+
+function byHandOf({ act, by, reason, setAside }: ByHandRecord): ByHand {
+  return { act, by, reason, setAside };
 }
 
 function takeStep(job: Job, step: string): Job {
@@ -218,7 +262,7 @@ function parseRecord(name: string, bytes: Uint8Array | undefined): JournalRecord
 function unreadable(name: string, why: string, cause?: unknown): PlexiError {
   return new PlexiError(
     'JOURNAL_UNREADABLE',
-    `journal record ${name} cannot be trusted: ${why}; the node holds until an operator looks at agent/journal`,
+    `journal record ${name} cannot be trusted: ${why}; the node holds until an operator says plexi-node-agent restore on it`,
     { cause },
   );
 }

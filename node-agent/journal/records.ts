@@ -43,6 +43,30 @@ const digits = z.string().regex(/^\d{1,20}$/);
 const token = z.object({ epoch: digits, term: digits, seq: digits });
 export type RecordedToken = z.infer<typeof token>;
 
+/**
+ * What an operator did on the node itself, without a controller (`plexi-node-agent rollback`, `restore`,
+ * `maintenance off`). Such a record begins a job of its own; `take_back` stands in the job that it ends.
+ */
+export const byHand = z.object({
+  act: z.discriminatedUnion('word', [
+    /** The open job goes back. */
+    z.object({ word: z.literal('take_back') }),
+    /** `current` goes back to `previous`; nothing is done to the data. */
+    z.object({ word: z.literal('rollback') }),
+    /** Data and configuration from a backup, and the version that belongs to them. */
+    z.object({ word: z.literal('restore'), directory: z.string() }),
+    /** What lies on the disk is taken as it is. */
+    z.object({ word: z.literal('as_it_is') }),
+    z.object({ word: z.literal('maintenance_off') }),
+  ]),
+  /** The user of the system who said so. */
+  by: z.string(),
+  reason: z.string(),
+  /** Names in agent/quarantine/ of what could not be read and was moved there. */
+  setAside: z.array(z.string()),
+});
+export type ByHand = z.infer<typeof byHand>;
+
 const base = {
   schema: z.literal(1),
   sequence: z.number().int().min(1),
@@ -75,6 +99,7 @@ export const journalRecord = z.discriminatedUnion('kind', [
     step: z.string(),
   }),
   z.object({ ...base, kind: z.literal('resumed'), step: z.string() }),
+  z.object({ ...base, kind: z.literal('by_hand'), ...byHand.shape, step: z.string(), facts: jobFacts }),
   z.object({ ...base, kind: z.literal('finished'), result: jobResult }),
 ]);
 export type JournalRecord = z.infer<typeof journalRecord>;

@@ -14,7 +14,8 @@ import { type OnRestart, type Recovery, recoveryOf } from './recover.js';
 
 const forwardSteps = upgradePhases.map((phase) => phase.step);
 const backSteps = rollBackPhases.map((phase) => phase.step);
-const restarts = [0, 1, 2, limits.journalRedo, limits.journalRedo + 1, 50];
+const restarts = [0, 1, 2, limits.journalRedo, limits.journalRedo + 1, limits.journalRedoOnward, 50];
+const isOnwardTooOften = (times: number): boolean => times >= limits.journalRedoOnward;
 
 function onRestart(name: string): OnRestart {
   const phase = upgradePhases.find((candidate) => candidate.step === name);
@@ -98,10 +99,13 @@ describe('at the start of the agent', () => {
   });
 
   for (const name of ['commit', 'leave_maintenance']) {
-    test(`${name} is after the commit: it is finished, however often the agent died`, async () => {
+    test(`${name} is after the commit: it is finished, unless the agent died in it again and again`, async () => {
       for (const times of restarts) {
         const records = [...upTo(name), ...repeated(resumed('job', name), times)];
-        assert.deepEqual(await recovery(records), { kind: 'finish', from: name });
+        const expected = isOnwardTooOften(times)
+          ? { kind: 'give_up', at: name }
+          : { kind: 'finish', from: name };
+        assert.deepEqual(await recovery(records), expected);
       }
     });
   }
@@ -111,14 +115,14 @@ describe('at the start of the agent', () => {
       const job = await jobOf(upTo(name));
       assert.ok(job);
       for (const says of ['redo', 'roll_back'] as const) {
-        const answer = recoveryOf({ ...job, committed: true, resumed: 7 }, () => says);
+        const answer = recoveryOf({ ...job, committed: true, resumed: 3 }, () => says);
         assert.deepEqual(answer, { kind: 'finish', from: name });
       }
     }
   });
 
   for (const failed of beforeCommit) {
-    test(`a job that goes back because of ${failed} goes on with that, however often the agent died`, async () => {
+    test(`a job that goes back because of ${failed} goes on with that, unless the agent died in one step again and again`, async () => {
       for (const first of backSteps) {
         for (const times of restarts) {
           const records = [
@@ -126,7 +130,10 @@ describe('at the start of the agent', () => {
             goingBack('job', failed, first),
             ...repeated(resumed('job', first), times),
           ];
-          assert.deepEqual(await recovery(records), { kind: 'go_on_back', from: first });
+          const expected = isOnwardTooOften(times)
+            ? { kind: 'give_up', at: first }
+            : { kind: 'go_on_back', from: first };
+          assert.deepEqual(await recovery(records), expected);
         }
         const further = [...upTo(failed), goingBack('job', failed, first), step('job', first, 'probe_old')];
         assert.deepEqual(await recovery(further), { kind: 'go_on_back', from: 'probe_old' });

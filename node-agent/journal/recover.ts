@@ -4,8 +4,10 @@
  *
  * After the commit record the agent alone never rolls back. A step that was interrupted is begun
  * again only when it may be, and only `limits.journalRedo` times: after that the node goes back, so
- * that a step which kills the agent cannot loop. A step that only waits for a person kills nobody, and
- * goes on waiting however often the agent is restarted.
+ * that a step which kills the agent cannot loop. After the commit, and on the way back, there is nothing
+ * left to turn to: such a step is begun again `limits.journalRedoOnward` times, and then the node holds and
+ * asks. A step that only waits for a person kills nobody, and goes on waiting however often the agent is
+ * restarted. A job that an operator on the node has taken back goes back, whatever it was at.
  */
 import { limits } from '../../config/limits.js';
 import type { Job } from './journal.js';
@@ -23,7 +25,9 @@ export type Recovery =
   /** The job goes back. */
   | { readonly kind: 'roll_back'; readonly interrupted: string }
   /** The job was going back, and goes on with that. */
-  | { readonly kind: 'go_on_back'; readonly from: string };
+  | { readonly kind: 'go_on_back'; readonly from: string }
+  /** The agent was restarted in the middle of this step again and again: the node holds, and asks. */
+  | { readonly kind: 'give_up'; readonly at: string };
 
 /**
  * @param open the open job, if any
@@ -31,9 +35,12 @@ export type Recovery =
  */
 export function recoveryOf(open: Job | undefined, onRestart: (step: string) => OnRestart): Recovery {
   if (open === undefined) return { kind: 'nothing' };
-  if (open.goingBack !== undefined) return { kind: 'go_on_back', from: lastOf(open.goingBack.begun) };
-  const step = lastOf(open.begun);
+  const step = lastOf(open.goingBack?.begun ?? open.begun);
+  const isOnward = open.goingBack !== undefined || open.committed;
+  if (isOnward && open.resumed >= limits.journalRedoOnward) return { kind: 'give_up', at: step };
+  if (open.goingBack !== undefined) return { kind: 'go_on_back', from: step };
   if (open.committed) return { kind: 'finish', from: step };
+  if (open.byHand !== undefined) return { kind: 'roll_back', interrupted: step };
   const says = onRestart(step);
   const mayRedo = says === 'wait_on' || (says === 'redo' && open.resumed < limits.journalRedo);
   if (mayRedo) return { kind: 'redo', from: step };

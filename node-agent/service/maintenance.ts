@@ -23,13 +23,31 @@ export class Maintenance {
   private constructor(
     private readonly file: string,
     private readonly hooks: MaintenanceHooks,
+    /** Keeps a file that cannot be read, before it is replaced or removed. */
+    private readonly keep: (file: string) => Promise<unknown>,
     private record: MaintenanceRecord | undefined,
+    /** What is wrong with the record's file; undefined: it can be read, or there is none. */
+    private damage: string | undefined,
   ) {}
 
-  /** Reads the record. An unreadable one counts as in maintenance: the node must not serve by accident. */
-  static async open(file: string, hooks: MaintenanceHooks): Promise<Maintenance> {
+  /**
+   * Reads the record. An unreadable one counts as in maintenance: the node must not serve by accident.
+   * @param keep keeps a file that could not be read, before an operator's word replaces it
+   */
+  static async open(
+    file: string,
+    hooks: MaintenanceHooks,
+    keep: (file: string) => Promise<unknown> = nothingToKeep,
+  ): Promise<Maintenance> {
     const bytes = await readBounded(file, limits.journalRecordBytes);
-    return new Maintenance(file, hooks, bytes === undefined ? undefined : parseMaintenance(bytes));
+    if (bytes === undefined) return new Maintenance(file, hooks, keep, undefined, undefined);
+    const { record, damage } = parseMaintenance(bytes);
+    return new Maintenance(file, hooks, keep, record ?? { reason: damage ?? '', since: '' }, damage);
+  }
+
+  /** Why the record cannot be read; the node then counts as out of service. */
+  get unreadable(): string | undefined {
+    return this.damage;
   }
 
   get current(): MaintenanceRecord | undefined {
@@ -41,6 +59,7 @@ export class Maintenance {
    * @throws PlexiError HOOK_FAILED, and whatever running the hook throws
    */
   async enter(options: { reason: string; since: string; withHooks: boolean } & HookRun): Promise<void> {
+    await this.keepDamaged();
     const record = { reason: options.reason, since: options.since };
     await writeDurably(this.file, Buffer.from(`${JSON.stringify(record)}\n`));
     this.record = record;
@@ -50,10 +69,19 @@ export class Maintenance {
   /** Puts the node back: hook, then record. May be called again. @throws PlexiError HOOK_FAILED */
   async leave(options: { withHooks: boolean } & HookRun): Promise<void> {
     if (options.withHooks) await runHook('leave', this.hooks.leave, options);
+    await this.keepDamaged();
     await removeDurably(this.file);
     this.record = undefined;
   }
+
+  private async keepDamaged(): Promise<void> {
+    if (this.damage === undefined) return;
+    await this.keep(this.file);
+    this.damage = undefined;
+  }
 }
+
+async function nothingToKeep(): Promise<void> {}
 
 type HookName = 'enter' | 'leave';
 
@@ -69,14 +97,14 @@ async function runHook(name: HookName, argv: readonly string[] | undefined, run:
   throw new PlexiError('HOOK_FAILED', `the maintenance ${name} hook failed: ${whyItFailed(result)}`);
 }
 
-function parseMaintenance(bytes: Uint8Array): MaintenanceRecord {
+function parseMaintenance(bytes: Uint8Array): { record?: MaintenanceRecord; damage?: string } {
   try {
     const json: unknown = JSON.parse(Buffer.from(bytes).toString('utf8'));
     if (typeof json === 'object' && json !== null && 'reason' in json && 'since' in json) {
-      return { reason: String(json.reason), since: String(json.since) };
+      return { record: { reason: String(json.reason), since: String(json.since) } };
     }
   } catch (error) {
-    return { reason: `agent/maintenance.json cannot be read (${String(error)})`, since: '' };
+    return { damage: `agent/maintenance.json cannot be read (${String(error)})` };
   }
-  return { reason: 'agent/maintenance.json has an unknown shape', since: '' };
+  return { damage: 'agent/maintenance.json has an unknown shape' };
 }

@@ -46,7 +46,7 @@ export async function readServiceRecord(file: string): Promise<ServiceRecord | u
     if (isOfEarlierBoot(file)) return undefined;
     throw new PlexiError(
       'STOP_FAILED',
-      `${file} cannot be understood, so it is unknown whether the service runs; stop the service by hand, then remove this file`,
+      `${file} cannot be understood, so it is unknown whether the service runs; stop the service by hand, then say plexi-node-agent restore on the node`,
       { cause: error },
     );
   }

@@ -4,6 +4,7 @@
  * right, however it ends, and a taking over that failed has changed nothing.
  */
 import type { ErrorCode } from '../../config/errors.js';
+import { maintenanceOffStep } from '../by-hand/acts.js';
 import type { Job } from '../journal/journal.js';
 import type { AgentNode } from '../node.js';
 import { takeOverStep } from './take-over.js';
@@ -32,7 +33,7 @@ export function failedJobTrouble(
 }
 
 /** Jobs of one step leave the node as it was, its troubles included; but for a taking over that is done. */
-function saysHowTheNodeIs({ begun: [first], result }: Job): boolean {
-  if (first === maintenanceStep) return false;
+export function saysHowTheNodeIs({ begun: [first], result }: Job): boolean {
+  if (first === maintenanceStep || first === maintenanceOffStep) return false;
   return first !== takeOverStep || result?.outcome !== 'failed';
 }

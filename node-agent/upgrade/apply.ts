@@ -71,8 +71,8 @@ export async function switchBack(node: AgentNode, facts: JobFacts): Promise<void
  * All links stand in the node's root, and both steps that set them are begun again after a crash, from
  * the facts in the journal and not from the links: so one flush behind all of them is enough (decision 9).
  */
-async function switchLinks(
-  node: AgentNode,
+export async function switchLinks(
+  node: Pick<AgentNode, 'paths'>,
   links: Record<'previous' | 'trial' | 'current', string | null | undefined>,
 ): Promise<void> {
   const targets = Object.entries(links).map(

@@ -5,6 +5,7 @@
 import { asPlexiError, PlexiError } from '../../config/errors.js';
 import { limits } from '../../config/limits.js';
 import { Command, type TakeOverStep, type UpgradeStep } from '../../gen/plexi/v1/node_agent.js';
+import { ownByHand, takenBackBy } from '../by-hand/acts.js';
 import type { Job, Journal } from '../journal/journal.js';
 import type { JobFacts, JobResult } from '../journal/records.js';
 import { type Recovery, recoveryOf } from '../journal/recover.js';
@@ -19,6 +20,18 @@ export type { JobProgress } from './job-run.js';
 interface Running {
   readonly run: JobRun;
   readonly done: Promise<JobResult>;
+}
+
+/** The step at which the job stood. */
+function stepOf(recovery: Exclude<Recovery, { kind: 'nothing' }>): string {
+  switch (recovery.kind) {
+    case 'roll_back':
+      return recovery.interrupted;
+    case 'give_up':
+      return recovery.at;
+    default:
+      return recovery.from;
+  }
 }
 
 export class Executor {
@@ -40,6 +53,14 @@ export class Executor {
     return this.brokenBy;
   }
 
+  /** Whether an agent of this version can take a job up; one with a step of a newer version it cannot. */
+  static knows({ begun, goingBack, command, byHand }: Job): boolean {
+    const { step } = Command.fromJSON(command);
+    if (step?.$case !== 'upgrade') return step !== undefined || byHand !== undefined;
+    const known = new Set([...upgradePhases, ...rollBackPhases].map((phase) => phase.step));
+    return [...begun, ...(goingBack?.begun ?? [])].every((name) => known.has(name));
+  }
+
   /** The command that runs now. */
   get runningCommandId(): string | undefined {
     return this.current?.run.commandId;
@@ -59,6 +80,7 @@ export class Executor {
   start(job: Job): Promise<JobResult> {
     const { step } = Command.fromJSON(job.command);
     return this.launch(job, (run) => {
+      if (ownByHand(job) !== undefined) return run.byHand();
       if (step?.$case === 'maintenance') return run.maintain(step.value);
       return step?.$case === 'takeOver' ? run.takeOver(step.value) : run.forward(0);
     });
@@ -103,14 +125,32 @@ export class Executor {
   async recover(): Promise<{ readonly ended: Promise<JobResult> } | undefined> {
     const open = this.journal.open();
     if (open === undefined) return undefined;
+    if (ownByHand(open) !== undefined) return this.recoverByHand(open);
     const { step: order } = Command.fromJSON(open.command);
     if (order?.$case === 'maintenance') return this.recoverMaintenance(open);
     if (order?.$case === 'takeOver') return this.recoverTakeOver(open, order.value);
     const recovery = this.recoveryOfKnownSteps(open);
     if (recovery.kind === 'nothing') return undefined;
-    const step = recovery.kind === 'roll_back' ? recovery.interrupted : recovery.from;
+    const job = await this.resumed(open, stepOf(recovery));
+    return { ended: this.launch(job, (run) => this.resume(run, recovery, job)) };
+  }
+
+  /** Tries again after a journal that could not be written, by the same table; undefined when nothing is left open. */
+  takeUpAgain(): ReturnType<Executor['recover']> {
+    if (this.current !== undefined || this.journal.open() === undefined) return Promise.resolve(undefined);
+    const before = this.brokenBy;
+    this.brokenBy = undefined;
+    return this.recover().catch((thrown) => {
+      this.brokenBy = before;
+      throw thrown;
+    });
+  }
+
+  private async recoverByHand(open: Job): Promise<{ readonly ended: Promise<JobResult> }> {
+    const step = open.begun.at(-1) ?? '';
     const job = await this.resumed(open, step);
-    return { ended: this.launch(job, (run) => this.resume(run, recovery)) };
+    const isTooOften = job.resumed > limits.journalRedoOnward;
+    return { ended: isTooOften ? this.launch(job, (run) => run.giveUp(step)) : this.start(job) };
   }
 
   private async recoverMaintenance(open: Job): Promise<{ readonly ended: Promise<JobResult> }> {
@@ -175,7 +215,11 @@ export class Executor {
     return done;
   }
 
-  private resume(run: JobRun, recovery: Exclude<Recovery, { kind: 'nothing' }>): Promise<JobResult> {
+  private resume(
+    run: JobRun,
+    recovery: Exclude<Recovery, { kind: 'nothing' }>,
+    { byHand }: Job,
+  ): Promise<JobResult> {
     switch (recovery.kind) {
       case 'finish':
       case 'redo':
@@ -183,9 +227,14 @@ export class Executor {
       case 'go_on_back':
         return run.goOnBack(this.backPhases.indexOf(this.phaseOf(recovery.from)));
       case 'roll_back': {
-        const message = `the agent was restarted in the middle of ${recovery.interrupted}`;
-        return run.goBack({ failure: { code: 'INTERRUPTED', message }, failedStep: recovery.interrupted });
+        const failedStep = recovery.interrupted;
+        if (byHand !== undefined)
+          return run.goBack({ failure: { code: 'CANCELLED', message: takenBackBy(byHand) }, failedStep });
+        const message = `the agent was restarted in the middle of ${failedStep}`;
+        return run.goBack({ failure: { code: 'INTERRUPTED', message }, failedStep });
       }
+      case 'give_up':
+        return run.giveUp(recovery.at);
     }
   }
 

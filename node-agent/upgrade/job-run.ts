@@ -13,6 +13,7 @@ import {
   type TakeOverStep,
   type UpgradeStep,
 } from '../../gen/plexi/v1/node_agent.js';
+import { carryOut, maintenanceOffStep, ownByHand } from '../by-hand/acts.js';
 import type { Job, Journal } from '../journal/journal.js';
 import type { JobFailure, JobResult } from '../journal/records.js';
 import { type AgentNode, currentRelease, type LocalRelease, localRelease } from '../node.js';
@@ -139,6 +140,42 @@ export class JobRun {
   async abandonTakeOver(order: TakeOverStep): Promise<JobResult> {
     const failure = { code: 'INTERRUPTED', message: await abandon(this.takeOverContext(order)) };
     return this.finish({ outcome: 'failed', failure, failedStep: takeOverStep });
+  }
+
+  /** What an operator said on the node itself. */
+  async byHand(): Promise<JobResult> {
+    const announce = (done: string, step: string): Promise<void> =>
+      this.append({ kind: 'step', done, step, committed: false });
+    const stopped = await carryOut({ node: this.parts.node, job: this.job, announce });
+    if (stopped === undefined) return this.finish({ outcome: 'done', failure: null, failedStep: '' });
+    this.parts.node.log.error({ ...this.names(), err: stopped.error }, stopped.error.message);
+    return this.finishByHand(failureOf(stopped.error), stopped.failedStep);
+  }
+
+  /** A node that could not be put back into service is as it was; any other half-done word asks. */
+  private finishByHand(failure: JobFailure, failedStep: string): Promise<JobResult> {
+    const outcome = failedStep === maintenanceOffStep ? 'failed' : 'rollback_failed';
+    return this.finish({ outcome, failure, failedStep });
+  }
+
+  /** Ends a job in whose step the agent was restarted again and again; the node holds, and asks. */
+  giveUp(step: string): Promise<JobResult> {
+    const again = `the agent was restarted in the middle of ${step} again and again`;
+    if (ownByHand(this.job) !== undefined)
+      return this.finishByHand({ code: 'INTERRUPTED', message: again }, step);
+    const why = this.job.goingBack;
+    if (why === undefined)
+      return this.finish({
+        outcome: 'failed',
+        failure: { code: 'INTERRUPTED', message: again },
+        failedStep: step,
+      });
+    const message = `${why.failure.message}; and going back was given up: ${again}`;
+    return this.finish({
+      outcome: 'rollback_failed',
+      failure: { code: 'ROLLBACK_FAILED', message },
+      failedStep: step,
+    });
   }
 
   /** Ends the job with a result, durably. */

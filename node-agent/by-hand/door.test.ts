@@ -1,0 +1,93 @@
+/** The local door: one at a time has it, only its owner may knock, and whatever comes in gets an answer or nothing. */
+import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { linkSync, mkdirSync, mkdtempSync, rmSync, statSync } from 'node:fs';
+import { connect, createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, describe, type TestContext, test } from 'node:test';
+import { z } from 'zod';
+import { PlexiError } from '../../config/errors.js';
+import { limits } from '../../config/limits.js';
+import { askAt, type Doorkeeper, openDoor } from './door.js';
+import { parseAnswer, parseRequest } from './requests.js';
+
+const folder = mkdtempSync(join(tmpdir(), 'plexi-door-'));
+after(() => rmSync(folder, { recursive: true, force: true }));
+let count = 0;
+
+async function opened(t: TestContext, answer: Doorkeeper, path = join(folder, `${++count}.sock`)) {
+  const door = await openDoor(path, answer);
+  t.after(() => door.close());
+  return path;
+}
+
+const value = z.object({ heard: z.unknown() });
+const echo: Doorkeeper = async (heard) => ({ heard });
+
+describe('the local door', () => {
+  test('passes a request in and an answer out, and is closed for everybody else', async (t) => {
+    const path = await opened(t, echo);
+    const asked = await askAt(path, { word: 'status' });
+    assert.deepEqual(parseAnswer(asked?.answer, value), { heard: { word: 'status' } });
+    assert.equal(statSync(path).mode & 0o777, 0o600);
+  });
+
+  test('tells an error with its code', async (t) => {
+    const path = await opened(t, async () => {
+      throw new PlexiError('CONFLICT', 'not now');
+    });
+    const asked = await askAt(path, {});
+    assert.throws(() => parseAnswer(asked?.answer, value), { code: 'CONFLICT', message: 'not now' });
+  });
+
+  test('that somebody has cannot be had by another; nobody there is no answer', async (t) => {
+    const path = await opened(t, echo);
+    await assert.rejects(openDoor(path, echo), { code: 'CONFLICT' });
+    assert.notEqual(await askAt(path, 1), undefined, 'the first one still has it');
+    assert.equal(await askAt(join(folder, 'nobody.sock'), 1), undefined);
+  });
+
+  test('that a killed agent has left is taken over', async (t) => {
+    const path = join(folder, 'stale.sock');
+    const dead = createServer().listen(path);
+    await once(dead, 'listening');
+    // Its file stays, as after SIGKILL.
+    const kept = join(folder, 'kept.sock');
+    linkSync(path, kept);
+    await new Promise((resolve) => dead.close(resolve));
+    assert.ok(statSync(kept).isSocket());
+    await opened(t, echo, kept);
+    assert.notEqual(await askAt(kept, 1), undefined);
+  });
+
+  test('works in a folder whose name is too long for an address', async (t) => {
+    const deep = join(folder, 'x'.repeat(120));
+    mkdirSync(deep);
+    const path = await opened(t, echo, join(deep, 'agent.sock'));
+    assert.notEqual(await askAt(path, 1), undefined);
+    await assert.rejects(openDoor(path, echo), { code: 'CONFLICT' });
+  });
+
+  test('lives on after garbage, silence, too much, and whoever goes away', async (t) => {
+    const path = await opened(t, async (json) => parseRequest(json).word);
+    const sent = async (bytes: string, ends = true): Promise<string> => {
+      const socket = connect(path);
+      let answer = '';
+      socket.on('data', (piece) => {
+        answer += String(piece);
+      });
+      socket.on('error', () => undefined);
+      if (ends) socket.end(bytes);
+      else socket.destroy();
+      await once(socket, 'close');
+      return answer;
+    };
+    assert.match(await sent('{"word":'), /INTERNAL/);
+    assert.match(await sent('{"word":"format"}'), /USAGE/);
+    assert.equal(await sent(''), '');
+    await sent(' '.repeat(4 * limits.byHandRequestBytes));
+    await sent('', false);
+    assert.match(await sent('{"word":"status"}'), /"value":"status"/);
+  });
+});

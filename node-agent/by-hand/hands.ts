@@ -1,0 +1,198 @@
+/**
+ * The words that an operator says on the node itself, for a day without a controller: `rollback` and
+ * `maintenance off`. Each is journaled before anything is done, is a job like a controller's, and is told
+ * at the next Adopt with the other jobs. Invariant: none of them works beside another job, and none on
+ * state that cannot be trusted.
+ */
+import { PlexiError } from '../../config/errors.js';
+import { Command } from '../../gen/plexi/v1/node_agent.js';
+import { migrationsBetween } from '../../release/migrations.js';
+import type { Job, Journal } from '../journal/journal.js';
+import type { ByHand, JobFacts, JobResult } from '../journal/records.js';
+import { type AgentNode, linkedFolder, localRelease } from '../node.js';
+import type { Executor } from '../upgrade/executor.js';
+import { firstStepOf, ownByHand, takenBackBy } from './acts.js';
+import type { ByHandOutcome, ByHandRequest } from './requests.js';
+import { backupMadeBy } from './status.js';
+
+export interface Hands {
+  readonly node: AgentNode;
+  readonly journal: Journal;
+  readonly executor: Executor;
+  /** Why the node asks for an operator; undefined when it does not. */
+  needsOperator(): { code: string; message: string } | undefined;
+  /** Nothing is admitted beside this. */
+  exclusively<T>(work: () => Promise<T>): Promise<T>;
+}
+
+/** Who says it, and why. */
+export type Said = Pick<ByHand, 'by' | 'reason'>;
+
+/** A job that was begun, or taken up. Wrapped, so that the critical section does not wait for its end. */
+interface Begun {
+  readonly ended: Promise<JobResult>;
+}
+
+/** Does what was said, to its end. @throws PlexiError when it is refused; nothing has changed then */
+export async function obey(
+  hands: Hands,
+  request: Exclude<ByHandRequest, { word: 'status' }>,
+): Promise<ByHandOutcome> {
+  const { ended } = await hands.exclusively(() => begin(hands, request));
+  const { outcome, release, failure } = await ended;
+  return { outcome, release, failure, inMaintenance: hands.node.maintenance.current !== undefined };
+}
+
+function begin(hands: Hands, request: Exclude<ByHandRequest, { word: 'status' }>): Promise<Begun> {
+  switch (request.word) {
+    case 'maintenance_off':
+      return maintenanceOff(hands, request);
+    case 'rollback': {
+      const open = hands.journal.open();
+      if (open !== undefined) return takeBack(hands, open, request);
+      return rollBackCommitted(hands, request, request.forceAfterCommit);
+    }
+  }
+}
+
+/** The open job goes back, as when its controller says so. */
+async function takeBack(hands: Hands, open: Job, said: Said): Promise<Begun> {
+  const { node, journal, executor } = hands;
+  const { step: order } = Command.fromJSON(open.command);
+  if (ownByHand(open) !== undefined || order?.$case !== 'upgrade')
+    throw refused(
+      `${open.commandId} is under way on ${node.config.node}, and nothing takes it back; wait for its end`,
+    );
+  if (open.committed)
+    throw refused(
+      `${open.commandId} has committed and is finished now; wait for its end, then see whether --force-after-commit is possible`,
+    );
+  await journal.append({
+    kind: 'by_hand',
+    commandId: open.commandId,
+    act: { word: 'take_back' },
+    ...pick(said),
+    setAside: [],
+    step: (open.goingBack?.begun ?? open.begun).at(-1) ?? '',
+    facts: open.facts,
+  });
+  node.log.warn({ commandId: open.commandId, ...pick(said) }, 'taken back by hand');
+  const running = executor.cancel(open.commandId, takenBackBy(said)) ?? (await executor.takeUpAgain())?.ended;
+  if (running === undefined)
+    throw executor.broken ?? refused(`nothing works on ${open.commandId}; start plexi-node-agent again`);
+  return { ended: running };
+}
+
+/** Code alone goes back, and only where the data is the same for both. */
+async function rollBackCommitted(hands: Hands, said: Said, isForced: boolean): Promise<Begun> {
+  const { node, journal } = hands;
+  refuseTrouble(hands);
+  const { config, paths } = node;
+  const folders = {
+    current: (await linkedFolder(paths.current)) ?? null,
+    previous: (await linkedFolder(paths.previous)) ?? null,
+  };
+  const [from, to] = await Promise.all([
+    localRelease(paths, folders.current),
+    localRelease(paths, folders.previous),
+  ]);
+  if (to === undefined || from === undefined || folders.previous === folders.current)
+    throw new PlexiError(
+      'NOT_FOUND',
+      `${config.node} has no previous release to go back to; nothing was changed`,
+    );
+  const migrations = [
+    ...migrationsBetween(to.manifest, from.manifest, 'forward'),
+    ...migrationsBetween(from.manifest, to.manifest, 'forward'),
+  ];
+  if (migrations.length > 0) {
+    const ids = migrations.map(({ id }) => id).join(', ');
+    const made = journal.list().findLast((job) => backupMadeBy(job) !== '');
+    const backup = made === undefined ? 'ID' : backupMadeBy(made);
+    throw refused(
+      `between ${to.version} and ${from.version} the data of ${config.node} was migrated (${ids}), so the release alone cannot go back; plexi-node-agent restore --backup ${backup} takes both back, and loses what was written since`,
+    );
+  }
+  if (!isForced)
+    throw refused(
+      `${config.node} has committed ${from.version}; to go back to ${to.version} all the same, say plexi-node-agent rollback --force-after-commit`,
+    );
+  const facts = await factsOf(node, { folderAfter: folders.previous });
+  return start(hands, { word: 'rollback' }, said, facts);
+}
+
+async function maintenanceOff(hands: Hands, said: Said): Promise<Begun> {
+  const { node, journal, executor } = hands;
+  const open = journal.open();
+  if (open !== undefined)
+    throw refused(
+      `${open.commandId} is under way on ${node.config.node}; wait for its end, or take it back with plexi-node-agent rollback`,
+    );
+  if (executor.broken !== undefined) throw executor.broken;
+  if (node.maintenance.current === undefined)
+    throw refused(`${node.config.node} is not in maintenance; there is nothing to do`);
+  return start(hands, { word: 'maintenance_off' }, said, await factsOf(node, {}));
+}
+
+/** Writes the record with which a word's own job begins, and begins it. */
+export async function start(
+  { node, journal, executor }: Pick<Hands, 'node' | 'journal' | 'executor'>,
+  act: Exclude<ByHand['act'], { word: 'take_back' }>,
+  said: Said,
+  facts: JobFacts,
+  setAside: readonly string[] = [],
+): Promise<Begun> {
+  const commandId = freeId(journal, act.word, node.clock.wall());
+  const job = await journal.append({
+    kind: 'by_hand',
+    commandId,
+    act,
+    ...pick(said),
+    setAside: [...setAside],
+    step: firstStepOf(act.word),
+    facts,
+  });
+  node.log.warn({ commandId, act, ...pick(said), setAside }, 'by hand');
+  return { ended: executor.start(job) };
+}
+
+/** How the node is before a word is obeyed; what is not said stays as it is. */
+export async function factsOf(
+  { paths, maintenance }: AgentNode,
+  more: { folderAfter?: string | null; backupId?: string },
+): Promise<JobFacts> {
+  const folderBefore = (await linkedFolder(paths.current)) ?? null;
+  return {
+    wasInMaintenance: maintenance.current !== undefined,
+    folderBefore,
+    previousBefore: (await linkedFolder(paths.previous)) ?? null,
+    folderAfter: folderBefore,
+    backupId: '',
+    ...more,
+  };
+}
+
+/** A node that asks is put right first. */
+function refuseTrouble({ node, needsOperator }: Hands): void {
+  const trouble = needsOperator();
+  if (trouble === undefined) return;
+  throw refused(
+    `${node.config.node} asks for an operator (${trouble.message}); plexi-node-agent status says what to do first`,
+  );
+}
+
+function freeId(journal: Journal, word: string, at: Date): string {
+  const name = `by-hand-${word.replaceAll('_', '-')}-${at.toISOString().replace(/[-:]|\.\d+/g, '')}`;
+  for (let copy = 1; ; copy++) {
+    const id = copy === 1 ? name : `${name}-${copy}`;
+    if (journal.find(id) === undefined) return id;
+  }
+}
+
+function pick({ by, reason }: Said): Said {
+  return { by, reason };
+}
+
+function refused(message: string): PlexiError {
+  return new PlexiError('CONFLICT', message);
+}

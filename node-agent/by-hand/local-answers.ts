@@ -1,0 +1,52 @@
+/**
+ * What the running agent answers at its local door. It listens before it has read its state, so that no
+ * second agent begins to, and it answers once it has.
+ */
+import { PlexiError } from '../../config/errors.js';
+import type { CommandService } from '../api/command-service.js';
+import type { Fence } from '../api/fence.js';
+import type { Journal } from '../journal/journal.js';
+import type { AgentNode } from '../node.js';
+import type { Executor } from '../upgrade/executor.js';
+import type { Doorkeeper } from './door.js';
+import { obey } from './hands.js';
+import { parseRequest } from './requests.js';
+import { nodeDocumentOf } from './status.js';
+
+export interface OpenedState {
+  readonly node: AgentNode;
+  readonly journal: Journal;
+  readonly fence: Fence;
+  readonly executor: Executor;
+  /** Why the journal cannot be trusted. */
+  readonly unreadable: PlexiError | undefined;
+  needsOperator(): { code: string; message: string } | undefined;
+  readonly commands: Pick<CommandService, 'exclusively'>;
+}
+
+/** The door's keeper, and how it is told that the state is open. */
+export function localAnswers(name: string): { answer: Doorkeeper; open(state: OpenedState): void } {
+  let opened: OpenedState | undefined;
+  return {
+    open(state) {
+      opened = state;
+    },
+    async answer(json) {
+      const request = parseRequest(json);
+      if (opened === undefined)
+        throw new PlexiError('BUSY', `the agent of ${name} is starting; say it again in a moment`);
+      const { node, journal, fence, executor, unreadable, needsOperator, commands } = opened;
+      if (request.word === 'status')
+        return nodeDocumentOf({
+          node,
+          journal: unreadable === undefined ? journal : undefined,
+          fence,
+          agentRuns: true,
+          needsOperator: needsOperator(),
+        });
+      if (unreadable !== undefined) throw unreadable;
+      const exclusively = commands.exclusively.bind(commands);
+      return obey({ node, journal, executor, needsOperator, exclusively }, request);
+    },
+  };
+}

@@ -1,0 +1,93 @@
+/**
+ * A node whose agent does not run, in the hands of a program that a person has called. It holds the local
+ * door for as long as it changes something, so no agent starts beside it.
+ */
+import type { Logger } from 'pino';
+import { PlexiError } from '../../config/errors.js';
+import type { NodeAgentConfig } from '../../config/schema/node-agent.js';
+import { openJournal, openNode } from '../agent.js';
+import { Fence } from '../api/fence.js';
+import { ensureFolder } from '../disk/durable-file.js';
+import { Journal } from '../journal/journal.js';
+import { type AgentClock, type AgentNode, nodePaths } from '../node.js';
+import { openServices } from '../service/adapters.js';
+import { Maintenance } from '../service/maintenance.js';
+import { serviceContext } from '../service/node-facts.js';
+import { fenceDisk, journalDisk, maintenanceFile } from '../state-disk.js';
+import { failedJobTrouble } from '../takeover/failed-job.js';
+import { Executor } from '../upgrade/executor.js';
+import { doorOf, openDoor } from './door.js';
+import { obey } from './hands.js';
+import type { ByHandOutcome, ByHandRequest, NodeDocument } from './requests.js';
+import { type RestoreOrder, restoreByHand } from './restore.js';
+import { nodeDocumentOf } from './status.js';
+import { unreadableBesideJournal, unreadableState } from './unreadable.js';
+
+export interface OfflineEnvironment {
+  readonly clock: AgentClock;
+  readonly log: Logger;
+}
+
+/** What the disk says; nothing is written. @throws PlexiError NOT_FOUND where no agent ever ran */
+export async function statusOffline(config: NodeAgentConfig): Promise<NodeDocument> {
+  const paths = nodePaths(config.root);
+  const journal = await Journal.open(journalDisk(paths.journal), () => new Date()).catch(() => undefined);
+  const [damaged] = await unreadableState(config, paths);
+  const maintenance = await Maintenance.open(maintenanceFile(paths), {});
+  const service = openServices(config.services, config.root, () => serviceContext({ config, paths }));
+  const node = { config, paths, service, maintenance };
+  const fence = await Fence.open(fenceDisk(paths));
+  for (const { token, commandId } of journal?.list() ?? []) fence.recall(token, commandId);
+  const needsOperator = damaged ?? failedJobTrouble(journal?.list() ?? [], node);
+  return nodeDocumentOf({ node, journal, fence, agentRuns: false, needsOperator });
+}
+
+/** Does what was said, without an agent. @throws PlexiError when it is refused */
+export function obeyOffline(
+  config: NodeAgentConfig,
+  environment: OfflineEnvironment,
+  request: Exclude<ByHandRequest, { word: 'status' }>,
+): Promise<ByHandOutcome> {
+  return withNode(config, environment, async (node) => {
+    const [damaged] = await unreadableBesideJournal(config, node.paths);
+    const { journal, unreadable } = await openJournal(node);
+    if (unreadable !== undefined) throw unreadable;
+    const executor = new Executor(node, journal);
+    const needsOperator = () => damaged ?? executor.broken ?? failedJobTrouble(journal.list(), node);
+    return obey({ node, journal, executor, needsOperator, exclusively: (work) => work() }, request);
+  });
+}
+
+/** @throws PlexiError CONFLICT while the agent runs; else as `restoreByHand` */
+export function restoreOffline(
+  config: NodeAgentConfig,
+  environment: OfflineEnvironment,
+  order: RestoreOrder,
+  newId: () => string,
+): ReturnType<typeof restoreByHand> {
+  return withNode(config, environment, (node) => restoreByHand(node, order, newId));
+}
+
+/** Holds the door, opens the node, and closes both. */
+async function withNode<T>(
+  config: NodeAgentConfig,
+  environment: OfflineEnvironment,
+  work: (node: AgentNode) => Promise<T>,
+): Promise<T> {
+  const { run } = nodePaths(config.root);
+  await ensureFolder(run, 0o755);
+  const door = await openDoor(doorOf(run), async () => {
+    throw new PlexiError('BUSY', `a word by hand is at work on ${config.node}; wait for its end`);
+  });
+  try {
+    const node = await openNode(config, environment);
+    try {
+      return await work(node);
+    } finally {
+      await node.monitor.stop();
+      await node.closeLog();
+    }
+  } finally {
+    await door.close();
+  }
+}

@@ -1,0 +1,82 @@
+/**
+ * What a node says of itself on the node: put together from journal, fence, links and maintenance, by the
+ * running agent or, when none runs, by the program that was asked. It changes nothing.
+ */
+import { ownVersion } from '../../config/own-version.js';
+import { type Fence, printToken } from '../api/fence.js';
+import type { Job, Journal } from '../journal/journal.js';
+import { type AgentNode, currentRelease, linkedFolder } from '../node.js';
+import { startByHandStep } from './acts.js';
+import type { NodeDocument } from './requests.js';
+
+export interface StatusParts {
+  readonly node: Pick<AgentNode, 'config' | 'paths' | 'service' | 'maintenance'>;
+  /** Undefined when it cannot be read. */
+  readonly journal: Pick<Journal, 'list'> | undefined;
+  readonly fence: Pick<Fence, 'current'>;
+  readonly agentRuns: boolean;
+  readonly needsOperator: { code: string; message: string } | undefined;
+}
+
+/** The whole document. */
+export async function nodeDocumentOf(parts: StatusParts): Promise<NodeDocument> {
+  const { node, journal, fence, agentRuns, needsOperator } = parts;
+  const { config, paths, maintenance } = node;
+  const last = journal?.list().at(-1);
+  return {
+    node: config.node,
+    agentVersion: ownVersion,
+    agentRuns,
+    release: await currentRelease(paths),
+    current: (await linkedFolder(paths.current)) ?? null,
+    previous: (await linkedFolder(paths.previous)) ?? null,
+    serviceRuns: await node.service.isRunning().catch(() => null),
+    maintenance: maintenance.current ?? null,
+    job: last === undefined ? null : jobDocument(last),
+    fence: fence.current === undefined ? null : printToken(fence.current.token),
+    needsOperator: needsOperator ?? null,
+    next: nextWord(parts, last) ?? null,
+  };
+}
+
+function jobDocument(job: Job): NodeDocument['job'] {
+  return {
+    commandId: job.commandId,
+    rollout: typeof job.command.rolloutId === 'string' ? job.command.rolloutId : '',
+    step: (job.goingBack?.begun ?? job.begun).at(-1) ?? '',
+    state: job.result?.outcome ?? 'open',
+    committed: job.committed,
+    goingBack: job.goingBack !== undefined,
+    backupId: backupMadeBy(job),
+    byHand: job.byHand === undefined ? null : { by: job.byHand.by, reason: job.byHand.reason },
+  };
+}
+
+/** The backup of a job, once it is whole: the step after it was begun. */
+export function backupMadeBy({ begun, facts }: Job): string {
+  return begun.some((step) => ['migrate', 'apply', startByHandStep].includes(step)) ? facts.backupId : '';
+}
+
+/** What an operator types next; undefined: nothing has to be done. */
+function nextWord(
+  { node, agentRuns, needsOperator }: StatusParts,
+  last: Job | undefined,
+): string | undefined {
+  const program = 'plexi-node-agent';
+  const backup = last === undefined ? '' : backupMadeBy(last);
+  const restore = `${program} restore ${backup === '' ? '--backup ID' : `--backup ${backup}`} --reason TEXT`;
+  const asItIs = `${program} restore --as-it-is --reason TEXT`;
+  if (needsOperator?.code === 'INTERNAL')
+    return `remove the cause (a full disk, for example), then start ${program} again: it takes up what is open`;
+  if (needsOperator !== undefined)
+    return ['FENCE_UNREADABLE', 'CONFIG_INVALID', 'STOP_FAILED'].includes(needsOperator.code)
+      ? asItIs
+      : `${restore}, or when data and release are right as they are: ${asItIs}`;
+  if (last !== undefined && last.result === undefined) {
+    if (!agentRuns) return `start ${program}: it takes up what is open`;
+    const canGoBack = !last.committed && last.goingBack === undefined && last.byHand === undefined;
+    return canGoBack ? `${program} rollback --reason TEXT, or wait for its end` : 'wait for its end';
+  }
+  if (node.maintenance.current !== undefined) return `${program} maintenance off --reason TEXT`;
+  return agentRuns ? undefined : `start ${program}`;
+}
