@@ -46,6 +46,7 @@ export const allowedRoles: Readonly<Record<string, readonly Role[]>> = {
 
   '/plexi.v1.ClusterService/Get': viewers,
   '/plexi.v1.ClusterService/SetFreeze': operators,
+  '/plexi.v1.ClusterService/ReEpoch': operators,
 
   '/grpc.health.v1.Health/Check': roles,
   '/grpc.health.v1.Health/Watch': roles,

@@ -33,6 +33,10 @@ export const limits = {
   grpcMessageBytes: 4 * 1024 * 1024,
   /** Milliseconds for a unary gRPC call between our own programs. */
   grpcCallMs: 5_000,
+  /** Milliseconds that an agent has to say which epoch it knows, before the epoch is raised. */
+  reEpochAskMs: 3_000,
+  /** Milliseconds that the raising of the epoch waits for the adoption of the nodes that answered. */
+  reEpochWaitMs: 10_000,
   /** Milliseconds that a caller waits until its wish is in force. */
   intentWaitMs: 20_000,
   /** Streams that one controller replica serves to watchers. */

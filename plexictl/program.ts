@@ -9,6 +9,7 @@ import { type ErrorCode, PlexiError } from '../config/errors.js';
 import { ownVersion } from '../config/own-version.js';
 import { registerKubectlRolloutWords, registerUpdateWords } from './commands/aliases.js';
 import { registerCerts } from './commands/certs.js';
+import { registerCluster } from './commands/cluster.js';
 import { registerControl } from './commands/control.js';
 import { registerDev } from './commands/dev.js';
 import { RolloutEnded } from './commands/follow.js';
@@ -81,6 +82,7 @@ function registerAll(root: Command, context: CliContext): void {
   registerHistory(root, context);
   registerLogs(root, context);
   registerFreeze(root, context);
+  registerCluster(root, context);
   registerNodes(root, context);
   registerKubectlNodeWords(root, context);
   registerRelease(root, context);

@@ -11,7 +11,11 @@ import { createAuthority, issueCertificate } from '../config/certificate-authori
 import { PlexiError } from '../config/errors.js';
 import { toServiceError } from '../config/grpc-status.js';
 import { grpcServerCredentials, type Identity, type TlsFiles } from '../config/tls.js';
-import { ClusterServiceService } from '../gen/plexi/v1/cluster.js';
+import {
+  type ClusterServiceGetResponse,
+  ClusterServiceService,
+  type ReEpochResponse,
+} from '../gen/plexi/v1/cluster.js';
 import {
   type LogsRequest,
   type LogsResponse,
@@ -39,6 +43,9 @@ export interface Script {
   readonly nodes?: () => Node[];
   /** Any other wish: returns the rollout's id; a promise that stays open is a wish that takes long. */
   readonly wish?: () => string | Promise<string>;
+  /** What is told of the cluster as a whole. */
+  readonly cluster?: () => Partial<ClusterServiceGetResponse>;
+  readonly reEpoch?: () => ReEpochResponse;
   /** What `Watch` streams; the stream ends with it. */
   readonly watch?: (id: string) => AsyncIterable<ClusterStatus>;
   /** What `Logs` streams; the stream ends with it. */
@@ -170,8 +177,9 @@ async function startController(script: Script, files: TlsFiles) {
     },
   });
   server.addService(ClusterServiceService, {
-    get: unary('cluster', () => ({ cluster: 'dev' })),
+    get: unary('cluster', () => ({ cluster: 'dev', ...script.cluster?.() })),
     setFreeze: wish('setFreeze'),
+    reEpoch: unary('reEpoch', () => scripted(script.reEpoch)()),
   });
   const port = await listen(server, files);
   const controller: ScriptedController = {

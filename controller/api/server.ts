@@ -25,7 +25,7 @@ export async function serveGrpc(parts: RolloutsServiceParts & NodesServiceParts)
   });
   server.addService(RolloutsServiceService, rolloutsService(parts));
   server.addService(NodesServiceService, nodesService(parts));
-  server.addService(ClusterServiceService, clusterService({ ...parts, cluster: config.cluster }));
+  server.addService(ClusterServiceService, clusterService(parts));
   new HealthImplementation({
     '': 'SERVING',
     'plexi.v1.RolloutsService': 'SERVING',

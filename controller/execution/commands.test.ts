@@ -32,6 +32,7 @@ function begun(): Rollout {
     orders: new Map(),
     term: '7',
     holdStarts: false,
+    recovery: null,
     leadSinceMs: 0,
   };
   const start = {

@@ -104,7 +104,9 @@ export class Intents {
     );
   }
 
-  private resultOf(entry: EtcdEntry): Promise<TakenIntent> {
+  private async resultOf(entry: EtcdEntry): Promise<TakenIntent> {
+    const { recovery } = this.parts.world();
+    if (recovery?.kind === 'refused') throw new PlexiError('ETCD_RESTORED', recovery.reason);
     const intent = decode(intentRecord, entry.key, entry.value);
     switch (intent.kind) {
       case 'pause':
@@ -112,7 +114,7 @@ export class Intents {
       case 'abort':
       case 'retry':
       case 'skip':
-        return Promise.resolve(this.wish(entry.key, intent));
+        return this.wish(entry.key, intent);
       default:
         return this.parts.fulfil(intent);
     }

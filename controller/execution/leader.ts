@@ -13,6 +13,7 @@ import type { World } from '../rollout/rollout.js';
 import type { ClusterKeys } from '../state/keys.js';
 import type { Mirror } from '../state/mirror.js';
 import { readNodes } from '../state/node-store.js';
+import { decode, restoredRecord } from '../state/records.js';
 import { Dispatch } from './dispatch.js';
 import { Intents } from './intents.js';
 import { type LoadedCluster, loadCluster } from './load-cluster.js';
@@ -64,6 +65,8 @@ class Term {
   private readonly intents: Intents;
   private readonly leadSinceMs: number;
   private loadedRevision = 0n;
+  /** The nodes that were on the list when it was read last. */
+  private known: ReadonlySet<string> | undefined;
   private ticker: NodeJS.Timeout | undefined;
   private offMirror = (): void => undefined;
 
@@ -81,7 +84,7 @@ class Term {
       maintenanceMs: config.rollout.timeouts.maintenanceMs,
       emit: (event) => this.loop.emit(event),
       seen: (node, status) => this.reports.seen(node, status),
-      restored: (error) => this.giveUp(error),
+      strange: (reason) => this.suspect(reason),
       log,
     });
     const world = (): World => this.loop.world;
@@ -129,6 +132,19 @@ class Term {
       .catch((thrown) => log.warn({ err: thrown }, 'the lease was not revoked; it expires by itself'));
   }
 
+  /** A node knows more than etcd: it was restored, unless somebody else leads already. */
+  private suspect(reason: string): void {
+    const { client, keys, lead, log } = this.parts;
+    readKey(client, keys.leader).then(
+      ({ entry }) => {
+        if (entry?.createRevision !== lead.term) return;
+        log.error({ reason }, 'etcd was restored');
+        this.loop.emit({ kind: 'restored', reason });
+      },
+      (thrown) => log.warn({ err: thrown, reason }, 'it is not known whether etcd was restored'),
+    );
+  }
+
   private makeLoop(): RunLoop {
     const { keys, client, mirror, nowMs, log } = this.parts;
     return new RunLoop(
@@ -165,6 +181,11 @@ class Term {
   private follow(changed: readonly string[]): void {
     const { keys, mirror } = this.parts;
     if (changed.some((key) => key.startsWith(keys.nodes) && key.endsWith('/spec'))) this.followNodes();
+    const restored = changed.includes(keys.restored) ? mirror.get(keys.restored) : undefined;
+    if (restored !== undefined) {
+      const { reason } = decode(restoredRecord, restored.key, restored.value);
+      this.loop.emit({ kind: 'restored', reason });
+    }
     const wished = changed.filter((key) => isIntentKey(keys, key)).flatMap((key) => mirror.get(key) ?? []);
     if (wished.length === 0) return;
     this.intents.notice(wished);
@@ -176,6 +197,10 @@ class Term {
     const entries = mirror.under(keys.nodes);
     const nodes = readNodes(keys, entries).filter((node) => !node.spec.removed);
     this.loop.rememberSpecs(entries.filter((entry) => entry.key.endsWith('/spec')));
+    const isFirst = this.known === undefined;
+    for (const { id } of nodes)
+      if (!isFirst && !this.known?.has(id)) this.loop.emit({ kind: 'joined', node: id });
+    this.known = new Set(nodes.map(({ id }) => id));
     this.dispatch.setNodes(new Map(nodes.map((node) => [node.id, node.spec.address])));
   }
 

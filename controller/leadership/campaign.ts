@@ -90,7 +90,7 @@ async function tryOnce(
 ): Promise<Lead | undefined> {
   const grantedMs = environment.nowMs();
   const lease = (await client.leaseClient.leaseGrant({ TTL: settings.ttlSeconds })).ID;
-  const epoch = await readEpoch(client, keys.epoch);
+  const { epoch, modRevision } = await readEpoch(client, keys.epoch);
   const value = JSON.stringify({
     id: settings.id,
     address: settings.address,
@@ -99,7 +99,11 @@ async function tryOnce(
   });
   await transact(
     client,
-    [{ kind: 'createRevision', key: keys.leader, equals: 0n }],
+    [
+      { kind: 'createRevision', key: keys.leader, equals: 0n },
+      // Whoever raises the epoch takes the lead away: nobody may win it back with the old one.
+      { kind: 'modRevision', key: keys.epoch, equals: modRevision },
+    ],
     [{ kind: 'put', key: keys.leader, value, lease }],
   ).catch((error) =>
     environment.log.warn(
@@ -202,15 +206,20 @@ async function renewOnce(client: Etcd3, lease: string, timeoutMs: number): Promi
   });
 }
 
-/** The epoch; the first controller of a new cluster writes the first one. */
-async function readEpoch(client: Etcd3, key: string): Promise<bigint> {
+/** The epoch, and where it was written; the first controller of a new cluster writes the first one. */
+async function readEpoch(client: Etcd3, key: string): Promise<{ epoch: bigint; modRevision: bigint }> {
   const found = (await readKey(client, key)).entry;
   if (found === undefined) {
     const value = JSON.stringify({ epoch: 1 });
     await transact(client, [{ kind: 'createRevision', key, equals: 0n }], [{ kind: 'put', key, value }]);
-    return 1n;
+    return readEpoch(client, key);
   }
-  const { epoch } = JSON.parse(found.value) as { epoch?: unknown };
+  return { epoch: epochOf(found), modRevision: found.modRevision };
+}
+
+/** @throws PlexiError STORE_INVALID naming the key */
+export function epochOf({ key, value }: EtcdEntry): bigint {
+  const { epoch } = JSON.parse(value) as { epoch?: unknown };
   if (typeof epoch !== 'number' || !Number.isSafeInteger(epoch) || epoch < 1) {
     throw new PlexiError(
       'STORE_INVALID',

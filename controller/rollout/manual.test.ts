@@ -19,6 +19,7 @@ const empty: World = {
   term: '1',
   leadSinceMs: 0,
   holdStarts: false,
+  recovery: null,
 };
 
 const seen = (inMaintenance: boolean): EngineEvent => {

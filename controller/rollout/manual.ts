@@ -79,6 +79,7 @@ export function isManual(slot: Slot): slot is ManualSlot {
   return slot.maintenance !== null && slot.rollout === '';
 }
 
-function manualCommandId(slot: ManualSlot): string {
+/** The id of the last command for an operator's slot. */
+export function manualCommandId(slot: ManualSlot): string {
   return `maintenance.${slot.node}.${slot.sinceMs}.${slot.maintenance.attempt}`;
 }

@@ -18,6 +18,7 @@ const nothing: World = {
   term: '7',
   leadSinceMs: 0,
   holdStarts: false,
+  recovery: null,
 };
 const order: NodeOrder = {
   kind: 'confirm',

@@ -327,6 +327,13 @@ export interface NodeView {
   readonly seenAtMs: Milliseconds;
 }
 
+/** What follows a restore of etcd from a snapshot (protocol, rule 21). */
+export type Recovery =
+  /** It was noticed: nothing is sent, and no wish is taken, before an operator's word. */
+  | { readonly kind: 'refused'; readonly reason: string }
+  /** The word was given: no slot is taken before these nodes were adopted, or removed. */
+  | { readonly kind: 'adopting'; readonly epoch: string; readonly awaited: ReadonlySet<string> };
+
 /** Everything that the engine decides on. */
 export interface World {
   readonly rollout: Rollout | undefined;
@@ -340,6 +347,8 @@ export interface World {
   readonly holds: ReadonlyMap<string, Hold>;
   /** By node; an order that has ended stays until the next one, so that its end can be read. */
   readonly orders: ReadonlyMap<string, NodeOrder>;
+  /** Null: etcd was not restored, or that is over. */
+  readonly recovery: Recovery | null;
   readonly term: string;
   /** Wishes wait that were not taken yet, one of which may be a pause: no node starts before. */
   readonly holdStarts: boolean;

@@ -8,6 +8,8 @@ export function clusterKeys(cluster: string) {
     prefix,
     epoch: `${prefix}epoch`,
     lineage: `${prefix}lineage`,
+    /** Etcd was restored from a snapshot, and nobody has said yet that this was meant. */
+    restored: `${prefix}restored`,
     budget: `${prefix}budget`,
     leader: `${prefix}leader`,
     active: `${prefix}active`,
@@ -28,6 +30,8 @@ export function clusterKeys(cluster: string) {
     nodeHold: (node: string) => `${prefix}nodes/${node}/hold`,
     /** An operator's order to the node, or the end of the last one. */
     nodeOrder: (node: string) => `${prefix}nodes/${node}/order`,
+    /** The last epoch that was raised by hand and in which the node was adopted. */
+    nodeEpoch: (node: string) => `${prefix}nodes/${node}/epoch`,
     slots: `${prefix}slots/`,
     slot: (index: string) => `${prefix}slots/${index}`,
     rollouts,

@@ -5,10 +5,18 @@
 import { createHash } from 'node:crypto';
 import { PlexiError } from '../../config/errors.js';
 import type { EtcdEntry } from '../leadership/etcd.js';
-import type { NodeView, Plan, PlanPart, Rollout, RolloutNode, World } from '../rollout/rollout.js';
+import type { NodeView, Plan, PlanPart, Recovery, Rollout, RolloutNode, World } from '../rollout/rollout.js';
 import { readHeader, readHold, readNode, readOrder, readPart, readSlot, readState } from './codec.js';
 import type { ClusterKeys } from './keys.js';
-import { activeRecord, budgetRecord, decode } from './records.js';
+import { readNodes } from './node-store.js';
+import {
+  activeRecord,
+  budgetRecord,
+  decode,
+  epochRecord,
+  nodeEpochRecord,
+  restoredRecord,
+} from './records.js';
 
 /** The persisted part of the world, from the entries of the cluster at one revision. */
 export function loadWorld(
@@ -38,10 +46,26 @@ export function loadWorld(
     views,
     holds: ofNodes(keys, entries, 'hold', readHold),
     orders: ofNodes(keys, entries, 'order', readOrder),
+    recovery: loadRecovery(keys, entries),
     term: String(term),
     leadSinceMs,
     holdStarts: false,
   };
+}
+
+/** What follows a restore of etcd; null when there was none, or when all of it is over. */
+export function loadRecovery(keys: ClusterKeys, entries: readonly EtcdEntry[]): Recovery | null {
+  const restored = entries.find((entry) => entry.key === keys.restored);
+  if (restored !== undefined)
+    return { kind: 'refused', reason: decode(restoredRecord, restored.key, restored.value).reason };
+  const stored = entries.find((entry) => entry.key === keys.epoch);
+  const { epoch, recovering } = stored
+    ? decode(epochRecord, stored.key, stored.value)
+    : { epoch: 1, recovering: false };
+  if (!recovering) return null;
+  const adopted = ofNodes(keys, entries, 'epoch', (key, text) => decode(nodeEpochRecord, key, text).epoch);
+  const nodes = readNodes(keys, entries).filter(({ id, spec }) => !spec.removed && adopted.get(id) !== epoch);
+  return { kind: 'adopting', epoch: String(epoch), awaited: new Set(nodes.map(({ id }) => id)) };
 }
 
 /** What stands under each node's name and a last word, by node. */

@@ -22,6 +22,14 @@ export interface MirrorChange {
   readonly revision: bigint;
 }
 
+/** Etcd's revision went back. */
+export interface WentBack {
+  readonly from: bigint;
+  readonly to: bigint;
+  /** What stood there before. */
+  readonly before: (key: string) => EtcdEntry | undefined;
+}
+
 /** Milliseconds before a broken watch is built anew. */
 const againMs = 200;
 /** Milliseconds between two demands for progress, and without any answer after which a watch counts as dead. */
@@ -41,6 +49,8 @@ export class Mirror {
     /** Keys that are not kept, because they grow with the past. */
     private readonly isKept: (key: string) => boolean,
     private readonly log: Logger,
+    /** Told when etcd counts from further down than it did: it was restored from a snapshot. */
+    private readonly wentBack: (back: WentBack) => void = () => undefined,
   ) {}
 
   /** Resolves once the mirror is complete for the first time. */
@@ -113,6 +123,7 @@ export class Mirror {
   private async list(client: Etcd3): Promise<void> {
     const { entries, revision } = await readPrefix(client, this.prefix);
     const before = this.entries;
+    const from = this.complete;
     this.entries = new Map(
       entries.filter((entry) => this.isKept(entry.key)).map((entry) => [entry.key, entry]),
     );
@@ -122,6 +133,7 @@ export class Mirror {
     );
     // Not the greater of the two: an etcd that was restored counts from further down.
     this.complete = revision;
+    if (revision < from) this.wentBack({ from, to: revision, before: (key) => before.get(key) });
     this.tell(keys);
   }
 

@@ -57,7 +57,10 @@ function handlers({ node, commands, status, fence }: AgentServerParts): NodeAgen
   return {
     describe(_call, callback) {
       status.now().then(
-        (now) => callback(null, { status: now }),
+        (now) => {
+          const seen = fence.current;
+          callback(null, { status: now, fence: seen?.token, lineage: seen?.lineage });
+        },
         (thrown) => callback(toServiceError(thrown)),
       );
     },
