@@ -3,7 +3,7 @@
  * the lead is over. Everything it knows beyond etcd dies with it, and nothing is lost by that.
  */
 import type { Logger } from 'pino';
-import { asPlexiError, type PlexiError } from '../../config/errors.js';
+import { asPlexiError, PlexiError } from '../../config/errors.js';
 import type { ControllerConfig } from '../../config/schema/controller.js';
 import type { ReleaseRepository } from '../../release/repository/fetch.js';
 import type { Lead } from '../leadership/campaign.js';
@@ -180,6 +180,7 @@ class Term {
   /** What others wrote: node specs and wishes. */
   private follow(changed: readonly string[]): void {
     const { keys, mirror } = this.parts;
+    this.checkLead();
     if (changed.some((key) => key.startsWith(keys.nodes) && key.endsWith('/spec'))) this.followNodes();
     const restored = changed.includes(keys.restored) ? mirror.get(keys.restored) : undefined;
     if (restored !== undefined) {
@@ -190,6 +191,14 @@ class Term {
     if (wished.length === 0) return;
     this.intents.notice(wished);
     this.loop.schedule(() => this.intents.takeAll());
+  }
+
+  /** The key may be taken away while its lease lives, and a leader that writes nothing would not notice. */
+  private checkLead(): void {
+    const { keys, mirror, lead } = this.parts;
+    const isBehind = mirror.revision < lead.term;
+    if (isBehind || mirror.get(keys.leader)?.createRevision === lead.term || lead.signal.aborted) return;
+    this.giveUp(new PlexiError('NOT_LEADER', `the key of term ${lead.term} is gone from etcd`));
   }
 
   private followNodes(): void {

@@ -3,11 +3,12 @@
  * own. It can be frozen (SIGSTOP), killed, and started again on the same data or on none, because what
  * leaders and mirrors promise is about exactly that.
  */
-import { type ChildProcess, spawn } from 'node:child_process';
+import { type ChildProcess, execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { promisify } from 'node:util';
 import type { Etcd3 } from 'etcd3';
 import { authorityFiles, createAuthority, issueCertificate } from '../../config/certificate-authority.js';
 import type { TlsFiles } from '../../config/tls.js';
@@ -15,6 +16,10 @@ import { connectEtcd, type EtcdConnection } from '../../controller/leadership/et
 import { freePorts } from '../../plexictl/dev/ports.js';
 
 process.once('SIGTERM', () => process.exit(143));
+
+async function etcdctl(words: readonly string[]): Promise<void> {
+  await promisify(execFile)('etcdctl', words, { env: { ...process.env, ETCDCTL_API: '3' }, timeout: 30_000 });
+}
 
 export class RealEtcd {
   private member: ChildProcess | undefined;
@@ -100,6 +105,25 @@ export class RealEtcd {
   /** Takes the data away; the member must not run. */
   async wipe(): Promise<void> {
     await rm(join(this.folder, 'data'), { recursive: true, force: true });
+  }
+
+  /** Saves what the member holds now into a file, as an operator does. */
+  async snapshot(file: string): Promise<void> {
+    const { ca, cert, key } = this.tls;
+    const tls = [`--cacert=${ca}`, `--cert=${cert}`, `--key=${key}`];
+    await etcdctl([...tls, `--endpoints=https://127.0.0.1:${this.port}`, 'snapshot', 'save', file]);
+  }
+
+  /** Kills the member, puts a snapshot in the place of its data, and starts it again. */
+  async restore(file: string): Promise<void> {
+    await this.kill();
+    await this.wipe();
+    const peer = `http://127.0.0.1:${this.peerPort}`;
+    await etcdctl([
+      ...['snapshot', 'restore', file, `--data-dir=${join(this.folder, 'data')}`, '--name=one'],
+      ...[`--initial-cluster=one=${peer}`, `--initial-advertise-peer-urls=${peer}`],
+    ]);
+    await this.run();
   }
 
   /** Stops everything and removes the folder. */

@@ -15,6 +15,7 @@ import {
   DescribeResponse,
   type ExecuteRequest,
   ExecuteResponse,
+  JournalJob,
   type LineageEntry,
   type NodeAgentServiceServer,
   NodeAgentServiceService,
@@ -61,6 +62,8 @@ export class ScriptedAgent {
   /** Followed logs that the caller gave up. */
   logsEnded = 0;
   private readonly results = new Map<string, Promise<CommandResult>>();
+  /** What its journal would hold, by command. */
+  private readonly jobs = new Map<string, JournalJob>();
   private readonly gates = new Map<StepName, { open: Promise<void>; release: () => void }>();
   private readonly failures = new Map<StepName, { code: ErrorCode; message: string }>();
   private readonly watchers = new Set<ServerDuplexStream<WatchStatusRequest, WatchStatusResponse>>();
@@ -161,7 +164,15 @@ export class ScriptedAgent {
 
   private handlers(): NodeAgentServiceServer {
     return {
-      describe: (_call, callback) => callback(null, DescribeResponse.fromPartial({ status: this.status() })),
+      describe: (_call, callback) =>
+        callback(
+          null,
+          DescribeResponse.fromPartial({
+            status: this.status(),
+            fence: this.fence,
+            ...(this.lineage && { lineage: this.lineage }),
+          }),
+        ),
       adopt: (call, callback) => {
         const { token = openToken, lineage } = call.request;
         try {
@@ -175,7 +186,11 @@ export class ScriptedAgent {
         this.adoptions.push(token.term);
         callback(
           null,
-          AdoptResponse.fromPartial({ status: this.status(), ...(previousLineage && { previousLineage }) }),
+          AdoptResponse.fromPartial({
+            status: this.status(),
+            ...(previousLineage && { previousLineage }),
+            jobs: [...this.jobs.values()],
+          }),
         );
       },
       execute: (call) => {
@@ -229,16 +244,32 @@ export class ScriptedAgent {
       send({ $case: 'progress', value: { phase, percent: 0, message: '', waitsFor: '' } });
     });
     this.results.set(command.commandId, result);
+    this.remember(command, result);
     this.executed.push(command.commandId);
     for (const wake of this.wakes) wake();
     this.wakes.clear();
     return result;
   }
 
+  /** A journal holds what touches the node, and its end once it has one. */
+  private remember({ commandId, rolloutId, attempt, step }: Command, result: Promise<CommandResult>): void {
+    if (step?.$case !== 'upgrade' && step?.$case !== 'maintenance' && step?.$case !== 'takeOver') return;
+    const job = JournalJob.fromPartial({ commandId, rolloutId, attempt, step: step.$case });
+    this.jobs.set(commandId, job);
+    result.then(
+      (ended) => this.jobs.set(commandId, { ...job, result: ended }),
+      () => this.jobs.delete(commandId),
+    );
+  }
+
   private async carryOut(command: Command, enter: (phase: string) => void): Promise<CommandResult> {
     const { step } = command;
     if (step === undefined) throw new PlexiError('COMMAND_CONFLICT', 'a command without a step');
+    // As an agent's own upgrade does, until it has committed and left maintenance again.
+    const wasInMaintenance = this.inMaintenance;
+    if (step.$case === 'upgrade') this.inMaintenance = true;
     await this.gates.get(step.$case)?.open;
+    if (step.$case === 'upgrade') this.inMaintenance = wasInMaintenance;
     const failure = this.failures.get(step.$case);
     if (failure !== undefined) {
       const outcome = step.$case === 'upgrade' ? 'rolled_back' : 'failed';
