@@ -12,7 +12,7 @@ import { PlexiError } from '../config/errors.js';
 import { toServiceError } from '../config/grpc-status.js';
 import { grpcServerCredentials, type Identity, type TlsFiles } from '../config/tls.js';
 import {
-  type ClusterServiceGetResponse,
+  ClusterServiceGetResponse,
   ClusterServiceService,
   type ReEpochResponse,
 } from '../gen/plexi/v1/cluster.js';
@@ -44,7 +44,7 @@ export interface Script {
   /** Any other wish: returns the rollout's id; a promise that stays open is a wish that takes long. */
   readonly wish?: () => string | Promise<string>;
   /** What is told of the cluster as a whole. */
-  readonly cluster?: () => Partial<ClusterServiceGetResponse>;
+  readonly cluster?: () => Parameters<typeof ClusterServiceGetResponse.fromPartial>[0];
   readonly reEpoch?: () => ReEpochResponse;
   /** What `Watch` streams; the stream ends with it. */
   readonly watch?: (id: string) => AsyncIterable<ClusterStatus>;
@@ -177,7 +177,9 @@ async function startController(script: Script, files: TlsFiles) {
     },
   });
   server.addService(ClusterServiceService, {
-    get: unary('cluster', () => ({ cluster: 'dev', ...script.cluster?.() })),
+    get: unary('cluster', () =>
+      ClusterServiceGetResponse.fromPartial({ cluster: 'dev', ...script.cluster?.() }),
+    ),
     setFreeze: wish('setFreeze'),
     reEpoch: unary('reEpoch', () => scripted(script.reEpoch)()),
   });

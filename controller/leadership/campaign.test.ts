@@ -5,7 +5,6 @@
 import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
 import { after, afterEach, before, beforeEach, describe, test } from 'node:test';
-import type { Etcd3 } from 'etcd3';
 import pino from 'pino';
 import { PlexiError } from '../../config/errors.js';
 import { limits } from '../../config/limits.js';
@@ -14,7 +13,7 @@ import { RealEtcd } from '../../test/cluster/real-etcd.test.part.js';
 import { clusterKeys } from '../state/keys.js';
 import { Mirror } from '../state/mirror.js';
 import { campaign, type Lead } from './campaign.js';
-import { readKey, transact } from './etcd.js';
+import { type EtcdClient, readKey, transact } from './etcd.js';
 import { FencedStore } from './fenced-store.js';
 
 const log = pino({ level: 'silent' });
@@ -22,7 +21,7 @@ const ttlSeconds = 2;
 const marginMs = 700;
 
 let etcd: RealEtcd;
-let client: Etcd3;
+let client: EtcdClient;
 let keys = clusterKeys('none');
 let mirror: Mirror;
 let field: Field;
@@ -49,7 +48,7 @@ class Candidate {
   lead: Lead | undefined;
   private readonly stopping = new AbortController();
   private running: Promise<void> | undefined;
-  readonly client: Etcd3;
+  readonly client: EtcdClient;
 
   constructor(
     readonly id: string,

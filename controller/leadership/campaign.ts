@@ -5,11 +5,18 @@
  * guarded by the term, and every command is fenced on the node (design, decisions 1 to 3).
  */
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { Etcd3 } from 'etcd3';
 import type { Logger } from 'pino';
 import { PlexiError } from '../../config/errors.js';
 import { limits } from '../../config/limits.js';
-import { type EtcdEntry, readKey, transact } from './etcd.js';
+import {
+  type EtcdClient,
+  type EtcdEntry,
+  grantLease,
+  readKey,
+  renewLease,
+  revokeLease,
+  transact,
+} from './etcd.js';
 
 export interface CandidateSettings {
   readonly id: string;
@@ -52,6 +59,11 @@ export interface Lead {
 
 /** Milliseconds between two tries when nobody says that the key is gone. */
 const tryAgainMs = 500;
+/** Milliseconds that one member of etcd has to answer a renewal, before the next one is asked. */
+const renewMinMs = 400;
+const renewMaxMs = 1_000;
+/** Milliseconds between a renewal that was not answered and the next. */
+const renewAgainMs = 100;
 /** Milliseconds between two tries at the least: who says that the key is gone may be behind etcd. */
 const tryAgainMinMs = 20;
 
@@ -60,7 +72,7 @@ const tryAgainMinMs = 20;
  * @param leaderGone resolves when the leader key may have gone; the campaign tries again at once
  */
 export async function campaign(
-  client: Etcd3,
+  client: EtcdClient,
   keys: CampaignKeys,
   settings: CandidateSettings,
   environment: CampaignEnvironment,
@@ -83,13 +95,13 @@ export async function campaign(
 }
 
 async function tryOnce(
-  client: Etcd3,
+  client: EtcdClient,
   keys: CampaignKeys,
   settings: CandidateSettings,
   environment: CampaignEnvironment,
 ): Promise<Lead | undefined> {
   const grantedMs = environment.nowMs();
-  const lease = (await client.leaseClient.leaseGrant({ TTL: settings.ttlSeconds })).ID;
+  const lease = await grantLease(client, settings.ttlSeconds);
   const { epoch, modRevision } = await readEpoch(client, keys.epoch);
   const value = JSON.stringify({
     id: settings.id,
@@ -113,20 +125,20 @@ async function tryOnce(
   );
   const { entry } = await readKey(client, keys.leader);
   if (entry === undefined || entry.lease !== lease) {
-    await client.leaseClient.leaseRevoke({ ID: lease });
+    await revokeLease(client, lease);
     return undefined;
   }
   try {
     return await takeLead(client, keys, settings, environment, { entry, lease, epoch, grantedMs });
   } catch (thrown) {
     // Nobody leads under this key, so it must not stand until the lease expires.
-    await client.leaseClient.leaseRevoke({ ID: lease });
+    await revokeLease(client, lease);
     throw thrown;
   }
 }
 
 async function takeLead(
-  client: Etcd3,
+  client: EtcdClient,
   keys: CampaignKeys,
   settings: CandidateSettings,
   environment: CampaignEnvironment,
@@ -146,17 +158,17 @@ async function takeLead(
     async resign(reason) {
       if (!over.signal.aborted) over.abort(new PlexiError('NOT_LEADER', reason));
       await keeping;
-      await client.leaseClient.leaseRevoke({ ID: won.lease });
+      await revokeLease(client, won.lease);
     },
   };
 }
 
 /**
- * Renews the lease every third of its time. The lead is over at `until`: the time before the last
+ * Renews the lease every third of its time; when no answer comes, sooner and at another member. The lead is over at `until`: the time before the last
  * answered renewal was sent, plus the lease, minus the margin.
  */
 async function keepLease(
-  client: Etcd3,
+  client: EtcdClient,
   won: { lease: string; grantedMs: number },
   settings: CandidateSettings,
   environment: CampaignEnvironment,
@@ -168,46 +180,29 @@ async function keepLease(
     if (environment.nowMs() >= untilMs)
       over.abort(new PlexiError('NOT_LEADER', 'the lease could not be renewed in time'));
   }, 20);
+  const tryMs = Math.min(Math.max(ttlMs / 6, renewMinMs), renewMaxMs);
+  let waitMs = ttlMs / 3;
   try {
     while (!over.signal.aborted) {
-      await sleep(ttlMs / 3, undefined, { signal: over.signal, ref: false }).catch(() => undefined);
+      await sleep(waitMs, undefined, { signal: over.signal, ref: false }).catch(() => undefined);
       if (over.signal.aborted) return;
       const sentMs = environment.nowMs();
-      const leftMs = await renewOnce(client, won.lease, Math.max(1, untilMs - sentMs)).catch((error) => {
+      const boundMs = Math.max(1, Math.min(untilMs - sentMs, tryMs));
+      const leftMs = await renewLease(client, won.lease, boundMs).catch((error) => {
         environment.log.warn({ err: error }, 'the lease was not renewed');
         return undefined;
       });
       if (leftMs === 0) over.abort(new PlexiError('NOT_LEADER', 'etcd says that the lease is gone'));
       if (leftMs !== undefined && leftMs > 0) untilMs = sentMs + ttlMs - settings.marginMs;
+      waitMs = leftMs === undefined ? renewAgainMs : ttlMs / 3;
     }
   } finally {
     clearInterval(guard);
   }
 }
 
-/** One renewal on a stream of its own. @returns what is left in milliseconds, 0 when the lease is gone */
-async function renewOnce(client: Etcd3, lease: string, timeoutMs: number): Promise<number> {
-  const stream = await client.leaseClient.leaseKeepAlive();
-  return new Promise<number>((resolve, reject) => {
-    const timer = setTimeout(() => {
-      reject(new PlexiError('STORE_UNAVAILABLE', 'no answer to a renewal'));
-      stream.cancel();
-    }, timeoutMs);
-    stream.on('data', (answer) => {
-      clearTimeout(timer);
-      resolve(Number(answer.TTL) * 1_000);
-      stream.end();
-    });
-    stream.on('error', (error) => {
-      clearTimeout(timer);
-      reject(error);
-    });
-    stream.write({ ID: lease });
-  });
-}
-
 /** The epoch, and where it was written; the first controller of a new cluster writes the first one. */
-async function readEpoch(client: Etcd3, key: string): Promise<{ epoch: bigint; modRevision: bigint }> {
+async function readEpoch(client: EtcdClient, key: string): Promise<{ epoch: bigint; modRevision: bigint }> {
   const found = (await readKey(client, key)).entry;
   if (found === undefined) {
     const value = JSON.stringify({ epoch: 1 });
@@ -231,7 +226,7 @@ export function epochOf({ key, value }: EtcdEntry): bigint {
 
 /** Enters the term into the lineage, by which a restored etcd is recognised (protocol, rule 21). */
 async function appendLineage(
-  client: Etcd3,
+  client: EtcdClient,
   keys: CampaignKeys,
   term: bigint,
   nonce: string,

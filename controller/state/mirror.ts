@@ -4,10 +4,11 @@
  * event is ever missed in silence; etcd3's own Watcher would lose them (docs/decisions/0002).
  */
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { Etcd3, IWatchResponse } from 'etcd3';
+import type { IWatchResponse } from 'etcd3';
 import type { Logger } from 'pino';
 import {
   connectEtcd,
+  type EtcdClient,
   type EtcdConnection,
   type EtcdEntry,
   entryOf,
@@ -120,7 +121,7 @@ export class Mirror {
     }
   }
 
-  private async list(client: Etcd3): Promise<void> {
+  private async list(client: EtcdClient): Promise<void> {
     const { entries, revision } = await readPrefix(client, this.prefix);
     const before = this.entries;
     const from = this.complete;
@@ -138,7 +139,7 @@ export class Mirror {
   }
 
   /** Ends only by an error, or when the mirror stops. */
-  private async watch(client: Etcd3): Promise<void> {
+  private async watch(client: EtcdClient): Promise<void> {
     const stream = await client.watchClient.watch();
     await new Promise<void>((resolve, reject) => {
       let heardMs = performance.now();

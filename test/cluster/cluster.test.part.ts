@@ -41,6 +41,9 @@ export function releaseOf(version: string): Release {
   return { version, digest: sampleManifest(version).artifacts[0]?.treeDigest ?? '' };
 }
 
+/** An etcd of one member or of several. */
+export type EtcdOfTests = Pick<RealEtcd, 'folder' | 'connection' | 'client'>;
+
 /** A replica in this process. */
 export interface LocalReplica {
   readonly address: string;
@@ -66,14 +69,14 @@ export class TestCluster {
 
   private constructor(
     readonly name: string,
-    readonly etcd: RealEtcd,
+    readonly etcd: EtcdOfTests,
     private readonly folder: string,
   ) {
     this.keys = clusterKeys(name);
   }
 
   /** A cluster without replicas and nodes. Several may share one etcd under different names. */
-  static async create(name: string, etcd: RealEtcd): Promise<TestCluster> {
+  static async create(name: string, etcd: EtcdOfTests): Promise<TestCluster> {
     const folder = join(etcd.folder, name);
     await mkdir(folder);
     await createAuthority(join(folder, 'pki'), { cluster: name });

@@ -9,10 +9,9 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
-import type { Etcd3 } from 'etcd3';
 import { authorityFiles, createAuthority, issueCertificate } from '../../config/certificate-authority.js';
 import type { TlsFiles } from '../../config/tls.js';
-import { connectEtcd, type EtcdConnection } from '../../controller/leadership/etcd.js';
+import { connectEtcd, type EtcdClient, type EtcdConnection } from '../../controller/leadership/etcd.js';
 import { freePorts } from '../../plexictl/dev/ports.js';
 
 process.once('SIGTERM', () => process.exit(143));
@@ -24,26 +23,48 @@ async function etcdctl(words: readonly string[]): Promise<void> {
 export class RealEtcd {
   private member: ChildProcess | undefined;
   private frozen = false;
-  private readonly clients = new Set<Etcd3>();
+  private readonly clients = new Set<EtcdClient>();
 
   private constructor(
     readonly folder: string,
     readonly port: number,
     private readonly peerPort: number,
     readonly tls: TlsFiles,
+    private readonly name = 'one',
+    /** The members of the cluster with their peer addresses, as etcd's own option has them. */
+    private readonly members = `one=http://127.0.0.1:${peerPort}`,
   ) {}
 
   /** Starts a member and waits until it serves. */
   static async start(): Promise<RealEtcd> {
+    const { folder, tls } = await RealEtcd.prepared();
+    const [port = 0, peerPort = 0] = await freePorts(2);
+    const etcd = new RealEtcd(folder, port, peerPort, tls);
+    await etcd.run();
+    return etcd;
+  }
+
+  /** Starts three members of one etcd, each reachable by itself. */
+  static async startThree(): Promise<RealEtcd[]> {
+    const { folder, tls } = await RealEtcd.prepared();
+    const ports = await freePorts(6);
+    const names = ['one', 'two', 'three'];
+    const peers = names.map((name, index) => `${name}=http://127.0.0.1:${ports[index + 3]}`).join(',');
+    const members = names.map(
+      (name, index) => new RealEtcd(folder, ports[index] ?? 0, ports[index + 3] ?? 0, tls, name, peers),
+    );
+    await Promise.all(members.map((member) => member.run()));
+    return members;
+  }
+
+  /** A folder of its own, with certificates. */
+  private static async prepared(): Promise<{ folder: string; tls: TlsFiles }> {
     const folder = await mkdtemp(join(tmpdir(), 'plexi-etcd-'));
     const pki = join(folder, 'pki');
     await createAuthority(pki, { cluster: 'etcd' });
     const out = { cert: join(pki, 'etcd.pem'), key: join(pki, 'etcd.key') };
     await issueCertificate(pki, { commonName: 'etcd', hosts: ['localhost', '127.0.0.1'], days: 1, out });
-    const [port = 0, peerPort = 0] = await freePorts(2);
-    const etcd = new RealEtcd(folder, port, peerPort, { ca: authorityFiles(pki).ca, ...out });
-    await etcd.run();
-    return etcd;
+    return { folder, tls: { ca: authorityFiles(pki).ca, ...out } };
   }
 
   /** A port on which nobody listens. */
@@ -58,7 +79,7 @@ export class RealEtcd {
   }
 
   /** A client that is closed when this etcd is removed. */
-  client(port = this.port): Etcd3 {
+  client(port = this.port): EtcdClient {
     const client = connectEtcd(this.connection(port));
     this.clients.add(client);
     return client;
@@ -104,7 +125,7 @@ export class RealEtcd {
 
   /** Takes the data away; the member must not run. */
   async wipe(): Promise<void> {
-    await rm(join(this.folder, 'data'), { recursive: true, force: true });
+    await rm(this.dataFolder, { recursive: true, force: true });
   }
 
   /** Saves what the member holds now into a file, as an operator does. */
@@ -120,8 +141,8 @@ export class RealEtcd {
     await this.wipe();
     const peer = `http://127.0.0.1:${this.peerPort}`;
     await etcdctl([
-      ...['snapshot', 'restore', file, `--data-dir=${join(this.folder, 'data')}`, '--name=one'],
-      ...[`--initial-cluster=one=${peer}`, `--initial-advertise-peer-urls=${peer}`],
+      ...['snapshot', 'restore', file, `--data-dir=${this.dataFolder}`, `--name=${this.name}`],
+      ...[`--initial-cluster=${this.members}`, `--initial-advertise-peer-urls=${peer}`],
     ]);
     await this.run();
   }
@@ -134,17 +155,21 @@ export class RealEtcd {
     await rm(this.folder, { recursive: true, force: true });
   }
 
+  private get dataFolder(): string {
+    return join(this.folder, `data-${this.name}`);
+  }
+
   private flags(): string[] {
     const client = `https://127.0.0.1:${this.port}`;
     const peer = `http://127.0.0.1:${this.peerPort}`;
     return [
-      '--name=one',
-      `--data-dir=${join(this.folder, 'data')}`,
+      `--name=${this.name}`,
+      `--data-dir=${this.dataFolder}`,
       `--listen-client-urls=${client}`,
       `--advertise-client-urls=${client}`,
       `--listen-peer-urls=${peer}`,
       `--initial-advertise-peer-urls=${peer}`,
-      `--initial-cluster=one=${peer}`,
+      `--initial-cluster=${this.members}`,
       `--cert-file=${this.tls.cert}`,
       `--key-file=${this.tls.key}`,
       `--trusted-ca-file=${this.tls.ca}`,

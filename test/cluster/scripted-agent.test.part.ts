@@ -56,6 +56,8 @@ export class ScriptedAgent {
   readonly executed: string[] = [];
   /** Terms of the leaders that adopted this node. */
   readonly adoptions: bigint[] = [];
+  /** Every call under a token, in order. */
+  readonly contacts: ('adopt' | 'execute')[] = [];
   release: Release;
   health = 'healthy';
   port = 0;
@@ -175,6 +177,7 @@ export class ScriptedAgent {
         ),
       adopt: (call, callback) => {
         const { token = openToken, lineage } = call.request;
+        this.contacts.push('adopt');
         try {
           this.raiseFence(token);
         } catch (thrown) {
@@ -221,6 +224,7 @@ export class ScriptedAgent {
   }
 
   private async execute(call: ServerWritableStream<ExecuteRequest, ExecuteResponse>): Promise<void> {
+    this.contacts.push('execute');
     const { command } = call.request;
     if (command === undefined) throw new PlexiError('USAGE', 'Execute needs a command');
     const send = (event: NonNullable<ExecuteResponse['event']>['event']): void => {
