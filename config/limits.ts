@@ -19,6 +19,8 @@ export const limits = {
   etcdTransactionOperations: 128,
   /** Milliseconds for one unary call to etcd. */
   etcdCallMs: 2_000,
+  /** The same where etcd has more than one member: the next one is asked then. */
+  etcdMemberCallMs: 1_000,
   /** Terms kept in the lineage key. */
   lineageTerms: 64,
   /** Finished rollouts that are kept. */

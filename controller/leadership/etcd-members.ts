@@ -16,9 +16,11 @@ export class EtcdMembers {
   private readonly members: readonly Etcd3[];
   private current: number;
 
-  constructor(connection: EtcdConnection) {
-    this.members = connection.endpoints.map((endpoint) => connectMember(endpoint, connection.tls));
-    this.current = Math.floor(Math.random() * this.members.length);
+  /** @param first which of them is asked first, in the order of the configuration and round again */
+  constructor({ endpoints, tls }: EtcdConnection, first: number) {
+    const callMs = endpoints.length > 1 ? limits.etcdMemberCallMs : limits.etcdCallMs;
+    this.members = endpoints.map((endpoint) => connectMember(endpoint, tls, callMs));
+    this.current = first % this.members.length;
   }
 
   /** How many there are. */
@@ -55,7 +57,7 @@ export class EtcdMembers {
   }
 }
 
-function connectMember(endpoint: string, tls: EtcdConnection['tls']): Etcd3 {
+function connectMember(endpoint: string, tls: EtcdConnection['tls'], callMs: number): Etcd3 {
   return new Etcd3({
     hosts: endpoint,
     ...(tls && {
@@ -67,7 +69,7 @@ function connectMember(endpoint: string, tls: EtcdConnection['tls']): Etcd3 {
     }),
     faultHandling: { global: noop, host: () => noop },
     defaultCallOptions: (context) =>
-      context.isStream ? { interceptors: [withLeaderOnly] } : { deadline: Date.now() + limits.etcdCallMs },
+      context.isStream ? { interceptors: [withLeaderOnly] } : { deadline: Date.now() + callMs },
     grpcOptions: {
       'grpc.max_receive_message_length': limits.etcdAnswerBytes,
       'grpc.keepalive_time_ms': 5_500,

@@ -41,9 +41,17 @@ export type EtcdCompare =
 
 export type { EtcdConnection } from './etcd-members.js';
 
-/** A client for one use (calls, or one watch stream); close it after. */
-export function connectEtcd(connection: EtcdConnection): EtcdClient {
-  return new EtcdMembers(connection);
+/**
+ * A client for one use (calls, or one watch stream); close it after.
+ * @param first which member is asked first; by chance when it is not given, so that each has its share
+ */
+export function connectEtcd(connection: EtcdConnection, first = anyMember()): EtcdClient {
+  return new EtcdMembers(connection, first);
+}
+
+/** A number by which one of the members is chosen. */
+export function anyMember(): number {
+  return Math.floor(Math.random() * 1_000);
 }
 
 /**

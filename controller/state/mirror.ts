@@ -7,6 +7,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { IWatchResponse } from 'etcd3';
 import type { Logger } from 'pino';
 import {
+  anyMember,
   connectEtcd,
   type EtcdClient,
   type EtcdConnection,
@@ -33,13 +34,17 @@ export interface WentBack {
 
 /** Milliseconds before a broken watch is built anew. */
 const againMs = 200;
-/** Milliseconds between two demands for progress, and without any answer after which a watch counts as dead. */
-const progressMs = 2_000;
-const silentMs = 7_000;
+/**
+ * Milliseconds between two demands for progress, and without any answer after which a watch counts as dead:
+ * soon where another member can be asked, later where waiting is all that can be done.
+ */
+const patienceOfOne = { progressMs: 2_000, silentMs: 7_000 };
+const patienceOfMany = { progressMs: 500, silentMs: 1_800 };
 
 export class Mirror {
   private entries = new Map<string, EtcdEntry>();
   private complete = 0n;
+  private first = anyMember();
   private readonly listeners = new Set<(change: MirrorChange) => void>();
   private readonly stopping = new AbortController();
   private running: Promise<void> | undefined;
@@ -107,13 +112,15 @@ export class Mirror {
 
   private async run(): Promise<void> {
     while (!this.stopping.signal.aborted) {
-      const client = connectEtcd(this.connection);
+      const client = connectEtcd(this.connection, this.first);
       try {
         await this.list(client);
         await this.watch(client);
       } catch (error) {
         if (this.stopping.signal.aborted) return;
         this.log.warn({ err: error }, 'the watch over etcd broke; it is built anew');
+        // Not at the member that has just been lost.
+        this.first += 1;
         await sleep(againMs, undefined, { ref: false });
       } finally {
         client.close();
@@ -142,6 +149,7 @@ export class Mirror {
   private async watch(client: EtcdClient): Promise<void> {
     const stream = await client.watchClient.watch();
     await new Promise<void>((resolve, reject) => {
+      const { progressMs, silentMs } = client.size > 1 ? patienceOfMany : patienceOfOne;
       let heardMs = performance.now();
       const progress = setInterval(() => {
         if (performance.now() - heardMs > silentMs)
