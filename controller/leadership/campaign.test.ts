@@ -270,6 +270,32 @@ describe('who leads', () => {
   });
 });
 
+describe('the epoch', () => {
+  test('nobody wins with an epoch that was raised while he campaigned', async () => {
+    const write = (epoch: number) =>
+      transact(client, [], [{ kind: 'put', key: keys.epoch, value: JSON.stringify({ epoch }) }]);
+    await write(4);
+    // It has read the epoch, and its transaction has not arrived yet when the epoch is raised.
+    const candidate = field.add('a');
+    const txn = candidate.client.kv.txn.bind(candidate.client.kv);
+    let raised = false;
+    candidate.client.kv.txn = async (request, options) => {
+      if (!raised) await write(9);
+      raised = true;
+      return txn(request, options);
+    };
+    const a = await field.leader();
+    assert.deepEqual([raised, a.lead?.epoch, field.terms.length], [true, 9n, 1]);
+  });
+
+  test('one that cannot be read lets nobody lead, and leaves no key behind', async () => {
+    await transact(client, [], [{ kind: 'put', key: keys.epoch, value: '{"epoch": "nine"}' }]);
+    field.add('a');
+    assert.equal(await field.until(() => field.leading[0], 1_000), undefined);
+    assert.equal((await readKey(client, keys.leader)).entry, undefined);
+  });
+});
+
 describe('what a leader may write', () => {
   test('a write of a term that is over is refused, and changes nothing', async () => {
     const a = field.add('a');
