@@ -20,6 +20,16 @@ async function etcdctl(words: readonly string[]): Promise<void> {
   await promisify(execFile)('etcdctl', words, { env: { ...process.env, ETCDCTL_API: '3' }, timeout: 30_000 });
 }
 
+/** Where a process runs: in which network, and under which address. */
+export interface Place {
+  readonly address: string;
+  /** The words before its own that bring it there. */
+  readonly prefix: readonly string[];
+}
+
+/** On this machine's loopback. */
+export const here: Place = { address: '127.0.0.1', prefix: [] };
+
 export class RealEtcd {
   private member: ChildProcess | undefined;
   private frozen = false;
@@ -33,6 +43,7 @@ export class RealEtcd {
     private readonly name = 'one',
     /** The members of the cluster with their peer addresses, as etcd's own option has them. */
     private readonly members = `one=http://127.0.0.1:${peerPort}`,
+    private readonly place: Place = here,
   ) {}
 
   /** Starts a member and waits until it serves. */
@@ -44,26 +55,37 @@ export class RealEtcd {
     return etcd;
   }
 
-  /** Starts three members of one etcd, each reachable by itself. */
-  static async startThree(): Promise<RealEtcd[]> {
-    const { folder, tls } = await RealEtcd.prepared();
+  /** Starts three members of one etcd, each reachable by itself, and each in its place. */
+  static async startThree(places: readonly Place[] = []): Promise<RealEtcd[]> {
+    const at = (index: number): Place => places[index] ?? here;
+    const { folder, tls } = await RealEtcd.prepared(places.map(({ address }) => address));
     const ports = await freePorts(6);
     const names = ['one', 'two', 'three'];
-    const peers = names.map((name, index) => `${name}=http://127.0.0.1:${ports[index + 3]}`).join(',');
+    const peers = names
+      .map((name, index) => `${name}=http://${at(index).address}:${ports[index + 3]}`)
+      .join(',');
     const members = names.map(
-      (name, index) => new RealEtcd(folder, ports[index] ?? 0, ports[index + 3] ?? 0, tls, name, peers),
+      (name, index) =>
+        new RealEtcd(folder, ports[index] ?? 0, ports[index + 3] ?? 0, tls, name, peers, at(index)),
     );
     await Promise.all(members.map((member) => member.run()));
     return members;
   }
 
   /** A folder of its own, with certificates. */
-  private static async prepared(): Promise<{ folder: string; tls: TlsFiles }> {
+  private static async prepared(
+    addresses: readonly string[] = [],
+  ): Promise<{ folder: string; tls: TlsFiles }> {
     const folder = await mkdtemp(join(tmpdir(), 'plexi-etcd-'));
     const pki = join(folder, 'pki');
     await createAuthority(pki, { cluster: 'etcd' });
     const out = { cert: join(pki, 'etcd.pem'), key: join(pki, 'etcd.key') };
-    await issueCertificate(pki, { commonName: 'etcd', hosts: ['localhost', '127.0.0.1'], days: 1, out });
+    await issueCertificate(pki, {
+      commonName: 'etcd',
+      hosts: ['localhost', here.address, ...addresses],
+      days: 1,
+      out,
+    });
     return { folder, tls: { ca: authorityFiles(pki).ca, ...out } };
   }
 
@@ -75,7 +97,7 @@ export class RealEtcd {
 
   /** How to reach it, directly or through a proxy on another port. */
   connection(port = this.port): EtcdConnection {
-    return { endpoints: [`https://127.0.0.1:${port}`], tls: this.tls };
+    return { endpoints: [`https://${this.place.address}:${port}`], tls: this.tls };
   }
 
   /** A client that is closed when this etcd is removed. */
@@ -87,7 +109,8 @@ export class RealEtcd {
 
   /** Starts the member (again) and waits until it serves. */
   async run(): Promise<void> {
-    const member = spawn('etcd', this.flags(), { stdio: ['ignore', 'ignore', 'pipe'] });
+    const [program = 'etcd', ...words] = [...this.place.prefix, 'etcd', ...this.flags()];
+    const member = spawn(program, words, { stdio: ['ignore', 'ignore', 'pipe'] });
     this.member = member;
     // A test that is ended from outside leaves no member behind.
     process.once('exit', () => member.kill('SIGKILL'));
@@ -160,8 +183,8 @@ export class RealEtcd {
   }
 
   private flags(): string[] {
-    const client = `https://127.0.0.1:${this.port}`;
-    const peer = `http://127.0.0.1:${this.peerPort}`;
+    const client = `https://${this.place.address}:${this.port}`;
+    const peer = `http://${this.place.address}:${this.peerPort}`;
     return [
       `--name=${this.name}`,
       `--data-dir=${this.dataFolder}`,

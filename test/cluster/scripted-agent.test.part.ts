@@ -31,6 +31,8 @@ export interface ScriptedAgentOptions {
   readonly node: string;
   readonly tls: TlsFiles;
   readonly release: Release;
+  /** The address that it listens on. */
+  readonly host: string;
   /** The port of an agent that comes back; 0: any. */
   readonly port?: number;
 }
@@ -93,7 +95,7 @@ export class ScriptedAgent {
   }
 
   get address(): string {
-    return `127.0.0.1:${this.port}`;
+    return `${this.options.host}:${this.port}`;
   }
 
   /** Lets every command of this kind wait until it is released; returns what releases it. */
@@ -158,7 +160,7 @@ export class ScriptedAgent {
   private async listen(port: number): Promise<void> {
     this.port = await new Promise<number>((resolve, reject) => {
       const credentials = grpcServerCredentials(this.options.tls);
-      this.server.bindAsync(`127.0.0.1:${port}`, credentials, (error, bound) =>
+      this.server.bindAsync(`${this.options.host}:${port}`, credentials, (error, bound) =>
         error === null ? resolve(bound) : reject(error),
       );
     });
