@@ -70,7 +70,7 @@ async function threeInFlight(name: string, changes: Record<string, unknown> = {}
   return { cluster, first, calls, agents, releases, id, known, contacts };
 }
 
-describe('the lead goes to another controller', { concurrency: true }, () => {
+describe('the lead goes to another controller', { concurrency: 2 }, () => {
   describe('with three nodes in flight, one of which cannot be reached', { concurrency: false }, () => {
     let all: Awaited<ReturnType<typeof threeInFlight>>;
     before(async () => {
