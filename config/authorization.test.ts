@@ -50,6 +50,7 @@ const expectation: Record<string, string> = {
   '/plexi.v1.ClusterService/Get': 'ov',
   '/plexi.v1.ClusterService/SetFreeze': 'o',
   '/plexi.v1.AuditService/List': 'ov',
+  '/plexi.v1.ClusterService/ReEpoch': 'o',
   '/plexi.v1.RolloutsService/Plan': 'ov',
   '/plexi.v1.RolloutsService/Start': 'o',
   '/plexi.v1.RolloutsService/Get': 'ov',

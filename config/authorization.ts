@@ -46,6 +46,7 @@ export const allowedRoles: Readonly<Record<string, readonly Role[]>> = {
 
   '/plexi.v1.ClusterService/Get': viewers,
   '/plexi.v1.ClusterService/SetFreeze': operators,
+  '/plexi.v1.ClusterService/ReEpoch': operators,
 
   '/plexi.v1.AuditService/List': viewers,
 

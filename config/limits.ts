@@ -21,6 +21,8 @@ export const limits = {
   etcdTransactionOperations: 128,
   /** Milliseconds for one unary call to etcd. */
   etcdCallMs: 2_000,
+  /** The same where etcd has more than one member: the next one is asked then. */
+  etcdMemberCallMs: 1_000,
   /** Terms kept in the lineage key. */
   lineageTerms: 64,
   /** Finished rollouts that are kept. */
@@ -37,6 +39,10 @@ export const limits = {
   grpcMessageBytes: 4 * 1024 * 1024,
   /** Milliseconds for a unary gRPC call between our own programs. */
   grpcCallMs: 5_000,
+  /** Milliseconds that an agent has to say which epoch it knows, before the epoch is raised. */
+  reEpochAskMs: 3_000,
+  /** Milliseconds that the raising of the epoch waits for the adoption of the nodes that answered. */
+  reEpochWaitMs: 10_000,
   /** Milliseconds that a caller waits until its wish is in force. */
   intentWaitMs: 20_000,
   /** Streams that one controller replica serves to watchers. */

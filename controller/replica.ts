@@ -8,13 +8,15 @@ import { ClusterReader } from './api/cluster-reader.js';
 import { serveGrpc, serveHttp } from './api/server.js';
 import { WishWriter } from './api/wish-writer.js';
 import { policyDigest } from './execution/cluster-facts.js';
+import { wentBack } from './execution/history-check.js';
 import { leadTerm } from './execution/leader.js';
-import { campaign, type EnteredLead } from './leadership/campaign.js';
+import { campaign, type EnteredLead, epochOf } from './leadership/campaign.js';
 import { connectEtcd, type EtcdClient, readLast } from './leadership/etcd.js';
 import { keepPresence } from './leadership/presence.js';
 import { type AuditAppend, appendAudit, headOf } from './state/audit.js';
 import { type ClusterKeys, clusterKeys } from './state/keys.js';
-import { Mirror } from './state/mirror.js';
+import { markRestored } from './state/mark-restored.js';
+import { Mirror, type WentBack } from './state/mirror.js';
 
 export interface ReplicaParts {
   readonly config: ControllerConfig;
@@ -34,7 +36,14 @@ export async function runReplica(parts: ReplicaParts): Promise<void> {
   const { config, log, signal, wall } = parts;
   const keys = clusterKeys(config.cluster);
   const client = connectEtcd(config.etcd);
-  const mirror = new Mirror(config.etcd, keys.prefix, keys.audit, log);
+  const mark = ({ from, to, before }: WentBack): void => {
+    const epoch = before(keys.epoch);
+    const seen = epoch === undefined ? 0n : epochOf(epoch);
+    markRestored({ client, keys, signal, log }, seen, wentBack(from, to)).catch((thrown) =>
+      log.error({ err: thrown }, 'that etcd was restored could not be stored'),
+    );
+  };
+  const mirror = new Mirror(config.etcd, keys.prefix, keys.audit, log, mark);
   let server: Awaited<ReturnType<typeof serveGrpc>> | undefined;
   let presence: Promise<void> | undefined;
   let http: Awaited<ReturnType<typeof serveHttp>> | undefined;

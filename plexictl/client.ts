@@ -7,7 +7,11 @@ import { PlexiError } from '../config/errors.js';
 import { resolveClientConfig } from '../config/load.js';
 import { type Identity, readOwnIdentity, type TlsFiles } from '../config/tls.js';
 import { type AuditServiceListResponse, AuditServiceService as audit } from '../gen/plexi/v1/audit.js';
-import { ClusterServiceService as cluster } from '../gen/plexi/v1/cluster.js';
+import {
+  type ClusterServiceGetResponse,
+  ClusterServiceService as cluster,
+  type ReEpochResponse,
+} from '../gen/plexi/v1/cluster.js';
 import {
   type AddRequest,
   type LogsRequest,
@@ -163,6 +167,16 @@ export class ClusterClient {
   /** Keeps new rollouts from starting, or lets them start again. */
   async setFreeze(on: boolean, reason: string): Promise<void> {
     await this.#replicas.call(cluster.setFreeze, { on, reason }, wish);
+  }
+
+  /** The cluster as a whole. */
+  cluster(): Promise<ClusterServiceGetResponse> {
+    return this.#replicas.call(cluster.get, {}, read);
+  }
+
+  /** Says that etcd was restored on purpose; raises the epoch. */
+  reEpoch(reason: string): Promise<ReEpochResponse> {
+    return this.#replicas.call(cluster.reEpoch, { reason }, wishOnce);
   }
 
   /** A node's log, piece by piece, until it ends or the signal is aborted. */

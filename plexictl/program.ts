@@ -10,6 +10,7 @@ import { ownVersion } from '../config/own-version.js';
 import { registerKubectlRolloutWords, registerUpdateWords } from './commands/aliases.js';
 import { registerAudit } from './commands/audit.js';
 import { registerCerts } from './commands/certs.js';
+import { registerCluster } from './commands/cluster.js';
 import { registerControl } from './commands/control.js';
 import { registerDev } from './commands/dev.js';
 import { RolloutEnded } from './commands/follow.js';
@@ -83,6 +84,7 @@ function registerAll(root: Command, context: CliContext): void {
   registerAudit(root, context);
   registerLogs(root, context);
   registerFreeze(root, context);
+  registerCluster(root, context);
   registerNodes(root, context);
   registerKubectlNodeWords(root, context);
   registerRelease(root, context);

@@ -12,7 +12,11 @@ import { PlexiError } from '../config/errors.js';
 import { toServiceError } from '../config/grpc-status.js';
 import { grpcServerCredentials, type Identity, type TlsFiles } from '../config/tls.js';
 import { type AuditServiceListResponse, AuditServiceService } from '../gen/plexi/v1/audit.js';
-import { ClusterServiceService } from '../gen/plexi/v1/cluster.js';
+import {
+  ClusterServiceGetResponse,
+  ClusterServiceService,
+  type ReEpochResponse,
+} from '../gen/plexi/v1/cluster.js';
 import {
   type LogsRequest,
   type LogsResponse,
@@ -41,6 +45,9 @@ export interface Script {
   readonly audit?: () => AuditServiceListResponse;
   /** Any other wish: returns the rollout's id; a promise that stays open is a wish that takes long. */
   readonly wish?: () => string | Promise<string>;
+  /** What is told of the cluster as a whole. */
+  readonly cluster?: () => Parameters<typeof ClusterServiceGetResponse.fromPartial>[0];
+  readonly reEpoch?: () => ReEpochResponse;
   /** What `Watch` streams; the stream ends with it. */
   readonly watch?: (id: string) => AsyncIterable<ClusterStatus>;
   /** What `Logs` streams; the stream ends with it. */
@@ -172,8 +179,11 @@ async function startController(script: Script, files: TlsFiles) {
     },
   });
   server.addService(ClusterServiceService, {
-    get: unary('cluster', () => ({ cluster: 'dev' })),
+    get: unary('cluster', () =>
+      ClusterServiceGetResponse.fromPartial({ cluster: 'dev', ...script.cluster?.() }),
+    ),
     setFreeze: wish('setFreeze'),
+    reEpoch: unary('reEpoch', () => scripted(script.reEpoch)()),
   });
   server.addService(AuditServiceService, { list: unary('audit', () => scripted(script.audit)()) });
   const port = await listen(server, files);

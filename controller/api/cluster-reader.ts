@@ -7,14 +7,20 @@ import { ClusterStatus } from '../../gen/plexi/v1/rollouts.js';
 import { freezeOf, liveControllers, nodeFacts } from '../execution/cluster-facts.js';
 import { type EtcdClient, type EtcdEntry, readKey, readPrefix } from '../leadership/etcd.js';
 import { isStuck } from '../rollout/budget.js';
-import type { Rollout } from '../rollout/rollout.js';
+import type { Recovery, Rollout } from '../rollout/rollout.js';
 import { readOrder, readSlot } from '../state/codec.js';
 import type { ClusterKeys } from '../state/keys.js';
-import { loadRollout } from '../state/load-world.js';
+import { loadRecovery, loadRollout } from '../state/load-world.js';
 import type { Mirror } from '../state/mirror.js';
 import { readNodes } from '../state/node-store.js';
 import { activeRecord, decode, nodeStatusRecord } from '../state/records.js';
-import { freezeDocument, type ListedNode, leaderDocument, rolloutDocument } from './documents.js';
+import {
+  freezeDocument,
+  type ListedNode,
+  leaderDocument,
+  recoveryDocument,
+  rolloutDocument,
+} from './documents.js';
 
 export class ClusterReader {
   constructor(
@@ -50,7 +56,7 @@ export class ClusterReader {
     });
   }
 
-  /** Leader, freeze, and the controllers that live. */
+  /** Leader, freeze, the controllers that live, and what follows a restore of etcd. */
   async cluster() {
     const entries = await this.planEntries();
     const leader = leaderDocument(
@@ -62,7 +68,19 @@ export class ClusterReader {
       ...controller,
       since: new Date(controller.since),
     }));
-    return { ...(leader && { leader }), ...(freeze && { freeze }), controllers };
+    const recovery = await this.recovery(entries);
+    return {
+      ...(leader && { leader }),
+      ...(freeze && { freeze }),
+      controllers,
+      ...(recovery && { recovery: recoveryDocument(recovery) }),
+    };
+  }
+
+  private async recovery(entries: readonly EtcdEntry[]): Promise<Recovery | null> {
+    const { client, keys } = this;
+    const reads = await Promise.all([keys.epoch, keys.restored].map((key) => readPrefix(client, key)));
+    return loadRecovery(keys, [...entries, ...reads.flatMap((read) => read.entries)]);
   }
 
   /** Waits for the end of an operator's order; returns the digest that it came to. */

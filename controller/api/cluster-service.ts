@@ -1,4 +1,4 @@
-/** ClusterService: the cluster as a whole, for everybody who may look; the freeze, for operators. */
+/** ClusterService: the cluster as a whole, for everybody who may look; freeze and epoch, for operators. */
 import type { UntypedServiceImplementation } from '@grpc/grpc-js';
 import { PlexiError } from '../../config/errors.js';
 import {
@@ -7,22 +7,20 @@ import {
   SetFreezeResponse,
 } from '../../gen/plexi/v1/cluster.js';
 import type { ClusterReader } from './cluster-reader.js';
+import { type ReEpochParts, reEpoch } from './re-epoch.js';
 import { caller, reasonOf, unary } from './rollouts-service.js';
 import type { WishWriter } from './wish-writer.js';
 
-export interface ClusterServiceParts {
-  readonly cluster: string;
+export interface ClusterServiceParts extends ReEpochParts {
   readonly reader: ClusterReader;
   readonly wishes: WishWriter;
-  readonly wall: () => Date;
 }
 
-export function clusterService({
-  cluster,
-  reader,
-  wishes,
-  wall,
-}: ClusterServiceParts): ClusterServiceServer & UntypedServiceImplementation {
+export function clusterService(
+  parts: ClusterServiceParts,
+): ClusterServiceServer & UntypedServiceImplementation {
+  const { reader, wishes, wall } = parts;
+  const { cluster } = parts.config;
   return {
     get: unary(async () => ClusterServiceGetResponse.fromPartial({ cluster, ...(await reader.cluster()) })),
     setFreeze: unary(async (call) => {
@@ -32,6 +30,11 @@ export function clusterService({
       const by = caller(call);
       await wishes.wish({ kind: 'freeze', by, at: wall().toISOString(), on, reason }, undefined);
       return SetFreezeResponse.fromPartial({});
+    }),
+    reEpoch: unary(async (call) => {
+      const { reason } = call.request;
+      reasonOf(reason, '', '');
+      return reEpoch(parts, caller(call), reason);
     }),
   };
 }

@@ -1,4 +1,5 @@
 /** What is stored, as the documents that clients get. Pure. */
+import { Recovery as RecoveryDocument } from '../../gen/plexi/v1/cluster.js';
 import { Node } from '../../gen/plexi/v1/nodes.js';
 import {
   Freeze,
@@ -11,6 +12,7 @@ import type { EtcdEntry } from '../leadership/etcd.js';
 import type { NodeFacts, PlannedRollout } from '../rollout/plan-inputs.js';
 import {
   openCommand,
+  type Recovery,
   type Rollout,
   type RolloutNode,
   type Slot,
@@ -144,4 +146,12 @@ export function freezeDocument(
   freeze: { reason: string; by: string; since: number } | undefined,
 ): Freeze | undefined {
   return freeze && Freeze.fromPartial({ ...freeze, since: new Date(freeze.since) });
+}
+
+/** What follows a restore of etcd, for whoever asks. */
+export function recoveryDocument(recovery: Recovery): RecoveryDocument {
+  if (recovery.kind === 'refused')
+    return RecoveryDocument.fromPartial({ state: 'refused', reason: recovery.reason });
+  const reason = 'etcd was restored, and no node is taken out of service before every node was adopted since';
+  return RecoveryDocument.fromPartial({ state: 'adopting', reason, awaited: [...recovery.awaited].sort() });
 }

@@ -27,7 +27,7 @@ export async function serveGrpc(parts: RolloutsServiceParts & NodesServiceParts)
   });
   server.addService(RolloutsServiceService, rolloutsService(parts));
   server.addService(NodesServiceService, nodesService(parts));
-  server.addService(ClusterServiceService, clusterService({ ...parts, cluster: config.cluster }));
+  server.addService(ClusterServiceService, clusterService(parts));
   server.addService(AuditServiceService, auditService(parts));
   new HealthImplementation({
     '': 'SERVING',

@@ -7,7 +7,7 @@ import { limits } from '../../config/limits.js';
 import { type EtcdClient, readKey, transact } from '../leadership/etcd.js';
 import type { ClusterKeys } from '../state/keys.js';
 import type { Mirror } from '../state/mirror.js';
-import { decode, type Intent, type IntentOutcome, outcomeRecord } from '../state/records.js';
+import { decode, type Intent, type IntentOutcome, outcomeRecord, restoredRecord } from '../state/records.js';
 
 /** Tries to find a free number, when others write at the same moment. */
 const numbersMax = 50;
@@ -22,9 +22,12 @@ export class WishWriter {
   /**
    * Stores a wish and waits for its outcome.
    * @param rollout the rollout it is about; undefined for one that belongs to none
-   * @throws PlexiError the leader's refusal; NO_LEADER when nobody took it in time (it stays stored)
+   * @throws PlexiError the leader's refusal; ETCD_RESTORED while an operator's word on that is missing; NO_LEADER when nobody took it in time (it stays stored)
    */
   async wish(intent: Intent, rollout: string | undefined): Promise<IntentOutcome> {
+    const restored = this.mirror.get(this.keys.restored);
+    if (restored !== undefined)
+      throw new PlexiError('ETCD_RESTORED', decode(restoredRecord, restored.key, restored.value).reason);
     const n = await this.store(intent, rollout);
     const key = this.keys.outcome(n);
     if (!(await this.mirror.waitFor(() => this.mirror.get(key) !== undefined, limits.intentWaitMs))) {

@@ -12,6 +12,7 @@ import {
   type AdoptResponse,
   type Command,
   type CommandEvent,
+  type DescribeResponse,
   type ExecuteResponse,
   NodeAgentServiceClient,
   type NodeStatus,
@@ -75,6 +76,16 @@ export class AgentLink {
         new Metadata(),
         { deadline: Date.now() + limits.grpcCallMs },
         (error, response) => (error === null ? resolve(response) : reject(error)),
+      );
+    });
+  }
+
+  /** What the node is, and the highest token that it has seen. */
+  describe(): Promise<DescribeResponse> {
+    return new Promise((resolve, reject) => {
+      const options = { deadline: Date.now() + limits.grpcCallMs };
+      this.client.describe({}, new Metadata(), options, (error, response) =>
+        error === null ? resolve(response) : reject(error),
       );
     });
   }

@@ -3,15 +3,21 @@
  * events. Nothing is repeated here: a broken stream is an event, and the engine decides (protocol, 7).
  */
 import type { Logger } from 'pino';
-import type { PlexiError } from '../../config/errors.js';
 import { fromServiceError } from '../../config/grpc-status.js';
 import type { TlsFiles } from '../../config/tls-files.js';
-import type { Command, CommandEvent, CommandResult, NodeStatus } from '../../gen/plexi/v1/node_agent.js';
+import type {
+  AdoptResponse,
+  Command,
+  CommandEvent,
+  CommandResult,
+  NodeStatus,
+} from '../../gen/plexi/v1/node_agent.js';
 import type { Lead } from '../leadership/campaign.js';
-import type { CommandOutcome, Effect, EngineEvent, Observation } from '../rollout/events.js';
+import type { AdoptionReport, CommandOutcome, Effect, EngineEvent, Observation } from '../rollout/events.js';
 import type { OpenCommand, World } from '../rollout/rollout.js';
 import { AgentLink } from './agent-link.js';
 import { buildCommand, buildMaintenance, buildTakeOver, type TokenParts } from './commands.js';
+import { strangeHistory } from './history-check.js';
 
 export interface DispatchParts {
   readonly cluster: string;
@@ -23,8 +29,8 @@ export interface DispatchParts {
   readonly emit: (event: EngineEvent) => void;
   /** Every status of a node, for the records. */
   readonly seen: (node: string, status: NodeStatus | undefined) => void;
-  /** A node knows a term that this etcd does not: it was restored from a snapshot (protocol, rule 21). */
-  readonly restored: (reason: PlexiError) => void;
+  /** A node knows more than the etcd of this leader does, and why. */
+  readonly strange: (reason: string) => void;
   readonly log: Logger;
 }
 
@@ -32,6 +38,8 @@ export class Dispatch {
   private readonly links = new Map<string, AgentLink>();
   private readonly seqs = new Map<string, bigint>();
   private readonly looks = new Map<string, NodeJS.Timeout>();
+  /** Nodes whose history was compared with etcd's since their line was opened. */
+  private readonly compared = new Set<string>();
 
   constructor(private readonly parts: DispatchParts) {}
 
@@ -86,15 +94,33 @@ export class Dispatch {
       {
         status: (status) => {
           seen(node, status);
+          if (!this.compared.has(node)) this.compare(node);
           emit({ kind: 'observed', node, observation: observationOf(status) });
         },
         lost: () => {
+          this.compared.delete(node);
           seen(node, undefined);
           emit({ kind: 'unreachable', node });
         },
       },
       log,
     );
+  }
+
+  /** Before anything is sent: a restored etcd is noticed by the first node that answers. */
+  private compare(node: string): void {
+    const { lead, strange, log } = this.parts;
+    this.compared.add(node);
+    this.links
+      .get(node)
+      ?.describe()
+      .then(
+        (described) => {
+          const reason = strangeHistory(node, described, lead);
+          if (reason !== undefined) strange(reason);
+        },
+        (thrown) => log.debug({ node, err: thrown }, 'the node did not describe itself'),
+      );
   }
 
   /** The token as it is; pings carry it. */
@@ -119,10 +145,11 @@ export class Dispatch {
       knownLineage: lead.lineage.map((entry) => ({ term: BigInt(entry.term), nonce: entry.nonce })),
     };
     link.adopt(request).then(
-      () => emit({ kind: 'adopted', node }),
+      (response) => emit({ kind: 'adopted', node, report: reportOf(response) }),
       (thrown) => {
         const error = fromServiceError(thrown);
-        if (error?.code === 'ETCD_RESTORED') this.parts.restored(error);
+        // The node may have been adopted by another since it was looked at: then this lead is over.
+        if (error?.code === 'ETCD_RESTORED' || error?.code === 'STALE_TOKEN') this.compare(node);
         log.warn({ node, err: error ?? thrown }, 'the node was not adopted');
         const fault = {
           code: error?.code ?? 'NODE_UNREACHABLE',
@@ -201,6 +228,19 @@ export class Dispatch {
         return;
     }
   }
+}
+
+function reportOf({ status, jobs }: AdoptResponse): AdoptionReport {
+  return {
+    inMaintenance: status?.inMaintenance ?? false,
+    needsOperator: status?.needsOperator?.message ?? '',
+    jobs: jobs.map(({ commandId, rolloutId, attempt, result }) => ({
+      commandId,
+      rollout: rolloutId,
+      attempt,
+      ended: result !== undefined,
+    })),
+  };
 }
 
 function observationOf(status: NodeStatus): Observation {

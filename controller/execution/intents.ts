@@ -108,14 +108,16 @@ export class Intents {
     );
   }
 
-  private resultOf(key: string, intent: Intent): Promise<TakenIntent> {
+  private async resultOf(key: string, intent: Intent): Promise<TakenIntent> {
+    const { recovery } = this.parts.world();
+    if (recovery?.kind === 'refused') throw new PlexiError('ETCD_RESTORED', recovery.reason);
     switch (intent.kind) {
       case 'pause':
       case 'resume':
       case 'abort':
       case 'retry':
       case 'skip':
-        return Promise.resolve(this.wish(key, intent));
+        return this.wish(key, intent);
       default:
         return this.parts.fulfil(intent);
     }

@@ -3,7 +3,7 @@
  * the lead is over. Everything it knows beyond etcd dies with it, and nothing is lost by that.
  */
 import type { Logger } from 'pino';
-import { asPlexiError, type PlexiError } from '../../config/errors.js';
+import { asPlexiError, PlexiError } from '../../config/errors.js';
 import type { ControllerConfig } from '../../config/schema/controller.js';
 import type { ReleaseRepository } from '../../release/repository/fetch.js';
 import type { Lead } from '../leadership/campaign.js';
@@ -14,6 +14,7 @@ import type { ClusterKeys } from '../state/keys.js';
 import { labelsOf } from '../state/load-world.js';
 import type { Mirror } from '../state/mirror.js';
 import { readNodes } from '../state/node-store.js';
+import { decode, restoredRecord } from '../state/records.js';
 import { Dispatch } from './dispatch.js';
 import { Intents } from './intents.js';
 import { type LoadedCluster, loadCluster } from './load-cluster.js';
@@ -65,6 +66,8 @@ class Term {
   private readonly intents: Intents;
   private readonly leadSinceMs: number;
   private loadedRevision = 0n;
+  /** The nodes that were on the list when it was read last. */
+  private known: ReadonlySet<string> | undefined;
   private ticker: NodeJS.Timeout | undefined;
   private offMirror = (): void => undefined;
 
@@ -82,7 +85,7 @@ class Term {
       maintenanceMs: config.rollout.timeouts.maintenanceMs,
       emit: (event) => this.loop.emit(event),
       seen: (node, status) => this.reports.seen(node, status),
-      restored: (error) => this.giveUp(error),
+      strange: (reason) => this.suspect(reason),
       log,
     });
     const world = (): World => this.loop.world;
@@ -130,6 +133,19 @@ class Term {
       .catch((thrown) => log.warn({ err: thrown }, 'the lease was not revoked; it expires by itself'));
   }
 
+  /** A node knows more than etcd: it was restored, unless somebody else leads already. */
+  private suspect(reason: string): void {
+    const { client, keys, lead, log } = this.parts;
+    readKey(client, keys.leader).then(
+      ({ entry }) => {
+        if (entry?.createRevision !== lead.term) return;
+        log.error({ reason }, 'etcd was restored');
+        this.loop.emit({ kind: 'restored', reason });
+      },
+      (thrown) => log.warn({ err: thrown, reason }, 'it is not known whether etcd was restored'),
+    );
+  }
+
   private makeLoop(): RunLoop {
     const { keys, client, mirror, lead, nowMs, wall, log } = this.parts;
     return new RunLoop(
@@ -166,9 +182,15 @@ class Term {
   /** What others wrote: node specs and wishes. */
   private follow(changed: readonly string[]): void {
     const { keys, mirror } = this.parts;
+    this.checkLead();
     if (changed.some((key) => key.startsWith(keys.nodes) && key.endsWith('/spec'))) {
       this.followNodes();
       this.loop.schedule(() => this.followLabels());
+    }
+    const restored = changed.includes(keys.restored) ? mirror.get(keys.restored) : undefined;
+    if (restored !== undefined) {
+      const { reason } = decode(restoredRecord, restored.key, restored.value);
+      this.loop.emit({ kind: 'restored', reason });
     }
     const wished = changed.filter((key) => isIntentKey(keys, key)).flatMap((key) => mirror.get(key) ?? []);
     if (wished.length === 0) return;
@@ -176,11 +198,23 @@ class Term {
     this.loop.schedule(() => this.intents.takeAll());
   }
 
+  /** The key may be taken away while its lease lives, and a leader that writes nothing would not notice. */
+  private checkLead(): void {
+    const { keys, mirror, lead } = this.parts;
+    const isBehind = mirror.revision < lead.term;
+    if (isBehind || mirror.get(keys.leader)?.createRevision === lead.term || lead.signal.aborted) return;
+    this.giveUp(new PlexiError('NOT_LEADER', `the key of term ${lead.term} is gone from etcd`));
+  }
+
   private followNodes(): void {
     const { keys, mirror } = this.parts;
     const entries = mirror.under(keys.nodes);
     const nodes = readNodes(keys, entries).filter((node) => !node.spec.removed);
     this.loop.rememberSpecs(entries.filter((entry) => entry.key.endsWith('/spec')));
+    const isFirst = this.known === undefined;
+    for (const { id } of nodes)
+      if (!isFirst && !this.known?.has(id)) this.loop.emit({ kind: 'joined', node: id });
+    this.known = new Set(nodes.map(({ id }) => id));
     this.dispatch.setNodes(new Map(nodes.map((node) => [node.id, node.spec.address])));
   }
 

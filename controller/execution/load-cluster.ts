@@ -30,7 +30,7 @@ export async function loadCluster(parts: LoadParts, before: World | undefined): 
   const { client, keys, config } = parts;
   const { entries: slots, revision } = await readPrefix(client, keys.slots);
   const rest = await Promise.all(
-    [keys.budget, keys.active, keys.nodes, keys.intents].map((prefix) =>
+    [keys.budget, keys.active, keys.nodes, keys.intents, keys.epoch, keys.restored].map((prefix) =>
       readPrefix(client, prefix, revision),
     ),
   );

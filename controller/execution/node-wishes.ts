@@ -48,7 +48,7 @@ export async function fulfilNodeWish(parts: NodeWishParts, intent: NodeWish): Pr
 function maintain(parts: NodeWishParts, intent: Extract<NodeWish, { kind: 'maintenance' }>): TakenIntent {
   const { node, on, reason } = intent;
   specOf(parts, node);
-  const { slots, rollout, budget } = parts.world();
+  const { slots, rollout, budget, recovery } = parts.world();
   const key = slotOf(slots, node);
   const slot = key === undefined ? undefined : slots.get(key);
   if (slot !== undefined && !isManual(slot)) {
@@ -62,6 +62,12 @@ function maintain(parts: NodeWishParts, intent: Extract<NodeWish, { kind: 'maint
     throw new PlexiError(
       'CONFLICT',
       `${node} is not in maintenance by an operator${phase === undefined ? '' : ` (${phase})`}; plexictl nodes shows it`,
+    );
+  }
+  if (on && slot === undefined && recovery !== null) {
+    throw new PlexiError(
+      'ETCD_RESTORED',
+      `${node} is not taken out of service before every node was adopted after the restore of etcd; plexictl why ${node} names those that are awaited`,
     );
   }
   if (on && slot === undefined && freeIndex(parts.world()) === undefined) {

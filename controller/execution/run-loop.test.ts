@@ -6,14 +6,13 @@
 import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
 import { after, afterEach, before, beforeEach, describe, test } from 'node:test';
-import type { Etcd3 } from 'etcd3';
 import pino from 'pino';
 import { openRepository } from '../../release/repository/fetch.js';
 import { releaseOf, TestCluster } from '../../test/cluster/cluster.test.part.js';
 import { TcpProxy } from '../../test/cluster/proxy.test.part.js';
 import { RealEtcd } from '../../test/cluster/real-etcd.test.part.js';
 import { campaign, type Lead } from '../leadership/campaign.js';
-import { type EtcdOperation, readKey, readPrefix, transact } from '../leadership/etcd.js';
+import { type EtcdClient, type EtcdOperation, readKey, readPrefix, transact } from '../leadership/etcd.js';
 import { loadRollout } from '../state/load-world.js';
 import { Mirror } from '../state/mirror.js';
 import { decode, type IntentOutcome, outcomeRecord } from '../state/records.js';
@@ -25,7 +24,7 @@ const log = pino({ level: process.env.PLEXI_TEST_LOG ?? 'silent' });
 
 let etcd: RealEtcd;
 /** Not through the proxy: what the test itself does. */
-let direct: Etcd3;
+let direct: EtcdClient;
 let proxy: TcpProxy;
 let mirrorProxy: TcpProxy;
 let cluster: TestCluster;
@@ -100,7 +99,7 @@ async function lead(
 }
 
 /** Puts the test between the leader and its transactions. */
-function meet(client: Etcd3, meetings: Meetings, sent: string[][]): void {
+function meet(client: EtcdClient, meetings: Meetings, sent: string[][]): void {
   const txn = client.kv.txn.bind(client.kv);
   client.kv.txn = async (request, options) => {
     const keys = (request.success ?? []).map(

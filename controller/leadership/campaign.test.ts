@@ -5,7 +5,6 @@
 import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
 import { after, afterEach, before, beforeEach, describe, test } from 'node:test';
-import type { Etcd3 } from 'etcd3';
 import pino from 'pino';
 import { PlexiError } from '../../config/errors.js';
 import { limits } from '../../config/limits.js';
@@ -14,7 +13,7 @@ import { RealEtcd } from '../../test/cluster/real-etcd.test.part.js';
 import { clusterKeys } from '../state/keys.js';
 import { Mirror } from '../state/mirror.js';
 import { campaign, type Lead } from './campaign.js';
-import { readKey, transact } from './etcd.js';
+import { type EtcdClient, readKey, transact } from './etcd.js';
 import { FencedStore } from './fenced-store.js';
 
 const nothing = async () => ({ operations: [], guards: [] });
@@ -24,7 +23,7 @@ const ttlSeconds = 2;
 const marginMs = 700;
 
 let etcd: RealEtcd;
-let client: Etcd3;
+let client: EtcdClient;
 let keys = clusterKeys('none');
 let mirror: Mirror;
 let field: Field;
@@ -51,7 +50,7 @@ class Candidate {
   lead: Lead | undefined;
   private readonly stopping = new AbortController();
   private running: Promise<void> | undefined;
-  readonly client: Etcd3;
+  readonly client: EtcdClient;
 
   constructor(
     readonly id: string,
@@ -276,6 +275,32 @@ describe('who leads', () => {
     const next = await field.leader();
     assert.ok([a, b].includes(next) && next.lead !== lead);
     await assertKeyNames(next);
+  });
+});
+
+describe('the epoch', () => {
+  test('nobody wins with an epoch that was raised while he campaigned', async () => {
+    const write = (epoch: number) =>
+      transact(client, [], [{ kind: 'put', key: keys.epoch, value: JSON.stringify({ epoch }) }]);
+    await write(4);
+    // It has read the epoch, and its transaction has not arrived yet when the epoch is raised.
+    const candidate = field.add('a');
+    const txn = candidate.client.kv.txn.bind(candidate.client.kv);
+    let raised = false;
+    candidate.client.kv.txn = async (request, options) => {
+      if (!raised) await write(9);
+      raised = true;
+      return txn(request, options);
+    };
+    const a = await field.leader();
+    assert.deepEqual([raised, a.lead?.epoch, field.terms.length], [true, 9n, 1]);
+  });
+
+  test('one that cannot be read lets nobody lead, and leaves no key behind', async () => {
+    await transact(client, [], [{ kind: 'put', key: keys.epoch, value: '{"epoch": "nine"}' }]);
+    field.add('a');
+    assert.equal(await field.until(() => field.leading[0], 1_000), undefined);
+    assert.equal((await readKey(client, keys.leader)).entry, undefined);
   });
 });
 

@@ -5,11 +5,20 @@
  * guarded by the term, and every command is fenced on the node (design, decisions 1 to 3).
  */
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { Etcd3 } from 'etcd3';
 import type { Logger } from 'pino';
 import { PlexiError } from '../../config/errors.js';
 import { limits } from '../../config/limits.js';
-import { type EtcdCompare, type EtcdEntry, type EtcdOperation, readKey, transact } from './etcd.js';
+import {
+  type EtcdClient,
+  type EtcdCompare,
+  type EtcdEntry,
+  type EtcdOperation,
+  grantLease,
+  readKey,
+  renewLease,
+  revokeLease,
+  transact,
+} from './etcd.js';
 
 export interface CandidateSettings {
   readonly id: string;
@@ -66,6 +75,11 @@ export interface Lead {
 
 /** Milliseconds between two tries when nobody says that the key is gone. */
 const tryAgainMs = 500;
+/** Milliseconds that one member of etcd has to answer a renewal, before the next one is asked. */
+const renewMinMs = 400;
+const renewMaxMs = 1_000;
+/** Milliseconds between a renewal that was not answered and the next. */
+const renewAgainMs = 100;
 /** Milliseconds between two tries at the least: who says that the key is gone may be behind etcd. */
 const tryAgainMinMs = 20;
 
@@ -74,7 +88,7 @@ const tryAgainMinMs = 20;
  * @param leaderGone resolves when the leader key may have gone; the campaign tries again at once
  */
 export async function campaign(
-  client: Etcd3,
+  client: EtcdClient,
   keys: CampaignKeys,
   settings: CandidateSettings,
   environment: CampaignEnvironment,
@@ -97,14 +111,14 @@ export async function campaign(
 }
 
 async function tryOnce(
-  client: Etcd3,
+  client: EtcdClient,
   keys: CampaignKeys,
   settings: CandidateSettings,
   environment: CampaignEnvironment,
 ): Promise<Lead | undefined> {
   const grantedMs = environment.nowMs();
-  const lease = (await client.leaseClient.leaseGrant({ TTL: settings.ttlSeconds })).ID;
-  const epoch = await readEpoch(client, keys.epoch);
+  const lease = await grantLease(client, settings.ttlSeconds);
+  const { epoch, modRevision } = await readEpoch(client, keys.epoch);
   const value = JSON.stringify({
     id: settings.id,
     address: settings.address,
@@ -113,7 +127,11 @@ async function tryOnce(
   });
   await transact(
     client,
-    [{ kind: 'createRevision', key: keys.leader, equals: 0n }],
+    [
+      { kind: 'createRevision', key: keys.leader, equals: 0n },
+      // Whoever raises the epoch takes the lead away: nobody may win it back with the old one.
+      { kind: 'modRevision', key: keys.epoch, equals: modRevision },
+    ],
     [{ kind: 'put', key: keys.leader, value, lease }],
   ).catch((error) =>
     environment.log.warn(
@@ -123,20 +141,20 @@ async function tryOnce(
   );
   const { entry } = await readKey(client, keys.leader);
   if (entry === undefined || entry.lease !== lease) {
-    await client.leaseClient.leaseRevoke({ ID: lease });
+    await revokeLease(client, lease);
     return undefined;
   }
   try {
     return await takeLead(client, keys, settings, environment, { entry, lease, epoch, grantedMs });
   } catch (thrown) {
     // Nobody leads under this key, so it must not stand until the lease expires.
-    await client.leaseClient.leaseRevoke({ ID: lease });
+    await revokeLease(client, lease);
     throw thrown;
   }
 }
 
 async function takeLead(
-  client: Etcd3,
+  client: EtcdClient,
   keys: CampaignKeys,
   settings: CandidateSettings,
   environment: CampaignEnvironment,
@@ -158,17 +176,17 @@ async function takeLead(
     async resign(reason) {
       if (!over.signal.aborted) over.abort(new PlexiError('NOT_LEADER', reason));
       await keeping;
-      await client.leaseClient.leaseRevoke({ ID: won.lease });
+      await revokeLease(client, won.lease);
     },
   };
 }
 
 /**
- * Renews the lease every third of its time. The lead is over at `until`: the time before the last
+ * Renews the lease every third of its time; when no answer comes, sooner and at another member. The lead is over at `until`: the time before the last
  * answered renewal was sent, plus the lease, minus the margin.
  */
 async function keepLease(
-  client: Etcd3,
+  client: EtcdClient,
   won: { lease: string; grantedMs: number },
   settings: CandidateSettings,
   environment: CampaignEnvironment,
@@ -180,53 +198,41 @@ async function keepLease(
     if (environment.nowMs() >= untilMs)
       over.abort(new PlexiError('NOT_LEADER', 'the lease could not be renewed in time'));
   }, 20);
+  const tryMs = Math.min(Math.max(ttlMs / 6, renewMinMs), renewMaxMs);
+  let waitMs = ttlMs / 3;
   try {
     while (!over.signal.aborted) {
-      await sleep(ttlMs / 3, undefined, { signal: over.signal, ref: false }).catch(() => undefined);
+      await sleep(waitMs, undefined, { signal: over.signal, ref: false }).catch(() => undefined);
       if (over.signal.aborted) return;
       const sentMs = environment.nowMs();
-      const leftMs = await renewOnce(client, won.lease, Math.max(1, untilMs - sentMs)).catch((error) => {
+      const boundMs = Math.max(1, Math.min(untilMs - sentMs, tryMs));
+      const leftMs = await renewLease(client, won.lease, boundMs).catch((error) => {
         environment.log.warn({ err: error }, 'the lease was not renewed');
         return undefined;
       });
       if (leftMs === 0) over.abort(new PlexiError('NOT_LEADER', 'etcd says that the lease is gone'));
       if (leftMs !== undefined && leftMs > 0) untilMs = sentMs + ttlMs - settings.marginMs;
+      waitMs = leftMs === undefined ? renewAgainMs : ttlMs / 3;
     }
   } finally {
     clearInterval(guard);
   }
 }
 
-/** One renewal on a stream of its own. @returns what is left in milliseconds, 0 when the lease is gone */
-async function renewOnce(client: Etcd3, lease: string, timeoutMs: number): Promise<number> {
-  const stream = await client.leaseClient.leaseKeepAlive();
-  return new Promise<number>((resolve, reject) => {
-    const timer = setTimeout(() => {
-      reject(new PlexiError('STORE_UNAVAILABLE', 'no answer to a renewal'));
-      stream.cancel();
-    }, timeoutMs);
-    stream.on('data', (answer) => {
-      clearTimeout(timer);
-      resolve(Number(answer.TTL) * 1_000);
-      stream.end();
-    });
-    stream.on('error', (error) => {
-      clearTimeout(timer);
-      reject(error);
-    });
-    stream.write({ ID: lease });
-  });
-}
-
-/** The epoch; the first controller of a new cluster writes the first one. */
-async function readEpoch(client: Etcd3, key: string): Promise<bigint> {
+/** The epoch, and where it was written; the first controller of a new cluster writes the first one. */
+async function readEpoch(client: EtcdClient, key: string): Promise<{ epoch: bigint; modRevision: bigint }> {
   const found = (await readKey(client, key)).entry;
   if (found === undefined) {
     const value = JSON.stringify({ epoch: 1 });
     await transact(client, [{ kind: 'createRevision', key, equals: 0n }], [{ kind: 'put', key, value }]);
-    return 1n;
+    return readEpoch(client, key);
   }
-  const { epoch } = JSON.parse(found.value) as { epoch?: unknown };
+  return { epoch: epochOf(found), modRevision: found.modRevision };
+}
+
+/** @throws PlexiError STORE_INVALID naming the key */
+export function epochOf({ key, value }: EtcdEntry): bigint {
+  const { epoch } = JSON.parse(value) as { epoch?: unknown };
   if (typeof epoch !== 'number' || !Number.isSafeInteger(epoch) || epoch < 1) {
     throw new PlexiError(
       'STORE_INVALID',
@@ -238,7 +244,7 @@ async function readEpoch(client: Etcd3, key: string): Promise<bigint> {
 
 /** Enters the term into the lineage, by which a restored etcd is recognised (protocol, rule 21). */
 async function appendLineage(
-  client: Etcd3,
+  client: EtcdClient,
   keys: CampaignKeys,
   term: bigint,
   nonce: string,

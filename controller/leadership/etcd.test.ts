@@ -4,14 +4,13 @@
  */
 import assert from 'node:assert/strict';
 import { after, afterEach, before, describe, test } from 'node:test';
-import type { Etcd3 } from 'etcd3';
 import { PlexiError } from '../../config/errors.js';
 import { limits } from '../../config/limits.js';
 import { RealEtcd } from '../../test/cluster/real-etcd.test.part.js';
-import { type EtcdOperation, readKey, readPrefix, transact } from './etcd.js';
+import { type EtcdClient, type EtcdOperation, readKey, readPrefix, transact } from './etcd.js';
 
 let etcd: RealEtcd;
-let client: Etcd3;
+let client: EtcdClient;
 before(async () => {
   etcd = await RealEtcd.start();
   client = etcd.client();

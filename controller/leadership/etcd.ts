@@ -4,10 +4,9 @@
  * Every unary call has a deadline; nothing is repeated here, because a transaction whose answer was
  * lost may have been committed.
  */
-import { readFileSync } from 'node:fs';
-import { noop } from 'cockatiel';
 import {
-  Etcd3,
+  type Etcd3,
+  EtcdLeaseInvalidError,
   EtcdPermissionDeniedError,
   GRPCInvalidArgumentError,
   GRPCOutOfRangeError,
@@ -16,10 +15,10 @@ import {
 } from 'etcd3';
 import { PlexiError } from '../../config/errors.js';
 import { limits } from '../../config/limits.js';
-import type { ControllerConfig } from '../../config/schema/controller.js';
+import { type EtcdConnection, EtcdMembers } from './etcd-members.js';
 
 /** A connection to etcd. */
-export type EtcdClient = Etcd3;
+export type EtcdClient = EtcdMembers;
 
 /** A key with its value and its revisions. */
 export interface EtcdEntry {
@@ -40,30 +39,19 @@ export type EtcdCompare =
   /** No key in the range was written after this revision. Passes on an empty range. */
   | { readonly kind: 'rangeNotAfter'; readonly prefix: string; readonly revision: bigint };
 
-export type EtcdConnection = Pick<ControllerConfig['etcd'], 'endpoints' | 'tls'>;
+export type { EtcdConnection } from './etcd-members.js';
 
-/** A client for one use (calls, or one watch stream); close it after. */
-export function connectEtcd({ endpoints, tls }: EtcdConnection): Etcd3 {
-  return new Etcd3({
-    hosts: [...endpoints],
-    ...(tls && {
-      credentials: {
-        rootCertificate: readFileSync(tls.ca),
-        privateKey: readFileSync(tls.key),
-        certChain: readFileSync(tls.cert),
-      },
-    }),
-    faultHandling: { global: noop, host: () => noop },
-    defaultCallOptions: (context) => (context.isStream ? {} : { deadline: Date.now() + limits.etcdCallMs }),
-    grpcOptions: {
-      'grpc.max_receive_message_length': limits.etcdAnswerBytes,
-      'grpc.keepalive_time_ms': 5_500,
-      'grpc.keepalive_timeout_ms': 1_500,
-      'grpc.keepalive_permit_without_calls': 1,
-      'grpc.initial_reconnect_backoff_ms': 100,
-      'grpc.max_reconnect_backoff_ms': 1_000,
-    },
-  });
+/**
+ * A client for one use (calls, or one watch stream); close it after.
+ * @param first which member is asked first; by chance when it is not given, so that each has its share
+ */
+export function connectEtcd(connection: EtcdConnection, first = anyMember()): EtcdClient {
+  return new EtcdMembers(connection, first);
+}
+
+/** A number by which one of the members is chosen. */
+export function anyMember(): number {
+  return Math.floor(Math.random() * 1_000);
 }
 
 /**
@@ -71,12 +59,12 @@ export function connectEtcd({ endpoints, tls }: EtcdConnection): Etcd3 {
  * @param at that revision; the newest when it is not given
  */
 export async function readPrefix(
-  client: Etcd3,
+  client: EtcdClient,
   prefix: string,
   at?: bigint,
 ): Promise<{ entries: EtcdEntry[]; revision: bigint }> {
-  const { kvs, header } = await unavailableAs(() =>
-    client.kv.range({
+  const { kvs, header } = await askAny(client, ({ kv }) =>
+    kv.range({
       key: Buffer.from(prefix),
       range_end: rangeEnd(prefix),
       ...(at !== undefined && { revision: String(at) }),
@@ -87,7 +75,7 @@ export async function readPrefix(
 
 /** The same without the keys below another prefix, which is within the first: two ranges in one request. */
 export async function readPrefixWithout(
-  client: Etcd3,
+  client: EtcdClient,
   prefix: string,
   without: string,
 ): Promise<{ entries: EtcdEntry[]; revision: bigint }> {
@@ -95,8 +83,8 @@ export async function readPrefixWithout(
     { key: Buffer.from(prefix), range_end: Buffer.from(without) },
     { key: rangeEnd(without), range_end: rangeEnd(prefix) },
   ];
-  const { responses, header } = await unavailableAs(() =>
-    client.kv.txn({
+  const { responses, header } = await askAny(client, ({ kv }) =>
+    kv.txn({
       compare: [],
       success: ranges.map((range) => ({ request_range: range })),
       failure: [],
@@ -107,14 +95,18 @@ export async function readPrefixWithout(
 }
 
 /** The last key that begins with a prefix, as it stood at a revision; undefined when there is none. */
-export async function readLast(client: Etcd3, prefix: string, at?: bigint): Promise<EtcdEntry | undefined> {
+export async function readLast(
+  client: EtcdClient,
+  prefix: string,
+  at?: bigint,
+): Promise<EtcdEntry | undefined> {
   const [last] = await readSome(client, prefix, { limit: 1, order: 'Descend', at });
   return last;
 }
 
 /** Some of the keys that begin with a prefix, by key, from one end or behind one of them. */
 export async function readSome(
-  client: Etcd3,
+  client: EtcdClient,
   prefix: string,
   {
     limit,
@@ -123,8 +115,8 @@ export async function readSome(
     at,
   }: { limit: number; order: 'Ascend' | 'Descend'; after?: string | undefined; at?: bigint | undefined },
 ): Promise<EtcdEntry[]> {
-  const { kvs } = await unavailableAs(() =>
-    client.kv.range({
+  const { kvs } = await askAny(client, ({ kv }) =>
+    kv.range({
       key: Buffer.from(after === undefined ? prefix : `${after}\0`),
       range_end: rangeEnd(prefix),
       sort_order: order,
@@ -138,10 +130,10 @@ export async function readSome(
 
 /** One key; undefined when it is absent. */
 export async function readKey(
-  client: Etcd3,
+  client: EtcdClient,
   key: string,
 ): Promise<{ entry: EtcdEntry | undefined; revision: bigint }> {
-  const { kvs, header } = await unavailableAs(() => client.kv.range({ key: Buffer.from(key) }));
+  const { kvs, header } = await askAny(client, ({ kv }) => kv.range({ key: Buffer.from(key) }));
   return { entry: kvs[0] && entryOf(kvs[0]), revision: BigInt(header.revision) };
 }
 
@@ -150,7 +142,7 @@ export async function readKey(
  * @throws PlexiError STORE_UNAVAILABLE when nobody knows whether it was committed
  */
 export async function transact(
-  client: Etcd3,
+  client: EtcdClient,
   compares: readonly EtcdCompare[],
   operations: readonly EtcdOperation[],
 ): Promise<bigint | undefined> {
@@ -168,8 +160,8 @@ export async function transact(
       );
     }
   }
-  const response = await unavailableAs(() =>
-    client.kv.txn({
+  const response = await askOne(client, ({ kv }) =>
+    kv.txn({
       compare: compares.map(compareRequest),
       success: operations.map(operationRequest),
       failure: [],
@@ -244,18 +236,80 @@ const refusals = [
   GRPCUnauthenticatedError,
 ];
 
-async function unavailableAs<T>(call: () => Promise<T>): Promise<T> {
+/** A question, or what may be done twice: each member is asked until one answers. */
+async function askAny<T>(client: EtcdClient, call: (member: Etcd3) => Promise<T>): Promise<T> {
+  for (let tries = 1; ; tries++) {
+    try {
+      return await askOne(client, call);
+    } catch (error) {
+      const isLast = tries >= client.size;
+      if (isLast || !(error instanceof PlexiError) || error.code !== 'STORE_UNAVAILABLE') throw error;
+    }
+  }
+}
+
+/** One call to one member, which is not asked again when it did not answer. */
+async function askOne<T>(client: EtcdClient, call: (member: Etcd3) => Promise<T>): Promise<T> {
+  const { member } = client;
   try {
-    return await call();
+    return await call(member);
   } catch (cause) {
     const reason = cause instanceof Error ? cause.message : String(cause);
     if (refusals.some((refusal) => cause instanceof refusal)) {
       throw new PlexiError('STORE_INVALID', `etcd refused the request: ${reason}`, { cause });
     }
+    client.moveOn(member);
     throw new PlexiError(
       'STORE_UNAVAILABLE',
       'etcd did not answer: it is down, cut off or overloaded; look at its log',
       { cause },
     );
   }
+}
+
+/** A new lease. Asked twice, the first one expires by itself. @throws PlexiError STORE_UNAVAILABLE */
+export async function grantLease(client: EtcdClient, ttlSeconds: number): Promise<string> {
+  return (await askAny(client, ({ leaseClient }) => leaseClient.leaseGrant({ TTL: ttlSeconds }))).ID;
+}
+
+/** Ends a lease, and every key on it. @throws PlexiError STORE_UNAVAILABLE */
+export async function revokeLease(client: EtcdClient, lease: string): Promise<void> {
+  await askAny(client, async ({ leaseClient }) => {
+    try {
+      await leaseClient.leaseRevoke({ ID: lease });
+    } catch (thrown) {
+      // Gone already, by time or by the first of two tries.
+      if (!(thrown instanceof EtcdLeaseInvalidError)) throw thrown;
+    }
+  });
+}
+
+/**
+ * One renewal, on a stream of its own. @returns what is left in milliseconds, 0 when the lease is gone
+ * @throws PlexiError STORE_UNAVAILABLE when the member did not answer in time; the next try asks another
+ */
+export function renewLease(client: EtcdClient, lease: string, timeoutMs: number): Promise<number> {
+  return askOne(client, async ({ leaseClient }) => {
+    const stream = await leaseClient.leaseKeepAlive();
+    return new Promise<number>((resolve, reject) => {
+      const timer = setTimeout(() => {
+        reject(new Error('no answer to a renewal'));
+        stream.cancel();
+      }, timeoutMs);
+      stream.on('data', (answer) => {
+        clearTimeout(timer);
+        resolve(Number(answer.TTL) * 1_000);
+        stream.end();
+      });
+      stream.on('error', (error) => {
+        clearTimeout(timer);
+        reject(error);
+      });
+      stream.on('end', () => {
+        clearTimeout(timer);
+        reject(new Error('etcd ended the stream of renewals'));
+      });
+      stream.write({ ID: lease });
+    });
+  });
 }

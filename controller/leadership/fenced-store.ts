@@ -2,13 +2,12 @@
  * Every write of the leader: one transaction that compares the leader key's create_revision with the
  * term. A failed guard is looked into, because losing a race is not losing the lead (protocol, 23).
  */
-import type { Etcd3 } from 'etcd3';
 import { PlexiError } from '../../config/errors.js';
-import { type EtcdCompare, type EtcdOperation, readKey, transact } from './etcd.js';
+import { type EtcdClient, type EtcdCompare, type EtcdOperation, readKey, transact } from './etcd.js';
 
 export class FencedStore {
   constructor(
-    private readonly client: Etcd3,
+    private readonly client: EtcdClient,
     private readonly leaderKey: string,
     readonly term: bigint,
   ) {}

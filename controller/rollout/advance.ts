@@ -28,11 +28,15 @@ export function advance(world: World, events: readonly EngineEvent[], nowMs: num
     countSilence(world, nowMs),
   );
   for (let count = 0; ; count++) {
-    const decided = withClocks(next, decide(next, nowMs), nowMs);
+    // What etcd says may be older than what the nodes did: nothing is decided on it.
+    const decided = next.recovery?.kind === 'refused' ? next : withClocks(next, decide(next, nowMs), nowMs);
     if (decided === next) break;
     if (count === decisionsMax) throw new Error('the engine decides in a circle');
     next = decided;
   }
   next = { ...next, slots: withSamePlaces(world.slots, next.slots) };
-  return dueEffects(explainWaiting(next, nowMs), nowMs);
+  const explained = explainWaiting(next, nowMs);
+  return explained.recovery?.kind === 'refused'
+    ? { world: explained, effects: [] }
+    : dueEffects(explained, nowMs);
 }

@@ -17,8 +17,12 @@ export function isStuck(key: string): boolean {
   return key.startsWith(stuckPrefix);
 }
 
-/** The lowest free index, when the budget allows one more; undefined when it does not. */
-export function freeIndex(world: Pick<World, 'slots' | 'budget'>): string | undefined {
+/**
+ * The lowest free index, when the budget allows one more; undefined when it does not, or when nobody knows
+ * which nodes are out, because etcd was restored (protocol, rule 21).
+ */
+export function freeIndex(world: Pick<World, 'slots' | 'budget' | 'recovery'>): string | undefined {
+  if (world.recovery !== null) return undefined;
   const held = [...world.slots.keys()].filter((key) => !isStuck(key));
   if (held.length >= world.budget.max) return undefined;
   for (let index = 0; index < world.budget.max; index++) {

@@ -7,6 +7,7 @@ import { freeIndex, isStuck, slotOf, stuckCount } from './budget.js';
 import { givenUp, nodesInOrder, takeSlot, viewOf, withCommand, withNode, withRollout } from './change.js';
 import { end, endIfSettled } from './ends.js';
 import { hasOpenOrder, settleOrders } from './orders.js';
+import { settleRecovery } from './recovery.js';
 import { stepAborting, stepBack } from './rollback.js';
 import {
   isFinal,
@@ -22,6 +23,8 @@ import { whyNotOut } from './spread.js';
 
 /** One decision; the same world when there is nothing to decide. */
 export function decide(world: World, nowMs: number): World {
+  const recovered = settleRecovery(world);
+  if (recovered !== world) return recovered;
   const orders = settleOrders(world, nowMs);
   if (orders !== world) return orders;
   const { rollout } = world;
@@ -144,7 +147,7 @@ function stepRolling(world: World, rollout: Rollout, nowMs: number): World {
   const first = failed[0];
   const { policy } = rollout.plan.header;
   if (first !== undefined && failed.length > policy.failureBudget) return turnBack(world, rollout, first);
-  const next = world.holdStarts ? undefined : nextReady(world, rollout);
+  const next = world.holdStarts || world.recovery !== null ? undefined : nextReady(world, rollout);
   // A node that needs an operator blocks new upgrades, never the way back (protocol, rule 17).
   const isBlocking =
     rollout.plan.header.direction === 'forward' && stuckCount(world.slots) > policy.failureBudget;

@@ -3,10 +3,12 @@
  * the command; soaking nodes are looked at when their time may have come. What is handed out is
  * marked in the view, so that it is handed out once.
  */
+import { isStuck } from './budget.js';
 import { holdsSlot, viewOf, withView } from './change.js';
 import type { Advance, Effect } from './events.js';
 import { manualEffect } from './manual.js';
 import { orderEffect } from './orders.js';
+import { isAwaited } from './recovery.js';
 import { isFinal, openCommand, type RolloutNode, type World } from './rollout.js';
 import { soakedForMs } from './soak.js';
 
@@ -18,6 +20,13 @@ export function dueEffects(world: World, nowMs: number): Advance {
   const { rollout } = world;
   const effects: Effect[] = [];
   let next = world;
+  for (const node of adoptedFirst(world)) {
+    const view = viewOf(next, node);
+    if (view.adopted && !isAwaited(next, node)) continue;
+    if (!view.reachable || view.adopting || view.retryAtMs > nowMs) continue;
+    effects.push({ kind: 'adopt', node });
+    next = withView(next, node, { adopting: true });
+  }
   for (const slot of world.slots.values()) {
     const effect = manualEffect(next, slot, nowMs);
     if (effect === undefined) continue;
@@ -38,6 +47,15 @@ export function dueEffects(world: World, nowMs: number): Advance {
     next = markHandedOut(next, effect, nowMs);
   }
   return { world: next, effects };
+}
+
+/**
+ * Nodes that are adopted before anything else, all at once: those that are out because of us (protocol,
+ * rule 4), then those that are awaited after a restore of etcd. One that needs an operator is sent nothing.
+ */
+function adoptedFirst(world: World): readonly string[] {
+  const out = [...world.slots].filter(([key]) => !isStuck(key)).map(([, slot]) => slot.node);
+  return world.recovery?.kind === 'adopting' ? [...out, ...world.recovery.awaited] : out;
 }
 
 function effectFor(world: World, node: RolloutNode, soakMs: number, nowMs: number): Effect | undefined {

@@ -11,6 +11,7 @@ export const emptyWorld: World = {
   orders: new Map(),
   spread: { maxPerZone: null, zoneLabel: 'zone', groups: [] },
   labels: new Map(),
+  recovery: null,
   term: '7',
   holdStarts: false,
   leadSinceMs: 0,

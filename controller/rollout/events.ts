@@ -30,6 +30,24 @@ export type Wish =
   /** Leave a node out that holds no slot. */
   | { readonly kind: 'skip'; readonly node: string; readonly reason: string };
 
+/** One command that touched the node, as its journal knows it. */
+export interface ReportedJob {
+  readonly commandId: string;
+  /** Empty for an operator's own. */
+  readonly rollout: string;
+  readonly attempt: number;
+  readonly ended: boolean;
+}
+
+/** What an agent says when it is adopted. */
+export interface AdoptionReport {
+  readonly inMaintenance: boolean;
+  /** Why the node asks for an operator; empty: it does not. */
+  readonly needsOperator: string;
+  /** Newest last. */
+  readonly jobs: readonly ReportedJob[];
+}
+
 export type EngineEvent =
   | { readonly kind: 'tick' }
   | {
@@ -48,9 +66,14 @@ export type EngineEvent =
   | { readonly kind: 'order'; readonly node: string; readonly order: NodeOrder }
   /** An operator took the node off the list: its slot is free. */
   | { readonly kind: 'removed'; readonly node: string }
+  /** A node knows more than etcd does: etcd was restored from a snapshot. */
+  | { readonly kind: 'restored'; readonly reason: string }
+  /** A node is on the list that was not there when this leader loaded it. */
+  | { readonly kind: 'joined'; readonly node: string }
   | { readonly kind: 'observed'; readonly node: string; readonly observation: Observation }
   | { readonly kind: 'unreachable'; readonly node: string }
-  | { readonly kind: 'adopted'; readonly node: string }
+  /** The report rebuilds a slot that a restore of etcd has lost; at any other time it says nothing new. */
+  | { readonly kind: 'adopted'; readonly node: string; readonly report?: AdoptionReport }
   | { readonly kind: 'adoption_failed'; readonly node: string; readonly fault: Fault }
   | {
       readonly kind: 'progress';

@@ -23,7 +23,7 @@ export function stepBack(world: World, rollout: Rollout, nowMs: number): World {
   if (recalled !== world) return recalled;
   const soaking = nodesInOrder(rollout).find((node) => node.state.phase === 'soaking');
   if (soaking !== undefined) return revert(world, soaking, nowMs);
-  const next = newestTouched(world, rollout);
+  const next = world.recovery === null ? newestTouched(world, rollout) : undefined;
   const index = next && (slotOf(world.slots, next.id) ?? freeIndex(world));
   if (next !== undefined && index !== undefined) {
     return revert(

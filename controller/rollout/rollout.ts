@@ -364,6 +364,13 @@ export interface NodeView {
   readonly seenAtMs: Milliseconds;
 }
 
+/** What follows a restore of etcd from a snapshot (protocol, rule 21). */
+export type Recovery =
+  /** It was noticed: nothing is sent, and no wish is taken, before an operator's word. */
+  | { readonly kind: 'refused'; readonly reason: string }
+  /** The word was given: no slot is taken before these nodes were adopted, or removed. */
+  | { readonly kind: 'adopting'; readonly epoch: string; readonly awaited: ReadonlySet<string> };
+
 /** Everything that the engine decides on. */
 export interface World {
   readonly rollout: Rollout | undefined;
@@ -380,6 +387,8 @@ export interface World {
   readonly spread: Spread;
   /** Of every node that is in the cluster. */
   readonly labels: ReadonlyMap<string, Labels>;
+  /** Null: etcd was not restored, or that is over. */
+  readonly recovery: Recovery | null;
   readonly term: string;
   /** Wishes wait that were not taken yet, one of which may be a pause: no node starts before. */
   readonly holdStarts: boolean;

@@ -7,6 +7,7 @@ import { settle, strand, viewOf, withNode, withView } from './change.js';
 import type { CommandOutcome, EngineEvent } from './events.js';
 import { failMaintenance, finishMaintenance, wishMaintenance } from './manual.js';
 import { failOrder, finishOrder, forgetStranded, withOrder } from './orders.js';
+import { rebuildSlot, withJoined, withoutAwaited, withRestored } from './recovery.js';
 import {
   type EndedCommand,
   type Fault,
@@ -54,7 +55,16 @@ export function takeEvent(world: World, event: EngineEvent, nowMs: number): Worl
         nowMs,
       );
     case 'adopted':
-      return withView(world, event.node, { adopted: true, adopting: false, refusal: null });
+      return rebuildSlot(
+        withView(world, event.node, { adopted: true, adopting: false, refusal: null }),
+        event.node,
+        event.report ?? { inMaintenance: false, needsOperator: '', jobs: [] },
+        nowMs,
+      );
+    case 'restored':
+      return withRestored(world, event.reason);
+    case 'joined':
+      return withJoined(world, event.node);
     case 'adoption_failed':
       return takeAdoptionFailure(world, event.node, event.fault, nowMs);
     case 'progress':
@@ -73,7 +83,8 @@ export function takeEvent(world: World, event: EngineEvent, nowMs: number): Worl
 /** A node that is off the list holds nothing up: its slot is free, and nobody waits to take it back. */
 function takeRemoval(world: World, id: string, nowMs: number): World {
   const orders = new Map([...world.orders].filter(([node]) => node !== id));
-  const freed = { ...withHold(world, id, null), orders, slots: withoutSlotOf(world.slots, id) };
+  const unheld = withoutAwaited(withHold(world, id, null), id);
+  const freed = { ...unheld, orders, slots: withoutSlotOf(world.slots, id) };
   return world.rollout?.nodes.get(id)?.state.phase === 'done'
     ? withNode(freed, id, { state: { phase: 'skipped' } }, nowMs)
     : freed;

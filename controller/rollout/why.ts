@@ -6,6 +6,7 @@ import { freeIndex } from './budget.js';
 import { viewOf, withNodes } from './change.js';
 import { isManual } from './manual.js';
 import { hasOpenOrder } from './orders.js';
+import { reEpochWord } from './recovery.js';
 import {
   isFinal,
   openCommand,
@@ -59,7 +60,7 @@ function sceneOf(world: World, rollout: Rollout): Scene {
 function reasonsOf(scene: Scene, node: RolloutNode): Reason[] {
   const { world, rollout } = scene;
   const { policy } = rollout.plan.header;
-  const reasons: Reason[] = [];
+  const reasons: Reason[] = afterRestore(world, node);
   if (node.silence !== null && node.state.phase !== 'done') {
     reasons.push({
       reason: viewOf(world, node.id).refusal?.message ?? 'it cannot be reached',
@@ -89,6 +90,14 @@ function reasonsOf(scene: Scene, node: RolloutNode): Reason[] {
   if (node.state.phase === 'ready' || node.state.phase === 'pending')
     reasons.push(...beforeStart(scene, node));
   return reasons;
+}
+
+/** What keeps a node that has not ended from going on since etcd was restored. */
+function afterRestore({ recovery }: World, { state }: RolloutNode): Reason[] {
+  if (recovery === null || state.phase === 'done' || state.phase === 'skipped') return [];
+  if (recovery.kind === 'refused') return [{ reason: recovery.reason, unblock: reEpochWord }];
+  const unblock = `the adoption of the nodes that plexictl why names; one that is gone: plexictl node remove NODE`;
+  return [{ reason: 'etcd was restored, and not every node was adopted since', unblock }];
 }
 
 function beforeStart({ world, rollout, waves, openWave, forCapacity }: Scene, node: RolloutNode): Reason[] {

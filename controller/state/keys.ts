@@ -8,6 +8,8 @@ export function clusterKeys(cluster: string) {
     prefix,
     epoch: `${prefix}epoch`,
     lineage: `${prefix}lineage`,
+    /** Etcd was restored from a snapshot, and nobody has said yet that this was meant. */
+    restored: `${prefix}restored`,
     budget: `${prefix}budget`,
     /** Written with every change of a node's labels, which say what the budget's limits mean. */
     labels: `${prefix}labels`,
@@ -30,6 +32,8 @@ export function clusterKeys(cluster: string) {
     nodeHold: (node: string) => `${prefix}nodes/${node}/hold`,
     /** An operator's order to the node, or the end of the last one. */
     nodeOrder: (node: string) => `${prefix}nodes/${node}/order`,
+    /** The last epoch that was raised by hand and in which the node was adopted. */
+    nodeEpoch: (node: string) => `${prefix}nodes/${node}/epoch`,
     audit: `${prefix}audit/`,
     /** The numbers sort as text. */
     auditRecord: (sequence: number) => `${prefix}audit/${String(sequence).padStart(12, '0')}`,

@@ -10,6 +10,7 @@ import type {
   NodeView,
   Plan,
   PlanPart,
+  Recovery,
   Rollout,
   RolloutNode,
   Spread,
@@ -18,7 +19,16 @@ import type {
 import { withClocksFrom } from '../rollout/silence.js';
 import { readHeader, readHold, readNode, readOrder, readPart, readSlot, readState } from './codec.js';
 import type { ClusterKeys } from './keys.js';
-import { activeRecord, budgetRecord, decode, nodeSpecRecord } from './records.js';
+import { readNodes } from './node-store.js';
+import {
+  activeRecord,
+  budgetRecord,
+  decode,
+  epochRecord,
+  nodeEpochRecord,
+  nodeSpecRecord,
+  restoredRecord,
+} from './records.js';
 
 /** The persisted part of the world, from the entries of the cluster at one revision. */
 export function loadWorld(
@@ -51,6 +61,7 @@ export function loadWorld(
     orders: ofNodes(keys, entries, 'order', readOrder),
     spread,
     labels: labelsOf(keys, entries),
+    recovery: loadRecovery(keys, entries),
     term: String(term),
     leadSinceMs,
     holdStarts: false,
@@ -66,6 +77,21 @@ export const anywhere: Spread = { maxPerZone: null, zoneLabel: 'zone', groups: [
 export function labelsOf(keys: ClusterKeys, entries: readonly EtcdEntry[]): ReadonlyMap<string, Labels> {
   const specs = ofNodes(keys, entries, 'spec', (key, text) => decode(nodeSpecRecord, key, text));
   return new Map([...specs].filter(([, { removed }]) => !removed).map(([id, { labels }]) => [id, labels]));
+}
+
+/** What follows a restore of etcd; null when there was none, or when all of it is over. */
+export function loadRecovery(keys: ClusterKeys, entries: readonly EtcdEntry[]): Recovery | null {
+  const restored = entries.find((entry) => entry.key === keys.restored);
+  if (restored !== undefined)
+    return { kind: 'refused', reason: decode(restoredRecord, restored.key, restored.value).reason };
+  const stored = entries.find((entry) => entry.key === keys.epoch);
+  const { epoch, recovering } = stored
+    ? decode(epochRecord, stored.key, stored.value)
+    : { epoch: 1, recovering: false };
+  if (!recovering) return null;
+  const adopted = ofNodes(keys, entries, 'epoch', (key, text) => decode(nodeEpochRecord, key, text).epoch);
+  const nodes = readNodes(keys, entries).filter(({ id, spec }) => !spec.removed && adopted.get(id) !== epoch);
+  return { kind: 'adopting', epoch: String(epoch), awaited: new Set(nodes.map(({ id }) => id)) };
 }
 
 /** What stands under each node's name and a last word, by node. */

@@ -4,17 +4,16 @@
  */
 import assert from 'node:assert/strict';
 import { after, afterEach, before, beforeEach, describe, test } from 'node:test';
-import type { Etcd3 } from 'etcd3';
 import pino from 'pino';
 import { TcpProxy } from '../../test/cluster/proxy.test.part.js';
 import { RealEtcd } from '../../test/cluster/real-etcd.test.part.js';
-import { type EtcdEntry, readPrefix, transact } from '../leadership/etcd.js';
+import { type EtcdClient, type EtcdEntry, readPrefix, transact } from '../leadership/etcd.js';
 import { Mirror } from './mirror.js';
 
 const log = pino({ level: 'silent' });
 
 let etcd: RealEtcd;
-let client: Etcd3;
+let client: EtcdClient;
 let proxy: TcpProxy;
 let mirror: Mirror;
 let prefix = '';

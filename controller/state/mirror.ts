@@ -4,10 +4,12 @@
  * event is ever missed in silence; etcd3's own Watcher would lose them (docs/decisions/0002).
  */
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { Etcd3, IWatchResponse } from 'etcd3';
+import type { IWatchResponse } from 'etcd3';
 import type { Logger } from 'pino';
 import {
+  anyMember,
   connectEtcd,
+  type EtcdClient,
   type EtcdConnection,
   type EtcdEntry,
   entryOf,
@@ -22,15 +24,27 @@ export interface MirrorChange {
   readonly revision: bigint;
 }
 
+/** Etcd's revision went back. */
+export interface WentBack {
+  readonly from: bigint;
+  readonly to: bigint;
+  /** What stood there before. */
+  readonly before: (key: string) => EtcdEntry | undefined;
+}
+
 /** Milliseconds before a broken watch is built anew. */
 const againMs = 200;
-/** Milliseconds between two demands for progress, and without any answer after which a watch counts as dead. */
-const progressMs = 2_000;
-const silentMs = 7_000;
+/**
+ * Milliseconds between two demands for progress, and without any answer after which a watch counts as dead:
+ * soon where another member can be asked, later where waiting is all that can be done.
+ */
+const patienceOfOne = { progressMs: 2_000, silentMs: 7_000 };
+const patienceOfMany = { progressMs: 500, silentMs: 1_800 };
 
 export class Mirror {
   private entries = new Map<string, EtcdEntry>();
   private complete = 0n;
+  private first = anyMember();
   private readonly listeners = new Set<(change: MirrorChange) => void>();
   private readonly stopping = new AbortController();
   private running: Promise<void> | undefined;
@@ -41,6 +55,8 @@ export class Mirror {
     /** Keys below it are not kept, because they grow with the past; within the prefix. */
     private readonly without: string,
     private readonly log: Logger,
+    /** Told when etcd counts from further down than it did: it was restored from a snapshot. */
+    private readonly wentBack: (back: WentBack) => void = () => undefined,
   ) {}
 
   /** Resolves once the mirror is complete for the first time. */
@@ -96,13 +112,15 @@ export class Mirror {
 
   private async run(): Promise<void> {
     while (!this.stopping.signal.aborted) {
-      const client = connectEtcd(this.connection);
+      const client = connectEtcd(this.connection, this.first);
       try {
         await this.list(client);
         await this.watch(client);
       } catch (error) {
         if (this.stopping.signal.aborted) return;
         this.log.warn({ err: error }, 'the watch over etcd broke; it is built anew');
+        // Not at the member that has just been lost.
+        this.first += 1;
         await sleep(againMs, undefined, { ref: false });
       } finally {
         client.close();
@@ -110,9 +128,10 @@ export class Mirror {
     }
   }
 
-  private async list(client: Etcd3): Promise<void> {
+  private async list(client: EtcdClient): Promise<void> {
     const { entries, revision } = await readPrefixWithout(client, this.prefix, this.without);
     const before = this.entries;
+    const from = this.complete;
     this.entries = new Map(entries.map((entry) => [entry.key, entry]));
     const changed = new Set([...before.keys(), ...this.entries.keys()]);
     const keys = [...changed].filter(
@@ -120,13 +139,15 @@ export class Mirror {
     );
     // Not the greater of the two: an etcd that was restored counts from further down.
     this.complete = revision;
+    if (revision < from) this.wentBack({ from, to: revision, before: (key) => before.get(key) });
     this.tell(keys);
   }
 
   /** Ends only by an error, or when the mirror stops. */
-  private async watch(client: Etcd3): Promise<void> {
+  private async watch(client: EtcdClient): Promise<void> {
     const stream = await client.watchClient.watch();
     await new Promise<void>((resolve, reject) => {
+      const { progressMs, silentMs } = client.size > 1 ? patienceOfMany : patienceOfOne;
       let heardMs = performance.now();
       const progress = setInterval(() => {
         if (performance.now() - heardMs > silentMs)

@@ -21,6 +21,16 @@ export const leaderRecord = z.object({
 
 export const budgetRecord = z.object({ max: z.number().int().min(1), generation: z.number().int().min(0) });
 
+export const epochRecord = z.object({
+  epoch: z.number().int().min(1),
+  /** An operator raised it, and not every node was adopted since. */
+  recovering: z.boolean().default(false),
+});
+
+export const restoredRecord = z.object({ reason: z.string() });
+
+export const nodeEpochRecord = z.object({ epoch: z.number().int() });
+
 export const activeRecord = z.object({ rollout: z.string() });
 
 export const slotRecord = z.object({

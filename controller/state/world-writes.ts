@@ -55,7 +55,26 @@ export function changedGroups(
   state.push(...changedKeys(before.orders, after.orders, keys.nodeOrder, orderValue, lookup));
   const audit = clusterEntries(before, after);
   const whole = state.length + audit.length === 0 ? [] : [{ operations: state, guards: [], audit }];
-  return [...told, ...whole, ...taking];
+  return [...told, ...whole, ...taking, ...recoveryGroups(keys, before, after, lookup)];
+}
+
+/** That etcd was restored is kept for the next leader, and so is the end of what followed. */
+function recoveryGroups(keys: ClusterKeys, before: World, after: World, lookup: Lookup): WriteGroup[] {
+  const was = before.recovery;
+  const is = after.recovery;
+  if (is?.kind === 'refused' && was?.kind !== 'refused')
+    return [{ operations: [put(keys.restored, { reason: is.reason }, lookup)], guards: [] }];
+  if (was?.kind !== 'adopting' || is !== null) return [];
+  const over = { epoch: Number(was.epoch), recovering: false };
+  return [{ operations: [put(keys.epoch, over, lookup)], guards: [] }];
+}
+
+/** Nodes that were adopted after a restore of etcd; one that was removed is awaited again when it comes back. */
+function noLongerAwaited(before: World, after: World): string[] {
+  if (before.recovery?.kind !== 'adopting' || before.recovery === after.recovery) return [];
+  const left = after.recovery?.kind === 'adopting' ? after.recovery.awaited : new Set<string>();
+  if (after.recovery?.kind === 'refused') return [];
+  return [...before.recovery.awaited].filter((id) => !left.has(id) && after.views.get(id)?.adopted === true);
 }
 
 /** One write for each entry of a map that changed. */
@@ -89,7 +108,9 @@ function nodeGroups(
   const staying: WriteGroup[] = [];
   const taking: WriteGroup[] = [];
   const slotKeys = changedSlots(before, after);
+  const adopted = new Set(noLongerAwaited(before, after));
   const touched = new Set([
+    ...adopted,
     ...changedNodes(before.rollout, after.rollout),
     ...slotKeys.flatMap((key) =>
       [before.slots.get(key)?.node ?? [], after.slots.get(key)?.node ?? []].flat(),
@@ -99,6 +120,8 @@ function nodeGroups(
     const operations: EtcdOperation[] = [];
     const guards: EtcdCompare[] = [];
     let target = staying;
+    if (adopted.has(id) && before.recovery?.kind === 'adopting')
+      operations.push(put(keys.nodeEpoch(id), { epoch: Number(before.recovery.epoch) }, lookup));
     const node = after.rollout?.nodes.get(id);
     if (after.rollout !== undefined && node !== undefined && before.rollout?.nodes.get(id) !== node) {
       const key = keys.rolloutNode(after.rollout.id, id);
@@ -114,7 +137,8 @@ function nodeGroups(
         operations.push(put(keys.slot(key), slotValue(is), () => stored));
         if (isTaken(was, is)) {
           guards.push(...takingGuards(keys, key, stored, after.rollout, lookup, seen));
-          if (target !== freeing) target = taking;
+          // A slot by a node's own word stands before any that is taken on the strength of it.
+          if (target !== freeing && !adopted.has(id)) target = taking;
         }
       } else if (was?.node === id) {
         operations.push({ kind: 'delete', key: keys.slot(key) });

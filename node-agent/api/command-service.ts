@@ -271,7 +271,7 @@ function refuseStrangeLineage(seen: FenceLineage | undefined, known: readonly Li
   if (known.some((entry) => entry.nonce === seen.nonce)) return;
   throw new PlexiError(
     'ETCD_RESTORED',
-    `this node knows term ${seen.term} of another history: etcd was restored from a snapshot; bring back its newest data, or raise the cluster's epoch key by one`,
+    `this node knows term ${seen.term} of another history: etcd was restored from a snapshot; bring back its newest data, or say \`plexictl cluster re-epoch\` when this was meant`,
   );
 }
 

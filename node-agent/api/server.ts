@@ -59,7 +59,10 @@ function handlers({ node, commands, status, fence, heard }: AgentServerParts): N
   return {
     describe(_call, callback) {
       status.now().then(
-        (now) => callback(null, { status: now }),
+        (now) => {
+          const seen = fence.current;
+          callback(null, { status: now, fence: seen?.token, lineage: seen?.lineage });
+        },
         (thrown) => callback(toServiceError(thrown)),
       );
     },

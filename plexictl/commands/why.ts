@@ -1,6 +1,6 @@
 /**
  * `plexictl why NODE`: for a node that waits, each reason, since when, and what would let it go on; for
- * one that does not, what it does now. Asks twice and changes nothing.
+ * one that does not, what it does now. Asks, and changes nothing.
  */
 import type { Command } from 'commander';
 import { PlexiError } from '../../config/errors.js';
@@ -25,7 +25,11 @@ export function registerWhy(program: Command, context: CliContext): void {
       const nodeId = nodeName('NODE', name);
       return withCluster(context, options, async (client) => {
         const { cluster } = client.identity;
-        const [status, nodes] = await Promise.all([client.status(''), client.nodes()]);
+        const [status, nodes, { recovery }] = await Promise.all([
+          client.status(''),
+          client.nodes(),
+          client.cluster(),
+        ]);
         const node = nodes.find(({ id }) => id === nodeId);
         if (node === undefined) {
           throw new PlexiError(
@@ -34,7 +38,7 @@ export function registerWhy(program: Command, context: CliContext): void {
             { details: { cluster, node: nodeId } },
           );
         }
-        const why = whyOf(node, status);
+        const why = whyOf(node, status, recovery);
         context.show(whyDocument(why, cluster), () => whyText(why, cluster, Date.now()));
       });
     });

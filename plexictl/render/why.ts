@@ -4,6 +4,7 @@
  * that it needs a hand, that the cluster is frozen. Pure. Each reason says what would unblock it, as a
  * command that can be typed where there is one.
  */
+import type { Recovery } from '../../gen/plexi/v1/cluster.js';
 import type { Node } from '../../gen/plexi/v1/nodes.js';
 import { type ClusterStatus, type Rollout, type RolloutNode, Waiting } from '../../gen/plexi/v1/rollouts.js';
 import { formatElapsed } from '../duration.js';
@@ -24,11 +25,12 @@ export interface Why {
 }
 
 /** Puts together what is known of a node. */
-export function whyOf(node: Node, status: ClusterStatus): Why {
+export function whyOf(node: Node, status: ClusterStatus, recovery?: Recovery): Why {
   const rollout = status.rollout !== undefined && !isFinal(status.rollout) ? status.rollout : undefined;
   const part = rollout?.nodes.find(({ id }) => id === node.id);
   const waitingOn = [
     ...operatorReasons(node, part),
+    ...restoreReasons(recovery),
     ...(part?.waitingOn ?? []),
     ...silence(node, part),
     ...standing(node),
@@ -52,6 +54,15 @@ function operatorReasons(node: Node, part: RolloutNode | undefined): Waiting[] {
       part?.since,
     ),
   ];
+}
+
+/** A restore of etcd keeps every node where it is, and each of them says which ones it waits for. */
+function restoreReasons(recovery: Recovery | undefined): Waiting[] {
+  if (recovery === undefined) return [];
+  if (recovery.awaited.length === 0) return [waiting(recovery.reason, '`plexictl cluster re-epoch`')];
+  const [first = ''] = recovery.awaited;
+  const unblock = `the agents of ${recovery.awaited.join(', ')}; one that is gone: \`plexictl node remove ${first}\``;
+  return [waiting(recovery.reason, unblock)];
 }
 
 /** The rollout says so itself of its own nodes. */

@@ -31,7 +31,7 @@ import { printManifest } from '../../release/manifest.js';
 import { openRepository } from '../../release/repository/fetch.js';
 import { printIndex } from '../../release/repository/layout.js';
 import { sampleManifest, sha256 } from '../../release/sample-release.test.part.js';
-import type { RealEtcd } from './real-etcd.test.part.js';
+import { here, type Place, type RealEtcd } from './real-etcd.test.part.js';
 import { ScriptedAgent } from './scripted-agent.test.part.js';
 
 const controllerProgram = fileURLToPath(new URL('../../controller/main.ts', import.meta.url));
@@ -40,6 +40,9 @@ const controllerProgram = fileURLToPath(new URL('../../controller/main.ts', impo
 export function releaseOf(version: string): Release {
   return { version, digest: sampleManifest(version).artifacts[0]?.treeDigest ?? '' };
 }
+
+/** An etcd of one member or of several. */
+export type EtcdOfTests = Pick<RealEtcd, 'folder' | 'connection' | 'client'>;
 
 /** A replica in this process. */
 export interface LocalReplica {
@@ -66,18 +69,29 @@ export class TestCluster {
 
   private constructor(
     readonly name: string,
-    readonly etcd: RealEtcd,
+    readonly etcd: EtcdOfTests,
     private readonly folder: string,
+    /** Where the agents listen. */
+    private readonly home: Place,
+    private readonly hosts: readonly string[],
   ) {
     this.keys = clusterKeys(name);
   }
 
   /** A cluster without replicas and nodes. Several may share one etcd under different names. */
-  static async create(name: string, etcd: RealEtcd): Promise<TestCluster> {
+  static async create(
+    name: string,
+    etcd: EtcdOfTests,
+    home: Place = here,
+    places: readonly Place[] = [],
+  ): Promise<TestCluster> {
     const folder = join(etcd.folder, name);
     await mkdir(folder);
     await createAuthority(join(folder, 'pki'), { cluster: name });
-    const cluster = new TestCluster(name, etcd, folder);
+    const cluster = new TestCluster(name, etcd, folder, home, [
+      home.address,
+      ...places.map(({ address }) => address),
+    ]);
     await cluster.writeRepository(['0a1', '0b1', '0r1']);
     return cluster;
   }
@@ -102,7 +116,14 @@ export class TestCluster {
 
   async agent(node: string, version = '0a1'): Promise<ScriptedAgent> {
     const tls = await this.certificate('agent', node);
-    const agent = await ScriptedAgent.start({ cluster: this.name, node, tls, release: releaseOf(version) });
+    const { address: host } = this.home;
+    const agent = await ScriptedAgent.start({
+      cluster: this.name,
+      node,
+      tls,
+      release: releaseOf(version),
+      host,
+    });
     this.agents.set(node, agent);
     return agent;
   }
@@ -133,10 +154,16 @@ export class TestCluster {
     return { address: config.address, stop };
   }
 
-  async replicaProcess(id: string, changes: Record<string, unknown> = {}): Promise<ReplicaProcess> {
-    const file = await this.configFile(id, changes);
+  async replicaProcess(
+    id: string,
+    changes: Record<string, unknown> = {},
+    place: Place = here,
+  ): Promise<ReplicaProcess> {
+    const file = await this.configFile(id, changes, place.address);
     const { address } = loadControllerConfig(file);
-    const child = spawn(process.execPath, ['--import', 'tsx', controllerProgram, '--config', file], {
+    const node = [process.execPath, '--import', 'tsx', controllerProgram, '--config', file];
+    const [program = process.execPath, ...words] = [...place.prefix, ...node];
+    const child = spawn(program, words, {
       stdio: ['ignore', 'ignore', 'pipe'],
     });
     let text = '';
@@ -164,7 +191,11 @@ export class TestCluster {
     return new Calls(client);
   }
 
-  private async configFile(id: string, changes: Record<string, unknown>): Promise<string> {
+  private async configFile(
+    id: string,
+    changes: Record<string, unknown>,
+    host = here.address,
+  ): Promise<string> {
     const [port = 0] = await freePorts(1);
     const { endpoints, tls } = this.etcd.connection();
     const file = join(this.folder, `${id}.yml`);
@@ -172,7 +203,7 @@ export class TestCluster {
     const document = {
       cluster: this.name,
       id,
-      listen: `127.0.0.1:${port}`,
+      listen: `${host}:${port}`,
       tls: await this.certificate('controller', id),
       etcd: { endpoints, tls },
       repository: this.repository,
@@ -190,7 +221,7 @@ export class TestCluster {
     const pki = join(this.folder, 'pki');
     const out = { cert: join(pki, `${file}.pem`), key: join(pki, `${file}.key`) };
     const identity = { cluster: this.name, role, name };
-    await issueCertificate(pki, { identity, hosts: ['127.0.0.1'], days: 1, out });
+    await issueCertificate(pki, { identity, hosts: this.hosts, days: 1, out });
     return { ca: join(pki, 'ca.pem'), ...out };
   }
 

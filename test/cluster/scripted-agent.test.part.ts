@@ -15,6 +15,7 @@ import {
   DescribeResponse,
   type ExecuteRequest,
   ExecuteResponse,
+  JournalJob,
   type LineageEntry,
   type NodeAgentServiceServer,
   NodeAgentServiceService,
@@ -30,6 +31,8 @@ export interface ScriptedAgentOptions {
   readonly node: string;
   readonly tls: TlsFiles;
   readonly release: Release;
+  /** The address that it listens on. */
+  readonly host: string;
   /** The port of an agent that comes back; 0: any. */
   readonly port?: number;
 }
@@ -55,12 +58,16 @@ export class ScriptedAgent {
   readonly executed: string[] = [];
   /** Terms of the leaders that adopted this node. */
   readonly adoptions: bigint[] = [];
+  /** Every call under a token, in order. */
+  readonly contacts: ('adopt' | 'execute')[] = [];
   release: Release;
   health = 'healthy';
   port = 0;
   /** Followed logs that the caller gave up. */
   logsEnded = 0;
   private readonly results = new Map<string, Promise<CommandResult>>();
+  /** What its journal would hold, by command. */
+  private readonly jobs = new Map<string, JournalJob>();
   private readonly gates = new Map<StepName, { open: Promise<void>; release: () => void }>();
   private readonly failures = new Map<StepName, { code: ErrorCode; message: string }>();
   private readonly watchers = new Set<ServerDuplexStream<WatchStatusRequest, WatchStatusResponse>>();
@@ -88,7 +95,7 @@ export class ScriptedAgent {
   }
 
   get address(): string {
-    return `127.0.0.1:${this.port}`;
+    return `${this.options.host}:${this.port}`;
   }
 
   /** Lets every command of this kind wait until it is released; returns what releases it. */
@@ -153,7 +160,7 @@ export class ScriptedAgent {
   private async listen(port: number): Promise<void> {
     this.port = await new Promise<number>((resolve, reject) => {
       const credentials = grpcServerCredentials(this.options.tls);
-      this.server.bindAsync(`127.0.0.1:${port}`, credentials, (error, bound) =>
+      this.server.bindAsync(`${this.options.host}:${port}`, credentials, (error, bound) =>
         error === null ? resolve(bound) : reject(error),
       );
     });
@@ -161,9 +168,18 @@ export class ScriptedAgent {
 
   private handlers(): NodeAgentServiceServer {
     return {
-      describe: (_call, callback) => callback(null, DescribeResponse.fromPartial({ status: this.status() })),
+      describe: (_call, callback) =>
+        callback(
+          null,
+          DescribeResponse.fromPartial({
+            status: this.status(),
+            fence: this.fence,
+            ...(this.lineage && { lineage: this.lineage }),
+          }),
+        ),
       adopt: (call, callback) => {
         const { token = openToken, lineage } = call.request;
+        this.contacts.push('adopt');
         try {
           this.raiseFence(token);
         } catch (thrown) {
@@ -175,7 +191,11 @@ export class ScriptedAgent {
         this.adoptions.push(token.term);
         callback(
           null,
-          AdoptResponse.fromPartial({ status: this.status(), ...(previousLineage && { previousLineage }) }),
+          AdoptResponse.fromPartial({
+            status: this.status(),
+            ...(previousLineage && { previousLineage }),
+            jobs: [...this.jobs.values()],
+          }),
         );
       },
       execute: (call) => {
@@ -206,6 +226,7 @@ export class ScriptedAgent {
   }
 
   private async execute(call: ServerWritableStream<ExecuteRequest, ExecuteResponse>): Promise<void> {
+    this.contacts.push('execute');
     const { command } = call.request;
     if (command === undefined) throw new PlexiError('USAGE', 'Execute needs a command');
     const send = (event: NonNullable<ExecuteResponse['event']>['event']): void => {
@@ -229,16 +250,32 @@ export class ScriptedAgent {
       send({ $case: 'progress', value: { phase, percent: 0, message: '', waitsFor: '' } });
     });
     this.results.set(command.commandId, result);
+    this.remember(command, result);
     this.executed.push(command.commandId);
     for (const wake of this.wakes) wake();
     this.wakes.clear();
     return result;
   }
 
+  /** A journal holds what touches the node, and its end once it has one. */
+  private remember({ commandId, rolloutId, attempt, step }: Command, result: Promise<CommandResult>): void {
+    if (step?.$case !== 'upgrade' && step?.$case !== 'maintenance' && step?.$case !== 'takeOver') return;
+    const job = JournalJob.fromPartial({ commandId, rolloutId, attempt, step: step.$case });
+    this.jobs.set(commandId, job);
+    result.then(
+      (ended) => this.jobs.set(commandId, { ...job, result: ended }),
+      () => this.jobs.delete(commandId),
+    );
+  }
+
   private async carryOut(command: Command, enter: (phase: string) => void): Promise<CommandResult> {
     const { step } = command;
     if (step === undefined) throw new PlexiError('COMMAND_CONFLICT', 'a command without a step');
+    // As an agent's own upgrade does, until it has committed and left maintenance again.
+    const wasInMaintenance = this.inMaintenance;
+    if (step.$case === 'upgrade') this.inMaintenance = true;
     await this.gates.get(step.$case)?.open;
+    if (step.$case === 'upgrade') this.inMaintenance = wasInMaintenance;
     const failure = this.failures.get(step.$case);
     if (failure !== undefined) {
       const outcome = step.$case === 'upgrade' ? 'rolled_back' : 'failed';

@@ -1,0 +1,153 @@
+/**
+ * What the engine does after a restore of etcd: nothing while it is only noticed; then every node is adopted,
+ * and what an agent says of itself makes the slot that etcd has lost (protocol, rule 21).
+ */
+import assert from 'node:assert/strict';
+import { describe, test } from 'node:test';
+import { advance } from './advance.js';
+import { emptyWorld } from './empty-world.test.part.js';
+import type { AdoptionReport, EngineEvent, Observation } from './events.js';
+import type { Slot, World } from './rollout.js';
+
+const nowMs = 1_000_000;
+const seen: Observation = {
+  health: 'healthy',
+  healthReason: '',
+  goodForMs: 0,
+  release: null,
+  inMaintenance: false,
+};
+const idle: AdoptionReport = { inMaintenance: false, needsOperator: '', jobs: [] };
+
+function awaiting(...nodes: string[]): World {
+  return { ...emptyWorld, recovery: { kind: 'adopting', epoch: '9', awaited: new Set(nodes) } };
+}
+
+function observed(node: string): EngineEvent {
+  return { kind: 'observed', node, observation: seen };
+}
+
+function adopted(node: string, report: Partial<AdoptionReport>): EngineEvent {
+  return { kind: 'adopted', node, report: { ...idle, ...report } };
+}
+
+function after(world: World, ...events: EngineEvent[]): World {
+  return advance(world, events, nowMs).world;
+}
+
+function manualSlot(node: string): Slot {
+  const maintenance = { wanted: 'in', attempt: 1, reason: 'a disk', failed: false, done: true } as const;
+  return { node, reason: 'a disk', rollout: '', term: '3', sinceMs: 5, maintenance };
+}
+
+function slotsOf(world: World): string[] {
+  return [...world.slots].map(([key, { node }]) => `${key}: ${node}`);
+}
+
+describe('a restore that was noticed', () => {
+  const refused = after(awaiting('node-1'), { kind: 'restored', reason: 'node-1 knows more' });
+
+  test('is kept, and sends nothing, whatever is heard of the nodes', () => {
+    assert.deepEqual(refused.recovery, { kind: 'refused', reason: 'node-1 knows more' });
+    const out = { ...refused, slots: new Map([['0', manualSlot('node-1')]]) };
+    const { effects, world } = advance(out, [observed('node-1'), { kind: 'tick' }], nowMs);
+    assert.deepEqual(effects, []);
+    assert.deepEqual(slotsOf(world), ['0: node-1']);
+  });
+
+  test('keeps its first reason', () => {
+    const again = after(refused, { kind: 'restored', reason: 'another one' });
+    assert.deepEqual(again.recovery, refused.recovery);
+  });
+});
+
+describe('while nodes are awaited', () => {
+  test('those that are out are adopted first, then the others, all at once, and each only once', () => {
+    const world = {
+      ...awaiting('node-1', 'node-2', 'node-3'),
+      slots: new Map([['0', manualSlot('node-3')]]),
+    };
+    const first = advance(world, ['node-1', 'node-2', 'node-3'].map(observed), nowMs);
+    assert.deepEqual(
+      first.effects.map(({ kind, node }) => `${kind} ${node}`),
+      ['adopt node-3', 'adopt node-1', 'adopt node-2'],
+    );
+    assert.deepEqual(advance(first.world, [{ kind: 'tick' }], nowMs).effects, []);
+  });
+
+  test('a node that cannot be reached is not asked, and goes on being awaited', () => {
+    const { effects, world } = advance(awaiting('node-1'), [{ kind: 'unreachable', node: 'node-1' }], nowMs);
+    assert.deepEqual(effects, []);
+    assert.deepEqual(world.recovery, awaiting('node-1').recovery);
+  });
+
+  test('no operator takes a slot', () => {
+    const wish = { kind: 'maintenance', node: 'node-2', on: true, reason: 'a disk' } as const;
+    assert.deepEqual(slotsOf(after(awaiting('node-1'), wish)), []);
+    assert.deepEqual(slotsOf(after(emptyWorld, wish)), ['0: node-2']);
+  });
+
+  test('the last adoption, and the last removal, end it', () => {
+    const one = after(awaiting('node-1', 'node-2'), adopted('node-1', {}));
+    assert.deepEqual(one.recovery, awaiting('node-2').recovery);
+    assert.equal(after(one, adopted('node-2', {})).recovery, null);
+    assert.equal(after(one, { kind: 'removed', node: 'node-2' }).recovery, null);
+    assert.equal(after(awaiting(), { kind: 'tick' }).recovery, null, 'a cluster without nodes');
+  });
+
+  test('a node that joins is awaited too', () => {
+    const joined = after(awaiting('node-1'), { kind: 'joined', node: 'node-2' });
+    assert.deepEqual(joined.recovery, awaiting('node-1', 'node-2').recovery);
+    assert.equal(
+      after(emptyWorld, { kind: 'joined', node: 'node-2' }).recovery,
+      null,
+      'at any other time it is not',
+    );
+  });
+});
+
+describe('the slot that an agent speaks of', () => {
+  const cases: [says: string, report: Partial<AdoptionReport>, slots: string[]][] = [
+    ['it serves', {}, []],
+    ['an upgrade is under way', { jobs: [job('u.node-1.upgrade.1', 'u', false)] }, ['stuck-node-1: node-1']],
+    [
+      'it is in maintenance since an upgrade',
+      { inMaintenance: true, jobs: [job('u.node-1.upgrade.1', 'u', true)] },
+      ['stuck-node-1: node-1'],
+    ],
+    ['it needs an operator', { needsOperator: 'its way back failed' }, ['stuck-node-1: node-1']],
+    ['it is in maintenance, and does not say why', { inMaintenance: true }, ['stuck-node-1: node-1']],
+    [
+      'an operator has it in maintenance',
+      { inMaintenance: true, jobs: [job('maintenance.node-1.5.1', '', true)] },
+      ['0: node-1'],
+    ],
+    ['an order to take it over is open', { jobs: [job('adopt.node-1.5', '', false)] }, []],
+    ['its upgrade has ended', { jobs: [job('u.node-1.upgrade.1', 'u', true)] }, []],
+  ];
+  for (const [says, report, slots] of cases)
+    test(`${says}: ${slots.join() || 'none'}`, () => {
+      assert.deepEqual(slotsOf(after(awaiting('node-1', 'node-2'), adopted('node-1', report))), slots);
+      assert.deepEqual(slotsOf(after(emptyWorld, adopted('node-1', report))), [], 'only after a restore');
+    });
+
+  test('is above the budget where it must be', () => {
+    const full = { ...awaiting('node-1', 'node-2'), slots: new Map([['0', manualSlot('node-2')]]) };
+    const report = { inMaintenance: true, jobs: [job('maintenance.node-1.5.1', '', true)] };
+    assert.deepEqual(slotsOf(after(full, adopted('node-1', report))), ['0: node-2', '1: node-1']);
+  });
+
+  test("an operator's, which was given back after the snapshot, is free; one in force, or not begun, stays", () => {
+    const world = { ...awaiting('node-1', 'node-2'), slots: new Map([['0', manualSlot('node-1')]]) };
+    const on = job('maintenance.node-1.5.1', '', true);
+    assert.deepEqual(slotsOf(after(world, adopted('node-1', { jobs: [on] }))), []);
+    assert.deepEqual(slotsOf(after(world, adopted('node-1', { inMaintenance: true, jobs: [on] }))), [
+      '0: node-1',
+    ]);
+    assert.deepEqual(slotsOf(after(world, adopted('node-1', {}))), ['0: node-1']);
+  });
+});
+
+function job(commandId: string, rollout: string, ended: boolean) {
+  return { commandId, rollout, attempt: 1, ended };
+}

@@ -1,0 +1,135 @@
+/**
+ * After etcd was restored from a snapshot (protocol, rule 21): what etcd says of the nodes may be older
+ * than what they did. So nothing at all is sent once the restore was noticed, until an operator says
+ * `plexictl cluster re-epoch`; and after that no slot is taken before every node was adopted, or removed.
+ * A node that is out by its agent's own word gets the slot that etcd has lost, even above the budget.
+ */
+import { lowestIndex, slotOf, withoutSlotOf, withSlot } from './budget.js';
+import { takeSlot, withNode } from './change.js';
+import type { AdoptionReport, ReportedJob } from './events.js';
+import { isManual, manualCommandId } from './manual.js';
+import {
+  commandId,
+  type Milliseconds,
+  type NodePhase,
+  type RolloutNode,
+  type Slot,
+  type World,
+} from './rollout.js';
+
+/** What an operator says once etcd was restored on purpose. */
+export const reEpochWord = 'plexictl cluster re-epoch';
+
+/** A node knows more than etcd does: nothing is sent any more. */
+export function withRestored(world: World, reason: string): World {
+  return world.recovery?.kind === 'refused' ? world : { ...world, recovery: { kind: 'refused', reason } };
+}
+
+/** A node that joined while the others are adopted is one of them. */
+export function withJoined(world: World, node: string): World {
+  const { recovery } = world;
+  if (recovery?.kind !== 'adopting' || recovery.awaited.has(node)) return world;
+  return { ...world, recovery: { ...recovery, awaited: new Set([...recovery.awaited, node]) } };
+}
+
+/** Nobody waits for this node any more: it was adopted, or removed. */
+export function withoutAwaited(world: World, node: string): World {
+  const { recovery } = world;
+  if (recovery?.kind !== 'adopting' || !recovery.awaited.has(node)) return world;
+  return {
+    ...world,
+    recovery: { ...recovery, awaited: new Set([...recovery.awaited].filter((id) => id !== node)) },
+  };
+}
+
+/** The last node was adopted: the cluster is as it was before the restore. */
+export function settleRecovery(world: World): World {
+  const { recovery } = world;
+  return recovery?.kind === 'adopting' && recovery.awaited.size === 0 ? { ...world, recovery: null } : world;
+}
+
+/** Whether a node must be adopted although nothing is to be sent to it. */
+export function isAwaited(world: World, node: string): boolean {
+  return world.recovery?.kind === 'adopting' && world.recovery.awaited.has(node);
+}
+
+/** The slot of a node that was awaited, made from what its agent says; nothing for any other. */
+export function rebuildSlot(world: World, node: string, report: AdoptionReport, nowMs: Milliseconds): World {
+  if (!isAwaited(world, node)) return world;
+  const known = withoutAwaited(world, node);
+  const key = slotOf(known.slots, node);
+  const slot = key === undefined ? undefined : known.slots.get(key);
+  if (slot !== undefined) return isGivenBack(slot, report) ? withoutSlot(known, node) : known;
+  const resumed = resumeLost(known, node, report, nowMs);
+  if (resumed !== known) return resumed;
+  if (report.needsOperator !== '') return withLostSlot(known, node, report.needsOperator, nowMs);
+  const open = report.jobs.find(({ ended }) => !ended);
+  if (!report.inMaintenance && (open === undefined || open.rollout === '')) return known;
+  return isByHand(report)
+    ? withManualSlot(known, node, nowMs)
+    : withLostSlot(known, node, lostReason(report), nowMs);
+}
+
+/** Phases of a node that a rollout has not touched yet. */
+const untouched: readonly NodePhase[] = ['pending', 'preflight', 'staging', 'ready'];
+
+/**
+ * The active rollout had sent this node further than etcd remembers. The same command is open again, so
+ * that the agent is asked for it under the id by which it knows it.
+ */
+function resumeLost(world: World, id: string, report: AdoptionReport, nowMs: Milliseconds): World {
+  const { rollout } = world;
+  const node = rollout?.nodes.get(id);
+  if (rollout === undefined || node === undefined || !untouched.includes(node.state.phase)) return world;
+  const job = report.jobs.findLast((candidate) => isLostUpgrade(rollout.id, node, candidate));
+  if (job === undefined) return world;
+  const reason = `upgrade to ${rollout.plan.header.to}, by its agent's word`;
+  const command = { kind: 'upgrade', id: job.commandId, attempt: job.attempt } as const;
+  const attempts = { ...node.attempts, upgrade: job.attempt };
+  const taken = takeSlot(world, node, lowestIndex(world.slots), reason, nowMs);
+  return withNode(
+    taken,
+    id,
+    { state: { phase: 'entering_maintenance', command }, attempts, error: null },
+    nowMs,
+  );
+}
+
+function isLostUpgrade(rollout: string, node: RolloutNode, job: ReportedJob): boolean {
+  const isNewer = job.attempt > (node.attempts.upgrade ?? 0);
+  return isNewer && job.commandId === commandId(rollout, node.id, 'upgrade', job.attempt);
+}
+
+/** An operator's own maintenance that was ended after the snapshot. */
+function isGivenBack(slot: Slot, report: AdoptionReport): boolean {
+  if (!isManual(slot) || report.inMaintenance) return false;
+  return report.jobs.some((job) => job.commandId === manualCommandId(slot) && job.ended);
+}
+
+/** Whether the last thing that happened to the node is an operator's own maintenance. */
+function isByHand(report: AdoptionReport): boolean {
+  return report.jobs.at(-1)?.commandId.startsWith('maintenance.') ?? false;
+}
+
+function lostReason({ jobs }: AdoptionReport): string {
+  const last = jobs.at(-1);
+  const why = last === undefined ? 'and its journal does not say why' : `since ${last.commandId}`;
+  return `it is out of service, ${why}, and etcd, which was restored, knows nothing of it`;
+}
+
+function withoutSlot(world: World, node: string): World {
+  return { ...world, slots: withoutSlotOf(world.slots, node) };
+}
+
+function withManualSlot(world: World, node: string, nowMs: Milliseconds): World {
+  const reason = "maintenance by an operator, by its agent's word";
+  const maintenance = { wanted: 'in', attempt: 1, reason, failed: false, done: true } as const;
+  const slot: Slot = { node, reason, rollout: '', term: world.term, sinceMs: nowMs, maintenance };
+  return { ...world, slots: withSlot(world.slots, lowestIndex(world.slots), slot) };
+}
+
+/** Nobody knows any more what is to be done with it: it is an operator's. */
+function withLostSlot(world: World, node: string, reason: string, nowMs: Milliseconds): World {
+  const slot: Slot = { node, reason, rollout: '', term: world.term, sinceMs: nowMs, maintenance: null };
+  return { ...world, slots: withSlot(world.slots, `stuck-${node}`, slot) };
+}
