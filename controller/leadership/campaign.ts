@@ -9,6 +9,7 @@ import type { Etcd3 } from 'etcd3';
 import type { Logger } from 'pino';
 import { PlexiError } from '../../config/errors.js';
 import { limits } from '../../config/limits.js';
+import { decode, encode, epochRecord, lineageRecord } from '../state/records.js';
 import { type EtcdEntry, readKey, transact } from './etcd.js';
 
 export interface CandidateSettings {
@@ -210,14 +211,15 @@ async function readEpoch(client: Etcd3, key: string): Promise<bigint> {
     await transact(client, [{ kind: 'createRevision', key, equals: 0n }], [{ kind: 'put', key, value }]);
     return 1n;
   }
-  const { epoch } = JSON.parse(found.value) as { epoch?: unknown };
-  if (typeof epoch !== 'number' || !Number.isSafeInteger(epoch) || epoch < 1) {
+  try {
+    return BigInt(decode(epochRecord, key, found.value).epoch);
+  } catch (cause) {
     throw new PlexiError(
       'STORE_INVALID',
       `the key ${key} does not hold an epoch; put it right by hand: {"epoch": 1} in a new cluster, or one more than it was`,
+      { cause },
     );
   }
-  return BigInt(epoch);
 }
 
 /** Enters the term into the lineage, by which a restored etcd is recognised (protocol, rule 21). */
@@ -228,12 +230,12 @@ async function appendLineage(
   nonce: string,
 ): Promise<LineageRecord[]> {
   const { entry } = await readKey(client, keys.lineage);
-  const before = entry === undefined ? [] : (JSON.parse(entry.value) as { terms: LineageRecord[] }).terms;
+  const before = entry === undefined ? [] : decode(lineageRecord, keys.lineage, entry.value).terms;
   const terms = [...before, { term: String(term), nonce }].slice(-limits.lineageTerms);
   const done = await transact(
     client,
     [{ kind: 'createRevision', key: keys.leader, equals: term }],
-    [{ kind: 'put', key: keys.lineage, value: JSON.stringify({ terms }) }],
+    [{ kind: 'put', key: keys.lineage, value: encode({ terms }, entry?.value) }],
   );
   if (done === undefined) throw new PlexiError('NOT_LEADER', 'the lead was lost while it was taken');
   return terms;
