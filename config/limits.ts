@@ -201,6 +201,8 @@ export const limits = {
   serviceStartMs: 60_000,
   /** Milliseconds for an operator's command or systemd to tell whether a service runs. */
   serviceStatusMs: 10_000,
+  /** Characters of a gRPC status; other programs of gRPC take no longer headers. */
+  statusChars: 8_000,
   /** Bytes of the manifests of installed releases that are kept as they were read. */
   knownManifestsBytes: 16 * 1024 * 1024,
 } as const;

@@ -72,14 +72,14 @@ type Case = { readonly file: number } & (
   | { readonly json: readonly JsonWound[] }
   | { readonly bytes: readonly Wound[] }
 );
-const file = fc.nat(roots.files.length - 1);
+const file = fc.nat(roots.stateFiles.length - 1);
 
 hostile<Case>(import.meta.url, {
   name: 'an agent with one damaged file says what is wrong, or ends, and holds when it must',
   cases: fc.oneof(fc.record({ file, json: jsonWounds }), fc.record({ file, bytes: wounds })),
   casesMin: 2,
   check: (drawn) => {
-    const damaged = roots.files[drawn.file];
+    const damaged = roots.stateFiles[drawn.file];
     assert.ok(damaged);
     const sample = roots.sample(damaged);
     const isJson = damaged.path.endsWith('.json') && 'json' in drawn;
@@ -113,7 +113,7 @@ describe('a part of a file is never taken for the whole', () => {
 
   test('each record of the journal, ended at each byte and zero-filled from each byte', async () => {
     // This one has a record of each kind, and those of the jobs before.
-    const records = roots.files.filter(
+    const records = roots.stateFiles.filter(
       ({ state, path }) => state === 'upgrading' && path.startsWith('agent/journal/'),
     );
     for (const damaged of records) {
@@ -139,7 +139,7 @@ describe('a part of a file is never taken for the whole', () => {
 
 /** Opens the journal of a root with one record as given, from memory. */
 async function openWith(damaged: StateFile, name: string, bytes: Uint8Array): Promise<void> {
-  const names = roots.files
+  const names = roots.stateFiles
     .filter(({ state, path }) => state === damaged.state && path.startsWith('agent/journal/'))
     .map(({ path }) => path.slice('agent/journal/'.length))
     .filter((other) => other <= name);

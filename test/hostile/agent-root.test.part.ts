@@ -28,7 +28,7 @@ export interface StateFile {
 
 export class AgentRoots {
   private count = 0;
-  readonly files: StateFile[] = [];
+  readonly stateFiles: StateFile[] = [];
   private readonly samples = new Map<string, Buffer>();
 
   private constructor(
@@ -58,6 +58,21 @@ export class AgentRoots {
 
   config(root: string): NodeAgentConfig {
     return agentConfig(root, { tls: this.tls.agent, repository: join(this.folder, 'no-repository') });
+  }
+
+  /** The certificate of one of the two sides. */
+  certificate(role: 'agent' | 'controller'): TlsFiles {
+    return this.tls[role];
+  }
+
+  /** A controller's certificate by an authority that nobody here knows. */
+  async foreign(): Promise<TlsFiles> {
+    const ca = join(this.folder, 'foreign');
+    await createAuthority(ca, { cluster: 'test' });
+    const out = { cert: join(ca, 'controller.pem'), key: join(ca, 'controller.key') };
+    const identity = { cluster: 'test', role: 'controller', name: 'controller-0' } as const;
+    await issueCertificate(ca, { identity, hosts: ['127.0.0.1'], out });
+    return { ca: join(ca, 'ca.pem'), ...out };
   }
 
   connect(agent: RunningAgent): Caller {
@@ -166,6 +181,6 @@ export class AgentRoots {
       ...['agent/fence.json', 'agent/maintenance.json', 'run/service.json'],
       ...['agent/identity/install.json', 'agent/identity/backup.age', 'agent/identity/backup-sign.key'],
     ];
-    this.files.push(...paths.map((path) => ({ state, path })));
+    this.stateFiles.push(...paths.map((path) => ({ state, path })));
   }
 }

@@ -51,9 +51,12 @@ export function hostile<Case>(moduleUrl: string, target: Target<Case>): void {
         ...(replay.path !== undefined && { path: replay.path, numRuns: 1 }),
       },
     );
-    await tally.settled();
+    const late = await tally.settled();
     await target.after?.();
     report(t, tally);
+    // The end of the time met the first case of all.
+    if (details.failed && details.counterexample === null) throw late ?? new Error('no case ended in time');
+    if (!details.failed && late !== undefined) throw late;
     if (details.failed)
       throw new Error(`${fc.defaultReportMessage(details)}\n${again(moduleUrl, target.name, details)}`, {
         cause: details.errorInstance,
@@ -94,7 +97,7 @@ class Tally {
 
   async run(work: () => Promise<string> | string): Promise<void> {
     const working = (async () => work())();
-    this.running = working.catch(() => undefined);
+    this.running = working;
     const end = await working;
     this.ends.set(end, (this.ends.get(end) ?? 0) + 1);
     this.count += 1;
@@ -104,8 +107,11 @@ class Tally {
     this.growthBytes = Math.max(this.growthBytes, rss - this.startBytes);
   }
 
-  /** Resolves when the case that the end of the time met has ended, too. */
-  async settled(): Promise<void> {
-    await this.running;
+  /** Resolves when the case that the end of the time met has ended, too, with what it threw. */
+  settled(): Promise<unknown> {
+    return this.running.then(
+      () => undefined,
+      (thrown) => thrown,
+    );
   }
 }
