@@ -87,6 +87,7 @@ async function run(words: readonly string[]): Promise<string> {
   const { exitCode, stdout, stderr } = ran;
   assert.ok([0, 1, 2, 3, 4, 5, 6, 130].includes(exitCode), `${exitCode}: ${stderr}`);
   assert.ok(exitCode === 0 || `${stdout}${stderr}`.trim() !== '', `exit code ${exitCode} without a word`);
+  assert.doesNotMatch(`${stdout}${stderr}`, /[^\P{Cc}\n]/u);
   assert.doesNotMatch(`${stdout}${stderr}`, /something unforeseen|\n {4}at .*:\d+:\d+|TypeError|RangeError/);
   return String(exitCode);
 }
