@@ -42,8 +42,11 @@ export type JobFailure = z.infer<typeof failure>;
 /** A number of 64 bits in digits: a double cannot count so far. */
 export const digits = z
   .string()
-  .regex(/^\d{1,20}$/)
-  .refine((text) => BigInt(text) <= 0xffff_ffff_ffff_ffffn, 'has more than 64 bits');
+  // One check: a second one would be asked of what the first has refused.
+  .refine(
+    (text) => /^\d{1,20}$/.test(text) && BigInt(text) <= 0xffff_ffff_ffff_ffffn,
+    'is no number of 64 bits',
+  );
 const token = z.object({ epoch: digits, term: digits, seq: digits });
 export type RecordedToken = z.infer<typeof token>;
 

@@ -111,7 +111,7 @@ describe('a part of a file is never taken for the whole', () => {
     }
   });
 
-  test('each record of the journal, ended at each byte and zero-filled from each byte', async () => {
+  test('each record of the journal, ended at each byte, and zero-filled', async () => {
     // This one has a record of each kind, and those of the jobs before.
     const records = roots.stateFiles.filter(
       ({ state, path }) => state === 'upgrading' && path.startsWith('agent/journal/'),
@@ -120,7 +120,11 @@ describe('a part of a file is never taken for the whole', () => {
       const whole = roots.sample(damaged);
       const name = damaged.path.slice('agent/journal/'.length);
       for (let length = 0; length < whole.length - 1; length++)
-        for (const bytes of [whole.subarray(0, length), Buffer.from(whole).fill(0, length)])
+        // Zeros come in blocks; what begins at other places is no other case.
+        for (const bytes of [
+          whole.subarray(0, length),
+          ...(length % 64 === 0 ? [Buffer.from(whole).fill(0, length)] : []),
+        ])
           assert.equal(await endOf(() => openWith(damaged, name, bytes)), 'JOURNAL_UNREADABLE');
     }
   });
