@@ -4,6 +4,7 @@
  */
 import { type ServiceError, status } from '@grpc/grpc-js';
 import { type ErrorCode, isErrorCode, PlexiError } from './errors.js';
+import { limits } from './limits.js';
 
 /** The gRPC status for each code; what is not listed is FAILED_PRECONDITION. */
 const grpcStatus: Partial<Record<ErrorCode, status>> = {
@@ -28,7 +29,8 @@ export function toServiceError(thrown: unknown): Pick<ServiceError, 'code' | 'de
           'INTERNAL',
           `something unforeseen: ${thrown instanceof Error ? thrown.message : String(thrown)}`,
         );
-  const details = `${error.code}: ${error.message}`;
+  // A sentence may repeat what was asked, and a status is a header: what is longer breaks the call.
+  const details = `${error.code}: ${error.message}`.slice(0, limits.statusChars);
   return {
     name: 'ServiceError',
     code: grpcStatus[error.code] ?? status.FAILED_PRECONDITION,

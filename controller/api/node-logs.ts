@@ -67,6 +67,8 @@ async function clientOf(
   const spec = entry && decode(nodeSpecRecord, key, entry.value);
   if (spec === undefined || spec.removed)
     throw new PlexiError('NOT_FOUND', `there is no node ${node}; plexictl nodes lists them`);
+  if (spec.address === '')
+    throw new PlexiError('NODE_UNREACHABLE', `${node} has no address yet; its agent tells it when it starts`);
   const { credentials, options } = grpcChannel(config.tls, {
     cluster: config.cluster,
     role: 'agent',

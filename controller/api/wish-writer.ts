@@ -11,6 +11,10 @@ import { decode, type Intent, type IntentOutcome, outcomeRecord, restoredRecord 
 
 /** Tries to find a free number, when others write at the same moment. */
 const numbersMax = 50;
+/** What stands in a key: an id with a slash would be a wish in the middle of another rollout's records. */
+const rolloutIdPattern = /^[A-Za-z0-9._+-]{1,255}$/;
+/** Characters of a wrong id that the sentence repeats. */
+const shownChars = 80;
 
 export class WishWriter {
   constructor(
@@ -48,6 +52,11 @@ export class WishWriter {
 
   /** Under a number that no wish had before: the revision of etcd, or the next free one. */
   private async store(intent: Intent, rollout: string | undefined): Promise<string> {
+    if (rollout !== undefined && !rolloutIdPattern.test(rollout))
+      throw new PlexiError(
+        'NOT_FOUND',
+        `there is no rollout ${JSON.stringify(rollout.slice(0, shownChars))}`,
+      );
     if (this.mirror.under(this.keys.intents).length >= limits.intents) {
       throw new PlexiError(
         'LIMIT_EXCEEDED',

@@ -367,6 +367,18 @@ describe('the lineage', () => {
     assert.deepEqual([now[0]?.nonce, now.at(-1)?.nonce], ['n1', a.lead?.nonce]);
   });
 
+  test('what a newer controller wrote beside the terms is kept', async () => {
+    const value = JSON.stringify({ terms: [], newer: { by: 'somebody' } });
+    await transact(client, [], [{ kind: 'put', key: keys.lineage, value }]);
+    field.add('a');
+    const a = await field.leader();
+    const stored = JSON.parse((await readKey(client, keys.lineage)).entry?.value ?? '');
+    assert.deepEqual(stored, {
+      newer: { by: 'somebody' },
+      terms: [{ term: String(a.lead?.term), nonce: a.lead?.nonce }],
+    });
+  });
+
   test('a lead that cannot be entered is given back at once', async () => {
     await transact(client, [], [{ kind: 'put', key: keys.lineage, value: 'no JSON' }]);
     field.add('a');

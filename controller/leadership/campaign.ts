@@ -8,6 +8,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { Logger } from 'pino';
 import { PlexiError } from '../../config/errors.js';
 import { limits } from '../../config/limits.js';
+import { decode, encode, epochRecord, lineageRecord } from '../state/records.js';
 import {
   type EtcdClient,
   type EtcdCompare,
@@ -232,14 +233,15 @@ async function readEpoch(client: EtcdClient, key: string): Promise<{ epoch: bigi
 
 /** @throws PlexiError STORE_INVALID naming the key */
 export function epochOf({ key, value }: EtcdEntry): bigint {
-  const { epoch } = JSON.parse(value) as { epoch?: unknown };
-  if (typeof epoch !== 'number' || !Number.isSafeInteger(epoch) || epoch < 1) {
+  try {
+    return BigInt(decode(epochRecord, key, value).epoch);
+  } catch (cause) {
     throw new PlexiError(
       'STORE_INVALID',
       `the key ${key} does not hold an epoch; put it right by hand: {"epoch": 1} in a new cluster, or one more than it was`,
+      { cause },
     );
   }
-  return BigInt(epoch);
 }
 
 /** Enters the term into the lineage, by which a restored etcd is recognised (protocol, rule 21). */
@@ -251,12 +253,12 @@ async function appendLineage(
   { operations, guards }: Writes,
 ): Promise<LineageRecord[]> {
   const { entry } = await readKey(client, keys.lineage);
-  const before = entry === undefined ? [] : (JSON.parse(entry.value) as { terms: LineageRecord[] }).terms;
+  const before = entry === undefined ? [] : decode(lineageRecord, keys.lineage, entry.value).terms;
   const terms = [...before, { term: String(term), nonce }].slice(-limits.lineageTerms);
   const done = await transact(
     client,
     [{ kind: 'createRevision', key: keys.leader, equals: term }, ...guards],
-    [{ kind: 'put', key: keys.lineage, value: JSON.stringify({ terms }) }, ...operations],
+    [{ kind: 'put', key: keys.lineage, value: encode({ terms }, entry?.value) }, ...operations],
   );
   if (done === undefined) throw new PlexiError('NOT_LEADER', 'the lead was lost while it was taken');
   return terms;

@@ -7,19 +7,30 @@ import { z } from 'zod';
 import { PlexiError } from '../../config/errors.js';
 import { rolloutPhases } from '../rollout/rollout.js';
 
-const time = z.iso.datetime().transform((text) => Date.parse(text));
-const revision = z.union([z.string().regex(/^\d+$/), z.number().int()]).transform(String);
+const timeOf = z.iso.datetime();
+const time = timeOf.transform((text) => Date.parse(text));
+/** A number of 64 bits as text, because a double cannot count so far. */
+const digits = z.string().regex(/^\d{1,20}$/);
+const revision = z.union([digits, z.number().int().min(0)]).transform(String);
+// What is told to clients and agents must fit the protocol's own numbers: here, and not where it is sent.
+const count = z.number().int().min(0).max(0xffff_ffff);
+const countFromOne = count.min(1);
+const milliseconds = z.number().int().min(0);
 const release = z.object({ version: z.string(), digest: z.string() });
 const fault = z.object({ code: z.string(), message: z.string() });
+
+
+/** The last terms, newest last. */
+export const lineageRecord = z.object({ terms: z.array(z.object({ term: digits, nonce: z.string() })) });
 
 export const leaderRecord = z.object({
   id: z.string(),
   address: z.string(),
-  epoch: z.number(),
+  epoch: z.number().int().min(0),
   since: z.string(),
 });
 
-export const budgetRecord = z.object({ max: z.number().int().min(1), generation: z.number().int().min(0) });
+export const budgetRecord = z.object({ max: countFromOne, generation: z.number().int().min(0) });
 
 export const epochRecord = z.object({
   epoch: z.number().int().min(1),
@@ -42,7 +53,7 @@ export const slotRecord = z.object({
   maintenance: z
     .object({
       wanted: z.enum(['in', 'out']),
-      attempt: z.number().int(),
+      attempt: count,
       reason: z.string(),
       failed: z.boolean(),
       done: z.boolean().default(false),
@@ -80,7 +91,7 @@ export const nodeSpecRecord = z.object({
   /** Of the certificate that registered; empty for one that an operator added. */
   fingerprint: z.string().default(''),
   installId: z.string().default(''),
-  counter: z.string().default('0'),
+  counter: digits.default('0'),
   /** A tombstone: the node was removed, and is refused until it is added again. */
   removed: z.boolean().default(false),
 });
@@ -99,7 +110,7 @@ export const nodeStatusRecord = z.object({
   agentVersion: z.string().default(''),
   os: z.string().default(''),
   arch: z.string().default(''),
-  since: z.string(),
+  since: timeOf,
 });
 export type NodeStatusValue = z.infer<typeof nodeStatusRecord>;
 
@@ -121,7 +132,7 @@ export const rolloutStateRecord = z.object({
   startedBy: z.string(),
   requestId: z.string(),
   finishedAt: time.nullable(),
-  exitCode: z.number().int().nullable(),
+  exitCode: count.nullable(),
   forgiven: z.array(z.string()),
 });
 export type RolloutStateValue = z.infer<typeof rolloutStateRecord>;
@@ -148,7 +159,7 @@ export const rolloutNodeRecord = z.object({
     'rollback_failed',
   ]),
   step: z.enum(['', 'preflight', 'stage', 'upgrade', 'roll_back', 'revert']),
-  attempt: z.number().int().min(0),
+  attempt: count,
   commandId: z.string(),
   since: time,
   error: fault.nullable(),
@@ -165,10 +176,7 @@ export const rolloutNodeRecord = z.object({
   /** What counted of that time, until then. */
   unknownForMs: z.number().min(0).default(0),
   unknownCountedAt: time.nullable().default(null),
-  attempts: z.partialRecord(
-    z.enum(['preflight', 'stage', 'upgrade', 'roll_back', 'revert']),
-    z.number().int(),
-  ),
+  attempts: z.partialRecord(z.enum(['preflight', 'stage', 'upgrade', 'roll_back', 'revert']), count),
   checked: z.boolean(),
   outSince: time.nullable(),
   backAt: time.nullable(),
@@ -177,7 +185,6 @@ export const rolloutNodeRecord = z.object({
 });
 export type RolloutNodeValue = z.infer<typeof rolloutNodeRecord>;
 
-const milliseconds = z.number().min(0);
 export const planHeaderRecord = z.object({
   from: z.string(),
   to: z.string(),
@@ -185,17 +192,17 @@ export const planHeaderRecord = z.object({
   rollbackOf: z.string().nullable(),
   stageOnly: z.boolean().default(false),
   policy: z.object({
-    maxConcurrent: z.number().int().min(1),
+    maxConcurrent: countFromOne,
     soakMs: milliseconds,
-    failureBudget: z.number().int().min(0),
+    failureBudget: count,
     rollbackOnFailure: z.boolean(),
     // What a plan of before these rules does not say is what it meant then.
     backupRule: z
       .object({
         directory: z.string(),
         encryption: z.boolean(),
-        keep: z.number().int(),
-        retentionDays: z.number(),
+        keep: count,
+        retentionDays: count,
       })
       .default({ directory: 'backups', encryption: true, keep: 3, retentionDays: 30 }),
     maintenanceHooks: z.boolean(),
@@ -217,13 +224,13 @@ export const planHeaderRecord = z.object({
       rollbackMs: milliseconds,
     }),
     probe: z.object({
-      goodInARow: z.number().int(),
+      goodInARow: count,
       spacingMs: milliseconds,
       intervalMaxMs: milliseconds,
       tryMs: milliseconds,
     }),
   }),
-  nodeCount: z.number().int(),
+  nodeCount: count,
   partsDigest: z.string(),
   pointOfNoReturn: z.string(),
   estimateMs: milliseconds,
@@ -231,15 +238,15 @@ export const planHeaderRecord = z.object({
 
 export const planPartRecord = z.object({
   node: z.string(),
-  index: z.number().int(),
-  wave: z.number().int(),
+  index: count,
+  wave: count,
   orderReason: z.string(),
   strategy: z.enum(['install', 'upgrade', 'downgrade', 'restart', 'reinstall', 'none']),
   from: release,
   to: release,
   manifestSha256: z.string(),
   artifactSha256: z.string(),
-  unpackedBytes: z.number(),
+  unpackedBytes: z.number().int().min(0),
   migrations: z.array(z.object({ id: z.string(), checksum: z.string(), direction: z.enum(['up', 'down']) })),
   backup: z.boolean().default(true),
   os: z.string().default(''),
@@ -250,8 +257,8 @@ export const planPartRecord = z.object({
 
 const rolloutPolicyOverrides = z.object({
   to: z.string(),
-  maxConcurrent: z.number().int().min(0),
-  canary: z.number().int().min(0),
+  maxConcurrent: count,
+  canary: count,
   canarySelector: z.string(),
   nodes: z.array(z.string()),
   selectors: z.array(z.string()),

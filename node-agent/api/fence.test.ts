@@ -204,7 +204,12 @@ describe('without a fence that can be read, nobody gets through', () => {
     ['another JSON', '[]'],
     ['of another schema', JSON.stringify({ ...good, schema: 2 })],
     ['with a negative seq', JSON.stringify({ ...good, token: { ...good.token, seq: '-1' } })],
+    ['with a letter in a term', JSON.stringify({ ...good, token: { ...good.token, term: '2x' } })],
     ['with a number for a term', JSON.stringify({ ...good, token: { ...good.token, term: 2 } })],
+    [
+      'with a term of more than 64 bits',
+      JSON.stringify({ ...good, token: { ...good.token, term: '9'.repeat(20) } }),
+    ],
     ['without its holder', JSON.stringify({ ...good, holder: undefined })],
     ['without its lineage', JSON.stringify({ ...good, lineage: undefined })],
   ];

@@ -7,6 +7,7 @@
  */
 import { z } from 'zod';
 import { PlexiError } from '../../config/errors.js';
+import { digits } from '../journal/records.js';
 
 /** Orders commands: epoch first, then term, then seq. */
 export interface FenceToken {
@@ -39,7 +40,6 @@ export interface FenceDisk {
   write(bytes: Uint8Array): Promise<void>;
 }
 
-const digits = z.string().regex(/^\d{1,20}$/);
 const fenceFile = z.object({
   schema: z.literal(1),
   token: z.object({ epoch: digits, term: digits, seq: digits }),

@@ -6,6 +6,7 @@ import { createHash } from 'node:crypto';
 import { isAbsolute } from 'node:path';
 import { PlexiError } from '../../config/errors.js';
 import { limits } from '../../config/limits.js';
+import { longestMs } from '../../config/schema/fields.js';
 import type { Command, Release, TakeOverStep } from '../../gen/plexi/v1/node_agent.js';
 import { NONE } from '../../release/version.js';
 
@@ -20,12 +21,17 @@ export function checkCommand(command: Command): void {
   const { step } = command;
   switch (step?.$case) {
     case 'preflight':
-    case 'upgrade':
       checkRelease('from', step.value.from);
       checkRelease('to', step.value.to);
       return;
+    case 'upgrade':
+      checkRelease('from', step.value.from);
+      checkRelease('to', step.value.to);
+      checkTimes({ ...step.value.timeouts, ...step.value.probe });
+      return;
     case 'stage':
       checkRelease('release', step.value.release);
+      checkTimes({ timeoutMs: step.value.timeoutMs });
       // Without both the release must lie on the node already.
       if (step.value.manifestSha256 === '' && step.value.artifactSha256 === '') return;
       if (!digestPattern.test(step.value.manifestSha256)) refuse('manifestSha256', step.value.manifestSha256);
@@ -34,11 +40,19 @@ export function checkCommand(command: Command): void {
     case 'takeOver':
       checkTakeOver(step.value);
       return;
-    case 'rollBack':
     case 'maintenance':
+      checkTimes({ timeoutMs: step.value.timeoutMs });
+      return;
+    case 'rollBack':
     case undefined:
       return;
   }
+}
+
+/** A longer time than any configuration has is none that a timer could keep: it ends at once, or not at all. */
+function checkTimes(fields: Readonly<Record<string, unknown>>): void {
+  for (const [field, value] of Object.entries(fields))
+    if (typeof value === 'bigint' && value > longestMs) refuse(field, String(value));
 }
 
 function checkTakeOver({ version, directory, reason, timeoutMs }: TakeOverStep): void {

@@ -107,7 +107,9 @@ export async function readManifest(
 
 /** The error for a backup that cannot be relied on. */
 export function invalid(backupDir: string, why: string, cause?: unknown): PlexiError {
-  return new PlexiError('BACKUP_INVALID', `the backup ${backupDir} cannot be used: ${why}`, {
+  // A path of the manifest may stand in it, and a manifest may hold any.
+  const reason = why.slice(0, limits.failureChars);
+  return new PlexiError('BACKUP_INVALID', `the backup ${backupDir} cannot be used: ${reason}`, {
     cause,
     details: { backupDir },
   });

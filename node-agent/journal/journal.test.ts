@@ -210,6 +210,13 @@ describe('a damaged journal is unreadable, and nothing in it is touched', () => 
     ['a record with something behind it', 7, () => writeFileSync(at(7), 'x', { flag: 'a' })],
     ['a record of an unknown kind', 6, () => change(6, { kind: 'rebooted' })],
     ['a record of an unknown schema', 6, () => change(6, { schema: 2 })],
+    ['a command that cannot be read back', 4, () => change(4, { command: { token: { epoch: 'first' } } })],
+    ['a command that cannot be told', 4, () => change(4, { command: { attempt: 0.5 } })],
+    [
+      'a token of more than 64 bits',
+      4,
+      () => change(4, { token: { ...facts, epoch: '1', term: '9'.repeat(20), seq: '1' } }),
+    ],
     ['a record without its step', 5, () => change(5, { step: undefined })],
     [
       'a record that is too long to be read',

@@ -4,6 +4,7 @@
  * A record that does not fit this shape is never guessed at: the node holds and asks (rule 9).
  */
 import { z } from 'zod';
+import { Command } from '../../gen/plexi/v1/node_agent.js';
 
 const failure = z.object({ code: z.string(), message: z.string() });
 
@@ -32,14 +33,20 @@ export const jobResult = z.object({
   failure: failure.nullable(),
   failedStep: z.string(),
   release,
-  timings: z.array(z.object({ step: z.string(), durationMs: z.number() })),
+  timings: z.array(z.object({ step: z.string(), durationMs: z.number().int().min(0) })),
   backupId: z.string(),
 });
 export type JobResult = z.infer<typeof jobResult>;
 export type JobFailure = z.infer<typeof failure>;
 
-/** A part of a token: a number that may be larger than a double can count. */
-const digits = z.string().regex(/^\d{1,20}$/);
+/** A number of 64 bits in digits: a double cannot count so far. */
+export const digits = z
+  .string()
+  // One check: a second one would be asked of what the first has refused.
+  .refine(
+    (text) => /^\d{1,20}$/.test(text) && BigInt(text) <= 0xffff_ffff_ffff_ffffn,
+    'is no number of 64 bits',
+  );
 const token = z.object({ epoch: digits, term: digits, seq: digits });
 export type RecordedToken = z.infer<typeof token>;
 
@@ -78,7 +85,7 @@ export const journalRecord = z.discriminatedUnion('kind', [
   z.object({
     ...base,
     kind: z.literal('accepted'),
-    command: z.record(z.string(), z.unknown()),
+    command: z.record(z.string(), z.unknown()).refine(isCommand, 'cannot be read as a command'),
     payloadHash: z.string(),
     token,
     step: z.string(),
@@ -103,6 +110,16 @@ export const journalRecord = z.discriminatedUnion('kind', [
   z.object({ ...base, kind: z.literal('finished'), result: jobResult }),
 ]);
 export type JournalRecord = z.infer<typeof journalRecord>;
+
+/** Whether a command can be taken up again, and told: else nothing can be done about its job. */
+function isCommand(json: Record<string, unknown>): boolean {
+  try {
+    Command.encode(Command.fromJSON(json)).finish();
+    return true;
+  } catch {
+    return false;
+  }
+}
 
 /** A record without what the journal itself adds. */
 export type NewRecord = JournalRecord extends infer R

@@ -181,5 +181,5 @@ function textOrNull(text: string): string | null {
 }
 
 function timeOrNull(time: Date | undefined): string | null {
-  return time === undefined ? null : time.toISOString();
+  return time === undefined || Number.isNaN(time.getTime()) ? null : time.toISOString();
 }

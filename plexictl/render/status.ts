@@ -92,9 +92,17 @@ function outText(node: RolloutNode, nowMs: number): string {
 
 /** A time as `2024-12-19 12:00Z`. */
 export function minuteOf(time: Date): string {
-  return `${time.toISOString().slice(0, 16).replace('T', ' ')}Z`;
+  return isTime(time) ? `${time.toISOString().slice(0, 16).replace('T', ' ')}Z` : noTime;
 }
 
 function secondOf(time: Date): string {
-  return `${time.toISOString().slice(0, 19).replace('T', ' ')}Z`;
+  return isTime(time) ? `${time.toISOString().slice(0, 19).replace('T', ' ')}Z` : noTime;
+}
+
+/** Stands where a controller has sent a time that is none. */
+const noTime = '?';
+
+/** Whether it can be printed: a controller may send seconds that no calendar has. */
+function isTime(time: Date): boolean {
+  return !Number.isNaN(time.getTime());
 }
