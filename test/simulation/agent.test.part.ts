@@ -13,6 +13,7 @@ import {
   type Command,
   CommandResult,
   type NodeStatus,
+  type Token,
 } from '../../gen/plexi/v1/node_agent.js';
 import { CommandService, type EventSink } from '../../node-agent/api/command-service.js';
 import { Fence } from '../../node-agent/api/fence.js';
@@ -97,6 +98,15 @@ export class SimulatedAgent {
 
   get release(): ReleaseRef {
     return releaseAt(versions[this.model.state.current]);
+  }
+
+  /** The token that the fence on the disk holds. */
+  get storedToken(): Token {
+    const file: { token: Record<keyof Token, string> } = JSON.parse(
+      Buffer.from(this.fenceBytes ?? []).toString('utf8'),
+    );
+    const { epoch, term, seq } = file.token;
+    return { epoch: BigInt(epoch), term: BigInt(term), seq: BigInt(seq) };
   }
 
   get isWorking(): boolean {

@@ -12,6 +12,7 @@ export const steadyFaults = [
   'duplicates',
   'delays',
   'late_calls',
+  'late_writes',
   'stale_reads',
   'failing_steps',
 ] as const;
@@ -72,6 +73,7 @@ const most: Readonly<Record<SteadyFault, number>> = {
   duplicates: 0.5,
   delays: 1,
   late_calls: 0.2,
+  late_writes: 0.15,
   stale_reads: 1,
   failing_steps: 0.05,
 };

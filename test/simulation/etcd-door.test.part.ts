@@ -49,6 +49,9 @@ export interface EtcdWay {
 
 export interface EtcdWatch {
   transaction(compares: readonly EtcdCompare[], operations: readonly EtcdOperation[]): void;
+  /** One of a controller's transactions held. */
+  committed(controller: string, operations: readonly EtcdOperation[], leaderBefore: string | undefined): void;
+  readonly leader: string | undefined;
   expiring(): void;
 }
 
@@ -100,7 +103,9 @@ function asked<T>({ clock, network, name }: EtcdWay, work: () => T): Promise<T> 
       }
       answer(() => resolve(result));
     };
-    clock.after(network.delayMs(), arrive, null);
+    // What the caller has given up may still arrive.
+    const lateMs = network.chance('late_writes') ? network.between(500, 6_000) : 0;
+    clock.after(network.delayMs() + lateMs, arrive, null);
   });
 }
 
@@ -151,7 +156,7 @@ function keyValue({ key, value, createRevision, modRevision, lease }: EtcdEntry)
   return { key, value, create_revision: createRevision, mod_revision: modRevision, lease };
 }
 
-function txnOf({ etcd, watch }: EtcdWay, { compare, success }: TxnRequest) {
+function txnOf({ etcd, watch, name }: EtcdWay, { compare, success }: TxnRequest) {
   const compares = compare.map((one): EtcdCompare => {
     const key = one.key.toString();
     if (one.range_end !== undefined)
@@ -168,7 +173,9 @@ function txnOf({ etcd, watch }: EtcdWay, { compare, success }: TxnRequest) {
     return request_delete_range ? [{ kind: 'delete', key: request_delete_range.key.toString() }] : [];
   });
   watch.transaction(compares, operations);
+  const { leader } = watch;
   const revision = etcd.transact(compares, operations);
+  if (revision !== undefined) watch.committed(name, operations, leader);
   return { succeeded: revision !== undefined, header: { revision: String(revision ?? etcd.revision) } };
 }
 

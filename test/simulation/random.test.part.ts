@@ -5,7 +5,7 @@ export class Random {
 
   /** @param name numbers for one purpose; more of them for one purpose change nothing of another */
   constructor(seed: number, name: string) {
-    let hash = 2_166_136_261 ^ seed;
+    let hash = 2_166_136_261;
     for (const letter of `${seed} ${name}`) hash = Math.imul(hash ^ letter.charCodeAt(0), 16_777_619);
     this.state = hash >>> 0;
     for (let round = 0; round < 4; round++) this.next();

@@ -109,6 +109,11 @@ export class Watch implements AgentWatch, LeaderWatch {
   adopted(agent: SimulatedAgent, { token }: AdoptRequest): void {
     this.adoptedBy.add(`${token?.term} ${agent.id}`);
     this.actOn(agent.id, token, 'an adoption', true);
+    if (token !== undefined && compareTokens(agent.storedToken, token) < 0)
+      this.wrong(
+        `${agent.id} says that it is adopted with (${token.term}, ${token.seq}), and has not stored that`,
+        2,
+      );
   }
 
   admitted(agent: SimulatedAgent, { commandId, token, step }: Command): void {
@@ -317,6 +322,25 @@ export class Watch implements AgentWatch, LeaderWatch {
     } catch (thrown) {
       this.wrong(sentenceOf(thrown), 1);
     }
+  }
+
+  /** A transaction of a controller was committed: only who leads may write what the leader owns. */
+  committed(
+    controller: string,
+    operations: readonly EtcdOperation[],
+    leaderBefore: string | undefined,
+  ): void {
+    const own = operations.filter(({ key }) => key !== keys.leader && key !== keys.epoch);
+    if (own.length === 0 || leaderBefore === controller) return;
+    this.wrong(`${controller} writes ${own[0]?.key} while ${leaderBefore ?? 'nobody'} leads`, 2);
+  }
+
+  /** Who holds the leader key. */
+  get leader(): string | undefined {
+    const value = this.etcd.get(keys.leader)?.value;
+    if (value === undefined) return undefined;
+    const { id }: { id: string } = JSON.parse(value);
+    return id;
   }
 
   /** Guarantee 6: no node starts while a wish waits that may stop it. */
