@@ -47,11 +47,17 @@ export function isOut(node: RolloutNode): boolean {
   return isUpgrading(node.state) || phase === 'soaking' || phase === 'rolling_back';
 }
 
-/** Protocol, rule 15: what a transaction that takes a slot compares. */
+/** Protocol, rule 15: what a transaction that takes a slot compares; and no record of a node is written over unseen. */
 export function checkGuards(keys: ClusterKeys, store: ModelEtcd, groups: readonly WriteGroup[]): void {
   for (const { operations, guards } of groups) {
     for (const operation of operations) {
-      if (operation.kind !== 'put' || !operation.key.startsWith(keys.slots)) continue;
+      if (operation.kind !== 'put') continue;
+      const isNode =
+        operation.key.startsWith(keys.rollouts) &&
+        /^[^/]+\/nodes\//.test(operation.key.slice(keys.rollouts.length));
+      if (isNode)
+        assert.ok(compares(guards, 'modRevision', operation.key), `${operation.key} is not compared`);
+      if (!operation.key.startsWith(keys.slots)) continue;
       const before = store.get(operation.key);
       if (before !== undefined && nodeOf(before.value) === nodeOf(operation.value)) continue;
       const ranges = guards.flatMap((guard) => (guard.kind === 'rangeNotAfter' ? [guard.prefix] : []));

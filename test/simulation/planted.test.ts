@@ -21,7 +21,8 @@ test('at least twenty bugs are planted, each under its own name', () => {
 describe('the simulation finds it when', { concurrency: 2 }, () => {
   for (const bug of plantedBugs.filter((_, index) => isAll || index % 3 === 0)) {
     test(bug.name, async (t) => {
-      const found = (await playWith(bug, bug.seed, 1)) ?? (await playWith(bug, 1, seedsMax));
+      const kept = bug.seed === undefined ? undefined : await playWith(bug, bug.seed, 1);
+      const found = kept ?? (await playWith(bug, 1, seedsMax));
       assert.ok(found, `nothing sees it in ${seedsMax} histories`);
       t.diagnostic(`${bug.name}: ${found}`);
     });

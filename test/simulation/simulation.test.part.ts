@@ -43,7 +43,15 @@ export interface Played {
 /** Plays what was drawn. @param say hears what happens, a line each */
 export async function play(drawn: Drawn, say: (line: string) => void = () => undefined): Promise<Played> {
   const clock = new Clock();
-  return onClock(clock, () => new Simulation(drawn, clock, say).run());
+  return onClock(clock, async () => {
+    try {
+      return await new Simulation(drawn, clock, say).run();
+    } catch (thrown) {
+      // The start of the rollout is held to the same sentences.
+      const broken = { guarantee: 0, sentence: `it does not begin: ${sentenceOf(thrown)}` };
+      return { broken, end: '', simulatedMs: 0, events: 0, faults: new Map(), trace: '' };
+    }
+  });
 }
 
 class Simulation {

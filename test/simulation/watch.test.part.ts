@@ -316,7 +316,6 @@ export class Watch implements AgentWatch, LeaderWatch {
 
   /** Protocol, rule 15: what a transaction compares, before it is tried. */
   transaction(guards: readonly EtcdCompare[], operations: readonly EtcdOperation[]): void {
-    if (!operations.some(({ key }) => key.startsWith(keys.slots))) return;
     try {
       checkGuards(keys, this.etcd, [{ operations, guards }]);
     } catch (thrown) {
