@@ -194,7 +194,8 @@ export const plantedBugs: readonly PlantedBug[] = [
     name: 'an open job is forgotten at a restart',
     file: 'node-agent/upgrade/executor.ts',
     right: 'if (open === undefined) return undefined;\n    const { step: order }',
-    wrong: 'if (open?.commandId !== undefined) return undefined;\n    const { step: order }',
+    wrong:
+      'if (open === undefined || open.result === undefined) return undefined;\n    const { step: order }',
   },
   {
     name: 'nodes go back beyond the budget',
