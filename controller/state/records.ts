@@ -19,7 +19,6 @@ const milliseconds = z.number().int().min(0);
 const release = z.object({ version: z.string(), digest: z.string() });
 const fault = z.object({ code: z.string(), message: z.string() });
 
-
 /** The last terms, newest last. */
 export const lineageRecord = z.object({ terms: z.array(z.object({ term: digits, nonce: z.string() })) });
 

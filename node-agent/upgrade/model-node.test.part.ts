@@ -7,10 +7,13 @@ import { PlexiError } from '../../config/errors.js';
 import type { Phase, PhaseContext } from './phase.js';
 import { rollBackPhases, upgradePhases } from './phases.js';
 
+/** One of the two releases between which a model goes; the old one is `0a1`. */
+export type Side = 'old' | 'new';
+
 export interface ModelState {
-  service: 'old' | 'new' | 'down';
-  current: 'old' | 'new';
-  data: 'old' | 'new' | 'half' | 'spoilt';
+  service: Side | 'down';
+  current: Side;
+  data: Side | 'half' | 'spoilt';
   backup: 'none' | 'half' | 'whole';
   inMaintenance: boolean;
 }
@@ -23,52 +26,60 @@ export interface Disturbance {
   readonly act: (context: PhaseContext) => Promise<void> | void;
 }
 
+/** Where the job goes from, and where to: a job that takes a committed upgrade back goes the other way. */
+interface Way {
+  readonly from: Side;
+  readonly to: Side;
+}
+
+type Half = (state: ModelState, way: Way) => void;
+
 /** The two halves of what each step does. */
-const effects: Record<string, [(state: ModelState) => void, (state: ModelState) => void]> = {
+const effects: Record<string, [Half, Half]> = {
   enter_maintenance: [(state) => set(state, { inMaintenance: true }), nothing],
   stop: [(state) => set(state, { service: 'down' }), nothing],
   backup: [
     (state) => set(state, { backup: 'half' }),
-    (state) => {
-      if (state.data !== 'old' || state.service !== 'down') throw new Error('a backup of the wrong moment');
+    (state, { from }) => {
+      if (state.data !== from || state.service !== 'down') throw new Error('a backup of the wrong moment');
       state.backup = 'whole';
     },
   ],
   migrate: [
-    (state) => set(state, { data: state.data === 'old' ? 'half' : 'spoilt' }),
-    (state) => set(state, { data: state.data === 'half' ? 'new' : 'spoilt' }),
+    (state, { from }) => set(state, { data: state.data === from ? 'half' : 'spoilt' }),
+    (state, { to }) => set(state, { data: state.data === 'half' ? to : 'spoilt' }),
   ],
-  apply: [(state) => set(state, { current: 'new' }), (state) => set(state, { service: 'new' })],
-  await_start: [nothing, (state) => set(state, { service: 'new' })],
-  probe: [nothing, (state) => mustBe(state, { service: 'new', current: 'new', data: 'new' })],
-  test: [nothing, (state) => mustBe(state, { service: 'new', current: 'new', data: 'new' })],
+  apply: [(state, { to }) => set(state, { current: to }), (state, { to }) => set(state, { service: to })],
+  await_start: [nothing, (state, { to }) => set(state, { service: to })],
+  probe: [nothing, (state, { to }) => mustBe(state, { service: to, current: to, data: to })],
+  test: [nothing, (state, { to }) => mustBe(state, { service: to, current: to, data: to })],
   commit: [nothing, nothing],
   leave_maintenance: [nothing, (state) => set(state, { inMaintenance: false })],
   stop_new: [(state) => set(state, { service: 'down' }), nothing],
   restore: [
     (state) => mustBe(state, { backup: 'whole', service: 'down' }),
-    (state) => set(state, { data: 'old' }),
+    (state, { from }) => set(state, { data: from }),
   ],
-  switch_back: [(state) => set(state, { current: 'old' }), nothing],
-  start_old: [nothing, (state) => set(state, { service: 'old' })],
-  probe_old: [nothing, (state) => mustBe(state, { service: 'old', current: 'old', data: 'old' })],
+  switch_back: [(state, { from }) => set(state, { current: from }), nothing],
+  start_old: [nothing, (state, { from }) => set(state, { service: from })],
+  probe_old: [nothing, (state, { from }) => mustBe(state, { service: from, current: from, data: from })],
   leave_maintenance_back: [nothing, (state) => set(state, { inMaintenance: false })],
 };
 
 export class ModelNode {
-  readonly state: ModelState = {
-    service: 'old',
-    current: 'old',
-    data: 'old',
-    backup: 'none',
-    inMaintenance: false,
-  };
+  readonly state: ModelState;
+  /** The job that made the backup. */
+  backupOf = '';
   /** Steps in the order in which they began, over all lives of the agent. */
   readonly ran: string[] = [];
   disturbances: Disturbance[] = [];
 
   readonly forwardPhases: readonly Phase[] = upgradePhases.map((phase) => this.played(phase));
   readonly backPhases: readonly Phase[] = rollBackPhases.map((phase) => this.played(phase));
+
+  constructor(side: Side = 'old') {
+    this.state = { service: side, current: side, data: side, backup: 'none', inMaintenance: false };
+  }
 
   /** Lets a step fail in its middle, each time. */
   fail(step: string): this {
@@ -89,9 +100,11 @@ export class ModelNode {
         this.ran.push(phase.step);
         await this.disturb(phase.step, 'before', context);
         const [first, second] = effects[phase.step] ?? [unknownStep, unknownStep];
-        first(this.state);
+        const way = wayOf(context);
+        if (phase.step === 'backup') this.backupOf = context.job.commandId;
+        first(this.state, way);
         await this.disturb(phase.step, 'middle', context);
-        second(this.state);
+        second(this.state, way);
         await this.disturb(phase.step, 'after', context);
       },
     };
@@ -101,6 +114,10 @@ export class ModelNode {
     for (const disturbance of this.disturbances)
       if (disturbance.step === step && disturbance.moment === moment) await disturbance.act(context);
   }
+}
+
+function wayOf({ order }: PhaseContext): Way {
+  return order.to?.version === '0a1' ? { from: 'new', to: 'old' } : { from: 'old', to: 'new' };
 }
 
 function set(state: ModelState, changes: Partial<ModelState>): void {

@@ -8,7 +8,7 @@ import { buildCommand } from '../../controller/execution/commands.js';
 import { isStuck } from '../../controller/rollout/budget.js';
 import type { Effect, EngineEvent } from '../../controller/rollout/events.js';
 import { isFinal, openCommand, type Rollout, type RolloutPolicy } from '../../controller/rollout/rollout.js';
-import { checkAudit } from '../scenarios/invariants.test.part.js';
+import { checkAudit, checkEnd } from '../scenarios/invariants.test.part.js';
 import { ModelEtcd } from '../scenarios/model-etcd.test.part.js';
 import { keys, LeaderDied, ModelLeader, type Step } from '../scenarios/model-leader.test.part.js';
 import { releaseAt, sampleNode, samplePlan, samplePolicy } from '../scenarios/sample-plan.test.part.js';
@@ -81,7 +81,7 @@ export class History {
       this.checkTruth();
     }
     const ended = this.ended ?? this.calmDown();
-    this.checkEnd(ended);
+    checkEnd(ended, this.agents, this.leftOut);
     checkAudit(keys, this.store, true);
     return ended;
   }
@@ -397,57 +397,6 @@ export class History {
     for (const agent of this.agents) {
       if (agent.removed || (!agent.isWorking && !agent.inMaintenance)) continue;
       assert.ok(holders.has(agent.id), `${agent.id} is out of service and has no slot`);
-    }
-  }
-
-  /** Guarantee 10: the end and its exit code are what the nodes themselves would say. */
-  private checkEnd(rollout: Rollout): void {
-    const nodes = this.agents.flatMap((agent) => {
-      const node = rollout.nodes.get(agent.id);
-      const part = rollout.plan.parts.find((candidate) => candidate.node === agent.id);
-      assert.ok(node && part);
-      return agent.removed ? [] : [{ agent, node, part }];
-    });
-    for (const { agent, node } of nodes) {
-      if (node.attempts.upgrade === undefined)
-        assert.equal(agent.touched, false, `${agent.id} was touched unseen`);
-      if (node.state.phase === 'rollback_failed') continue;
-      assert.deepEqual(node.release, agent.release, `${agent.id} runs something else than its record says`);
-      assert.equal(agent.inMaintenance, false, `${agent.id} is left in maintenance`);
-    }
-    const touched = nodes.filter(({ node }) => node.outSinceMs !== null);
-    switch (rollout.exitCode) {
-      case 0:
-        assert.equal(rollout.phase, 'succeeded');
-        for (const { agent, node, part } of nodes) {
-          const isLeftOut = node.state.phase === 'skipped' && this.leftOut.has(agent.id);
-          if (!isLeftOut) assert.equal(node.state.phase, 'done');
-          const expected = isLeftOut ? part.from : part.to;
-          assert.deepEqual(agent.release, expected, `${agent.id} runs something else than the end says`);
-        }
-        return;
-      case 1:
-        assert.equal(rollout.phase, 'rolled_back');
-        for (const { agent, part } of touched)
-          assert.deepEqual(agent.release, part.from, `${agent.id} is not back`);
-        return;
-      case 3:
-        for (const { agent } of nodes) assert.equal(agent.touched, false, `${agent.id} was touched`);
-        return;
-      case 4:
-        assert.equal(rollout.phase, 'failed');
-        assert.ok(
-          this.drawn.isRollback ||
-            [...rollout.nodes.values()].some((node) => node.state.phase === 'rollback_failed'),
-          `nobody needs an operator: ${JSON.stringify(this.describe())}`,
-        );
-        return;
-      case 5:
-        assert.equal(rollout.phase, 'aborted');
-        assert.ok(touched.length > 0 || this.agents.some(({ removed }) => removed));
-        return;
-      default:
-        throw new Error(`a rollout ended with ${rollout.exitCode}`);
     }
   }
 

@@ -9,6 +9,7 @@ import type { Effect } from '../../controller/rollout/events.js';
 import {
   isFinal,
   isUpgrading,
+  type ReleaseRef,
   type Rollout,
   type RolloutNode,
   type World,
@@ -47,11 +48,17 @@ export function isOut(node: RolloutNode): boolean {
   return isUpgrading(node.state) || phase === 'soaking' || phase === 'rolling_back';
 }
 
-/** Protocol, rule 15: what a transaction that takes a slot compares. */
+/** Protocol, rule 15: what a transaction that takes a slot compares; and no record of a node is written over unseen. */
 export function checkGuards(keys: ClusterKeys, store: ModelEtcd, groups: readonly WriteGroup[]): void {
   for (const { operations, guards } of groups) {
     for (const operation of operations) {
-      if (operation.kind !== 'put' || !operation.key.startsWith(keys.slots)) continue;
+      if (operation.kind !== 'put') continue;
+      const isNode =
+        operation.key.startsWith(keys.rollouts) &&
+        /^[^/]+\/nodes\//.test(operation.key.slice(keys.rollouts.length));
+      if (isNode)
+        assert.ok(compares(guards, 'modRevision', operation.key), `${operation.key} is not compared`);
+      if (!operation.key.startsWith(keys.slots)) continue;
       const before = store.get(operation.key);
       if (before !== undefined && nodeOf(before.value) === nodeOf(operation.value)) continue;
       const ranges = guards.flatMap((guard) => (guard.kind === 'rangeNotAfter' ? [guard.prefix] : []));
@@ -160,5 +167,67 @@ export function checkContainment(before: World, after: World): void {
       );
       assert.notEqual(was?.outSinceMs ?? null, null, `${node.id} was never touched, and is taken back`);
     }
+  }
+}
+
+/** A node as it is, whatever is believed of it. */
+export interface NodeTruth {
+  readonly id: string;
+  readonly release: ReleaseRef;
+  readonly inMaintenance: boolean;
+  /** Some command has begun to change it. */
+  readonly touched: boolean;
+  /** Nothing is said of it any more. */
+  readonly removed: boolean;
+}
+
+/** Guarantee 10: the end and its exit code are what the nodes themselves would say. */
+export function checkEnd(rollout: Rollout, truths: readonly NodeTruth[], leftOut: ReadonlySet<string>): void {
+  const nodes = truths.flatMap((truth) => {
+    const node = rollout.nodes.get(truth.id);
+    const part = rollout.plan.parts.find((candidate) => candidate.node === truth.id);
+    assert.ok(node && part);
+    return truth.removed ? [] : [{ truth, node, part }];
+  });
+  for (const { truth, node } of nodes) {
+    if (node.attempts.upgrade === undefined)
+      assert.equal(truth.touched, false, `${truth.id} was touched unseen`);
+    if (node.state.phase === 'rollback_failed') continue;
+    assert.deepEqual(node.release, truth.release, `${truth.id} runs something else than its record says`);
+    assert.equal(truth.inMaintenance, false, `${truth.id} is left in maintenance`);
+  }
+  const touched = nodes.filter(({ node }) => node.outSinceMs !== null);
+  switch (rollout.exitCode) {
+    case 0:
+      assert.equal(rollout.phase, 'succeeded');
+      for (const { truth, node, part } of nodes) {
+        const isLeftOut = node.state.phase === 'skipped' && leftOut.has(truth.id);
+        if (!isLeftOut) assert.equal(node.state.phase, 'done');
+        const expected = isLeftOut ? part.from : part.to;
+        assert.deepEqual(truth.release, expected, `${truth.id} runs something else than the end says`);
+      }
+      return;
+    case 1:
+      assert.equal(rollout.phase, 'rolled_back');
+      for (const { truth, part } of touched)
+        assert.deepEqual(truth.release, part.from, `${truth.id} is not back`);
+      return;
+    case 3:
+      for (const { truth } of nodes) assert.equal(truth.touched, false, `${truth.id} was touched`);
+      return;
+    case 4:
+      assert.equal(rollout.phase, 'failed');
+      assert.ok(
+        rollout.plan.header.direction === 'back' ||
+          [...rollout.nodes.values()].some((node) => node.state.phase === 'rollback_failed'),
+        `nobody needs an operator: ${rollout.reason}`,
+      );
+      return;
+    case 5:
+      assert.equal(rollout.phase, 'aborted');
+      assert.ok(touched.length > 0 || truths.some(({ removed }) => removed));
+      return;
+    default:
+      throw new Error(`a rollout ended with ${rollout.exitCode}`);
   }
 }

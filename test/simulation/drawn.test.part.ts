@@ -1,0 +1,140 @@
+/**
+ * What a seed draws: a cluster, a policy, which faults there are in this history, and what happens when.
+ * All of it is drawn before anything runs, so that a history can be played again with less of it.
+ */
+import type { RolloutPolicy } from '../../controller/rollout/rollout.js';
+import { samplePolicy } from '../scenarios/sample-plan.test.part.js';
+import { Random } from './random.test.part.js';
+
+/** Faults that are a matter of chance at every message, write or step. */
+export const steadyFaults = [
+  'loss',
+  'duplicates',
+  'delays',
+  'late_calls',
+  'late_writes',
+  'stale_reads',
+  'failing_steps',
+] as const;
+/** Faults that happen at a moment. */
+export const momentFaults = [
+  'partition',
+  'one_way_partition',
+  'etcd_cut',
+  'controller_crash',
+  'controller_pause',
+  'agent_crash',
+  'agent_power_cut',
+  'agent_pause',
+  'lease_lost',
+  'all_leases_lost',
+  'sickness',
+  'changed_by_hand',
+  'wish',
+] as const;
+export type SteadyFault = (typeof steadyFaults)[number];
+export type MomentFault = (typeof momentFaults)[number];
+export type Fault = SteadyFault | MomentFault;
+
+export interface Action {
+  readonly atMs: number;
+  readonly kind: MomentFault;
+  readonly who: number;
+  readonly how: number;
+}
+
+export interface Drawn {
+  readonly seed: number;
+  readonly nodes: number;
+  readonly controllers: number;
+  readonly isRollback: boolean;
+  readonly canary: number;
+  readonly policy: RolloutPolicy;
+  readonly ttlSeconds: number;
+  readonly marginMs: number;
+  /** How probable each steady fault is, at every occasion; 0: there is none in this history. */
+  readonly chance: Readonly<Record<SteadyFault, number>>;
+  readonly actions: readonly Action[];
+  /** Until then there are faults; after it there are none. */
+  readonly faultyMs: number;
+}
+
+/** Less than what the seed draws. */
+export interface Less {
+  readonly nodes?: number | undefined;
+  /** Faults that there shall not be. */
+  readonly without?: readonly string[] | undefined;
+  /** Which of the drawn actions there shall be, by number; absent: all. */
+  readonly actions?: readonly number[] | undefined;
+}
+
+const most: Readonly<Record<SteadyFault, number>> = {
+  loss: 0.3,
+  duplicates: 0.5,
+  delays: 1,
+  late_calls: 0.2,
+  late_writes: 0.15,
+  stale_reads: 1,
+  failing_steps: 0.05,
+};
+
+/** Longer than any step takes that does not hang. */
+const stepMs = 40_000;
+const timeouts: RolloutPolicy['timeouts'] = {
+  ...{ preflightMs: stepMs, stageMs: stepMs, maintenanceMs: stepMs, stopMs: stepMs, backupMs: stepMs },
+  ...{ migrateMs: stepMs, applyMs: stepMs, probeMs: stepMs, testMs: stepMs, rollbackMs: stepMs },
+};
+
+/** What a seed stands for, with less of it where that is asked for. */
+export function drawn(seed: number, less: Less = {}): Drawn {
+  const random = new Random(seed, 'drawn');
+  const size = random.next();
+  const nodes =
+    size < 0.9 ? random.between(3, 6) : size < 0.98 ? random.between(7, 12) : random.between(13, 50);
+  const without = new Set(less.without ?? []);
+  const chance = Object.fromEntries(
+    steadyFaults.map((fault) => {
+      const probability = random.isIt(0.45) ? random.next() * most[fault] : 0;
+      return [fault, without.has(fault) ? 0 : probability];
+    }),
+  ) as Record<SteadyFault, number>;
+  const faultyMs = random.between(60_000, 240_000);
+  const actions: Action[] = [];
+  for (const kind of momentFaults) {
+    if (!random.isIt(0.35)) continue;
+    for (let count = random.between(1, 5); count > 0; count--) {
+      const atMs = random.between(200, faultyMs);
+      actions.push({ atMs, kind, who: random.between(0, 999), how: random.between(0, 9_999) });
+    }
+  }
+  const kept =
+    less.actions === undefined ? actions : actions.filter((_, index) => less.actions?.includes(index));
+  return {
+    seed,
+    nodes: less.nodes ?? nodes,
+    controllers: random.between(1, 3),
+    isRollback: random.isIt(0.15),
+    canary: random.isIt(0.2) ? 1 : 0,
+    policy: {
+      ...samplePolicy,
+      maxConcurrent: random.between(1, 4),
+      soakMs: random.pick([0, 5_000, 30_000]),
+      failureBudget: random.pick([0, 0, 0, 1, 2]),
+      rollbackOnFailure: random.isIt(0.75),
+      unknownMaxMs: random.pick([15_000, 60_000, 120_000]),
+      timeouts,
+    },
+    ttlSeconds: random.between(2, 5),
+    marginMs: 500,
+    chance,
+    actions: kept.filter(({ kind }) => !without.has(kind)),
+    faultyMs,
+  };
+}
+
+/** The names of the faults that a history has. */
+export function faultsOf({ chance, actions }: Drawn): Fault[] {
+  const kinds = new Set<Fault>(actions.map(({ kind }) => kind));
+  for (const fault of steadyFaults) if (chance[fault] > 0) kinds.add(fault);
+  return [...kinds];
+}

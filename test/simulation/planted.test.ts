@@ -1,0 +1,51 @@
+/**
+ * The simulation would see it: each planted bug breaks a promise in the history of the seed that is kept
+ * with it, or else in one of the first hundred. Every third of the list here; PLEXI_PLANTED_ALL=1: all of it.
+ */
+import assert from 'node:assert/strict';
+import { execFile } from 'node:child_process';
+import { join } from 'node:path';
+import { describe, test } from 'node:test';
+import { fileURLToPath } from 'node:url';
+import { type PlantedBug, plantedBugs } from './planted-bugs.test.part.js';
+
+const checkout = fileURLToPath(new URL('../..', import.meta.url));
+const seedsMax = 100;
+const isAll = process.env.PLEXI_PLANTED_ALL !== undefined;
+
+test('at least twenty bugs are planted, each under its own name', () => {
+  assert.ok(plantedBugs.length >= 20);
+  assert.equal(new Set(plantedBugs.map(({ name }) => name)).size, plantedBugs.length);
+});
+
+describe('the simulation finds it when', { concurrency: 2 }, () => {
+  for (const bug of plantedBugs.filter((_, index) => isAll || index % 3 === 0)) {
+    test(bug.name, async (t) => {
+      const kept = bug.seed === undefined ? undefined : await playWith(bug, bug.seed, 1);
+      const found = kept ?? (await playWith(bug, 1, seedsMax));
+      assert.ok(found, `nothing sees it in ${seedsMax} histories`);
+      t.diagnostic(`${bug.name}: ${found}`);
+    });
+  }
+});
+
+test('a bug that is not where the list says is an error, and not a bug that nothing sees', async () => {
+  const nowhere = { name: '', file: 'node-agent/api/fence.ts', right: 'never there', wrong: '', seed: 1 };
+  await assert.rejects(playWith(nowhere, 1, 1), /holds 0 times/);
+});
+
+/** @returns which seed broke which guarantee; undefined when none did */
+function playWith(bug: PlantedBug, from: number, count: number): Promise<string | undefined> {
+  const loader = `./${join('test', 'simulation', 'planted-loader.mjs')}`;
+  const replay = join('dist', 'test', 'simulation', 'replay.test.part.js');
+  const words = ['--import', loader, replay, '--from', `${from}`, '--count', `${count}`, '--until-broken'];
+  const env = { ...process.env, PLEXI_PLANTED: JSON.stringify(bug) };
+  return new Promise((resolve, reject) => {
+    execFile(process.execPath, words, { cwd: checkout, env }, (error, stdout, stderr) => {
+      const found = /^seed \d+, guarantee \d+: .*$/m.exec(stdout)?.[0];
+      // A program that ended badly without a broken promise shows nothing.
+      if (error !== null && found === undefined) reject(new Error(`${error.message}\n${stderr}`));
+      else resolve(found);
+    });
+  });
+}

@@ -1,0 +1,51 @@
+/**
+ * Plays histories from the command line; test/simulation/run.mjs calls it.
+ *
+ *   --seed N [--nodes N] [--without fault,…] [--actions 0,2,…] [--verbose]   one history, exactly as it was
+ *   --from N --count N                                                       many, and what they came to
+ *   --until-broken                                                           ends at the first that fails, as it is
+ */
+import { parseArgs } from 'node:util';
+import { drawn, faultsOf } from './drawn.test.part.js';
+import { linesOf, playMany } from './many.test.part.js';
+import { play } from './simulation.test.part.js';
+
+const { values } = parseArgs({
+  options: {
+    seed: { type: 'string' },
+    nodes: { type: 'string' },
+    without: { type: 'string' },
+    actions: { type: 'string' },
+    verbose: { type: 'boolean', default: false },
+    from: { type: 'string', default: '1' },
+    count: { type: 'string', default: '100' },
+    'until-broken': { type: 'boolean', default: false },
+  },
+});
+const say = (line: string): void => void process.stdout.write(`${line}\n`);
+
+process.exitCode = values.seed === undefined ? await many() : await one(Number(values.seed));
+
+async function one(seed: number): Promise<number> {
+  const history = drawn(seed, {
+    nodes: values.nodes === undefined ? undefined : Number(values.nodes),
+    without: values.without?.split(','),
+    actions: values.actions?.split(',').filter(Boolean).map(Number),
+  });
+  const { nodes, controllers, policy } = history;
+  say(`seed ${seed}: ${nodes} nodes, ${controllers} controllers, at most ${policy.maxConcurrent} at a time`);
+  say(`faults: ${faultsOf(history).join(', ') || 'none'}`);
+  const { broken, end, simulatedMs, events, trace } = await play(history, values.verbose ? say : undefined);
+  say(`end: ${end || 'none'} after ${(simulatedMs / 1_000).toFixed(1)} simulated seconds, ${events} events`);
+  say(`trace: ${trace}`);
+  if (broken !== undefined) say(`BROKEN, guarantee ${broken.guarantee}: ${broken.sentence}`);
+  return broken === undefined ? 0 : 1;
+}
+
+async function many(): Promise<number> {
+  const failuresMax = values['until-broken'] ? 1 : 10;
+  const bounds = { from: Number(values.from), count: Number(values.count), maxMs: Number.POSITIVE_INFINITY };
+  const sum = await playMany({ ...bounds, failuresMax, isPlain: values['until-broken'] });
+  for (const line of linesOf(sum)) say(line);
+  return sum.failures.length === 0 ? 0 : 1;
+}

@@ -1,0 +1,384 @@
+/**
+ * Everything that must hold in a history, told from etcd as it is and from the nodes as they are. What
+ * is broken is kept, and ends the history. Numbers are those of GUARANTEES.md.
+ */
+import type { PlexiError } from '../../config/errors.js';
+import type { EtcdCompare, EtcdOperation } from '../../controller/leadership/etcd.js';
+import { isStuck } from '../../controller/rollout/budget.js';
+import type { RolloutPhase, World } from '../../controller/rollout/rollout.js';
+import { readNode, readSlot, readState } from '../../controller/state/codec.js';
+import { loadWorld } from '../../controller/state/load-world.js';
+import type { AdoptRequest, Command, Token } from '../../gen/plexi/v1/node_agent.js';
+import { compareTokens } from '../../node-agent/api/fence.js';
+import type { PhaseContext } from '../../node-agent/upgrade/phase.js';
+import { checkContainment, checkGuards, checkSlots } from '../scenarios/invariants.test.part.js';
+import type { ModelChange, ModelEtcd } from '../scenarios/model-etcd.test.part.js';
+import { keys } from '../scenarios/model-leader.test.part.js';
+import type { AgentWatch, SimulatedAgent, WrittenRecord } from './agent.test.part.js';
+import type { Clock } from './clock.test.part.js';
+import { epochMs, type LeaderWatch } from './controller.test.part.js';
+
+/** A promise that was not kept. */
+export interface Broken {
+  readonly guarantee: number;
+  readonly sentence: string;
+}
+
+/** What is known of a node beyond what it says. */
+interface Record {
+  /** The highest token that a restart does not forget, and the highest at all. */
+  kept: Token;
+  highest: Token;
+  open: string | undefined;
+  /** The steps of the open job, in the order in which they began. */
+  steps: string[];
+  isCommitted: boolean;
+  readonly finished: Set<string>;
+  isTouched: boolean;
+}
+
+const lowest: Token = { epoch: 0n, term: 0n, seq: 0n };
+
+export class Watch implements AgentWatch, LeaderWatch {
+  broken: Broken | undefined;
+  world: World;
+  /** The rollout's phase as it was stored last, the final one included. */
+  lastPhase: RolloutPhase | undefined;
+  private readonly records = new Map<string, Record>();
+  private readonly storedCommands = new Set<string>();
+  /** By the key of the node's record. */
+  private readonly openCommands = new Map<string, string>();
+  private readonly lost = new Set<string>();
+  private readonly closedCommands = new Set<string>();
+  private readonly attempts = new Map<string, number>();
+  private readonly adoptedBy = new Set<string>();
+  /** Terms whose lease ended because nobody renewed it. */
+  private readonly outlived = new Set<bigint>();
+  private readonly lastSeq = new Map<string, bigint>();
+
+  constructor(
+    private readonly etcd: ModelEtcd,
+    private readonly agents: ReadonlyMap<string, SimulatedAgent>,
+    private readonly rollout: string,
+    private readonly clock: Clock,
+  ) {
+    this.world = this.load();
+    for (const { key } of etcd.under(keys.rolloutNodes(rollout))) this.lookAtRecord(key);
+    etcd.listen((change) => this.changed(change));
+  }
+
+  /** Leases are about to end by their time. */
+  expiring(): void {
+    const leader = this.etcd.get(keys.leader);
+    if (leader !== undefined && this.etcd.isOver(leader.lease, this.clock.nowMs))
+      this.outlived.add(leader.createRevision);
+    this.etcd.expire(this.clock.nowMs);
+  }
+
+  isTouched(node: string): boolean {
+    return this.recordOf(node).isTouched;
+  }
+
+  wrong(sentence: string, guarantee = 0): void {
+    this.broken ??= { guarantee, sentence };
+  }
+
+  /** The agent's process is gone, and with it what only its memory knew. */
+  died(node: string): void {
+    const record = this.recordOf(node);
+    record.highest = record.kept;
+  }
+
+  // What leaders do.
+
+  adopting(term: bigint, agent: SimulatedAgent, { token }: AdoptRequest): void {
+    this.checkSeq(term, agent.id, token);
+  }
+
+  sending(term: bigint, agent: SimulatedAgent, { commandId, token }: Command, wasPaused: boolean): void {
+    this.checkSeq(term, agent.id, token);
+    if (!wasPaused && this.outlived.has(term))
+      this.wrong(`term ${term} sends ${commandId}, and its lease has ended by its own time`, 2);
+    if (!this.storedCommands.has(commandId)) this.wrong(`${commandId} is sent, and was never stored`, 6);
+    if (!this.adoptedBy.has(`${term} ${agent.id}`))
+      this.wrong(`${commandId} is sent by term ${term}, which has not adopted ${agent.id}`, 2);
+  }
+
+  // What nodes do.
+
+  adopted(agent: SimulatedAgent, { token }: AdoptRequest): void {
+    this.adoptedBy.add(`${token?.term} ${agent.id}`);
+    this.actOn(agent.id, token, 'an adoption', true);
+    if (token !== undefined && compareTokens(agent.storedToken, token) < 0)
+      this.wrong(
+        `${agent.id} says that it is adopted with (${token.term}, ${token.seq}), and has not stored that`,
+        2,
+      );
+  }
+
+  admitted(agent: SimulatedAgent, { commandId, token, step }: Command): void {
+    const isStored = step?.$case !== 'preflight' && step?.$case !== 'stage';
+    // A job's token counts from its record on, which came before.
+    if (step?.$case !== 'upgrade') this.actOn(agent.id, token, commandId, isStored);
+  }
+
+  refused(agent: SimulatedAgent, { commandId }: Command, { code, message }: PlexiError): void {
+    if (code === 'COMMAND_CONFLICT')
+      this.wrong(`${commandId} changed on its way to ${agent.id}: ${message}`, 9);
+    if (code === 'INTERNAL' || code === 'JOURNAL_UNREADABLE')
+      this.wrong(`${agent.id} refuses ${commandId} with ${code}: ${message}`);
+  }
+
+  told(agent: SimulatedAgent, { commandId, step }: Command): void {
+    if (step?.$case === 'upgrade' && !this.recordOf(agent.id).finished.has(commandId))
+      this.wrong(`the result of ${commandId} is told before it is on the disk of ${agent.id}`, 9);
+  }
+
+  journaled(agent: SimulatedAgent, written: WrittenRecord): void {
+    const { kind, commandId, command, token, step = '' } = written;
+    const record = this.recordOf(agent.id);
+    if (record.finished.has(commandId)) this.wrong(`${commandId} goes on after its end on ${agent.id}`, 9);
+    if (kind === 'finished') {
+      record.finished.add(commandId);
+      record.open = undefined;
+    }
+    if (kind === 'step') {
+      record.steps.push(step);
+      if (written.committed === true && !record.steps.includes('probe'))
+        this.wrong(`${commandId} commits on ${agent.id} before its health was seen`, 7);
+      record.isCommitted ||= written.committed === true;
+    }
+    if (kind === 'going_back' && record.isCommitted)
+      this.wrong(`${agent.id} goes back by itself after ${commandId} committed`, 3);
+    if (kind !== 'accepted' || token === undefined) return;
+    record.steps = [step];
+    record.isCommitted = false;
+    if (record.open !== undefined) this.wrong(`${commandId} begins beside ${record.open} on ${agent.id}`, 2);
+    record.open = commandId;
+    record.isTouched = true;
+    const { epoch, term, seq } = token;
+    this.actOn(agent.id, { epoch: BigInt(epoch), term: BigInt(term), seq: BigInt(seq) }, commandId, true);
+    this.checkPlan(agent, commandId, command ?? {});
+    this.checkOut();
+  }
+
+  step(agent: SimulatedAgent, { job, order }: PhaseContext, step: string): void {
+    if (step !== 'migrate' || !order.backup) return;
+    const { model } = agent;
+    if (model.state.backup !== 'whole' || model.backupOf !== job.commandId)
+      this.wrong(`${job.commandId} migrates ${agent.id} without a backup of its own`, 5);
+  }
+
+  /** Guarantee 3: what serves fits the data, at every moment. */
+  checkNodes(): void {
+    for (const { id, model } of this.agents.values()) {
+      const { service, current, data } = model.state;
+      if (data === 'spoilt') this.wrong(`a migration ran twice on ${id}`, 5);
+      if (service !== 'down' && (service !== current || service !== data))
+        this.wrong(`${id} is a mix: ${JSON.stringify(model.state)}`, 3);
+    }
+  }
+
+  private recordOf(node: string): Record {
+    const known = this.records.get(node);
+    if (known !== undefined) return known;
+    const record: Record = {
+      ...{ kept: lowest, highest: lowest, open: undefined, steps: [], isCommitted: false },
+      ...{ finished: new Set<string>(), isTouched: false },
+    };
+    this.records.set(node, record);
+    return record;
+  }
+
+  /** Guarantee 2. */
+  private actOn(node: string, token: Token | undefined, what: string, isKept: boolean): void {
+    const record = this.recordOf(node);
+    if (token === undefined || compareTokens(token, record.highest) < 0) {
+      const seen = `(${record.highest.term}, ${record.highest.seq})`;
+      this.wrong(`${node} acts on ${what} with (${token?.term}, ${token?.seq}), and has seen ${seen}`, 2);
+      return;
+    }
+    if (isKept || token.term !== record.kept.term) record.kept = token;
+    record.highest = token;
+  }
+
+  private checkSeq(term: bigint, node: string, token: Token | undefined): void {
+    const place = `${term} ${node}`;
+    const last = this.lastSeq.get(place) ?? 0n;
+    if (token === undefined || token.term !== term || token.seq <= last)
+      this.wrong(`term ${term} calls ${node} with (${token?.term}, ${token?.seq}) after seq ${last}`, 2);
+    this.lastSeq.set(place, token?.seq ?? last);
+  }
+
+  /** Guarantee 6: a node is moved only from where the plan found it. */
+  private checkPlan(agent: SimulatedAgent, commandId: string, command: { [name: string]: unknown }): void {
+    const { upgrade } = command as { upgrade?: { from?: { digest?: string } } };
+    if (upgrade !== undefined && upgrade.from?.digest !== agent.release.digest)
+      this.wrong(`${commandId} moves ${agent.id} from ${agent.release.version}, where its plan is not`, 6);
+  }
+
+  // What stands in etcd.
+
+  private changed({ changed }: ModelChange): void {
+    const names = [...changed.keys()];
+    const isOurs = (key: string): boolean =>
+      key.startsWith(keys.slots) ||
+      key.startsWith(keys.rollouts) ||
+      key === keys.budget ||
+      key === keys.active;
+    if (!names.some(isOurs)) return;
+    for (const key of names) if (key.startsWith(keys.rolloutNodes(this.rollout))) this.lookAtRecord(key);
+    const before = this.world;
+    this.world = this.entered(names);
+    try {
+      checkSlots(this.world);
+    } catch (thrown) {
+      this.wrong(sentenceOf(thrown), 1);
+    }
+    try {
+      checkContainment(before, this.world);
+    } catch (thrown) {
+      this.wrong(sentenceOf(thrown), 7);
+    }
+    this.checkTaken(before);
+    this.checkFreed(before);
+    this.checkOut();
+  }
+
+  private load(): World {
+    return loadWorld(keys, this.etcd.entries(), 1, 0n, new Map(), 0);
+  }
+
+  /** The world with what changed in it; a plan never does, and is not read again. */
+  private entered(names: readonly string[]): World {
+    const { rollout } = this.world;
+    const state = this.etcd.get(keys.rolloutState(this.rollout));
+    if (rollout === undefined || state === undefined) return this.load();
+    const { phase, reason, course, exitCode, forgiven } = readState(state.key, state.value);
+    this.lastPhase = phase;
+    if (this.etcd.get(keys.active) === undefined) return this.load();
+    const prefix = keys.rolloutNodes(this.rollout);
+    const nodes = new Map(rollout.nodes);
+    const slots = new Map(this.world.slots);
+    for (const key of names) {
+      const value = this.etcd.get(key)?.value;
+      if (key.startsWith(prefix) && value !== undefined) {
+        const node = key.slice(prefix.length);
+        nodes.set(node, readNode(node, key, value));
+      }
+      if (!key.startsWith(keys.slots)) continue;
+      if (value === undefined) slots.delete(key.slice(keys.slots.length));
+      else slots.set(key.slice(keys.slots.length), readSlot(key, value));
+    }
+    const stored = this.etcd.get(keys.budget)?.value;
+    const budget: World['budget'] = stored === undefined ? this.world.budget : JSON.parse(stored);
+    return {
+      ...this.world,
+      slots,
+      budget,
+      rollout: { ...rollout, phase, reason, course, exitCode, forgiven, nodes },
+    };
+  }
+
+  /** Commands that were stored, and attempts, which only count up. */
+  private lookAtRecord(key: string): void {
+    const value = this.etcd.get(key)?.value;
+    if (value === undefined) return;
+    const record: {
+      commandId?: string;
+      attempts?: { [kind: string]: number };
+      error?: { code: string } | null;
+      unknownSince?: string | null;
+    } = JSON.parse(value);
+    const { commandId = '' } = record;
+    const open = this.openCommands.get(key) ?? '';
+    if (open !== '' && open !== commandId) this.closedCommands.add(open);
+    if (this.closedCommands.has(commandId)) this.wrong(`${commandId} is ordered again after its end`, 9);
+    this.openCommands.set(key, commandId);
+    this.storedCommands.add(commandId);
+    const wasLost = this.lost.has(key);
+    if (record.error?.code === 'NODE_LOST') this.lost.add(key);
+    else this.lost.delete(key);
+    if (this.lost.has(key) && !wasLost) this.checkLost(key, Date.parse(record.unknownSince ?? ''));
+    for (const [kind, attempt] of Object.entries(record.attempts ?? {})) {
+      const last = this.attempts.get(`${key} ${kind}`) ?? 0;
+      if (attempt < last) this.wrong(`${key} counts attempt ${attempt} of ${kind} after ${last}`, 9);
+      this.attempts.set(`${key} ${kind}`, attempt);
+    }
+  }
+
+  /** Guarantee 10: lost is only who could not be reached for as long as the policy says. */
+  private checkLost(key: string, sinceMs: number): void {
+    const unknownMaxMs = this.world.rollout?.plan.header.policy.unknownMaxMs ?? 0;
+    const unknownMs = epochMs + this.clock.nowMs - sinceMs;
+    if (unknownMs < unknownMaxMs) this.wrong(`${key} is called lost after ${unknownMs} ms`, 10);
+  }
+
+  /** Protocol, rule 15: what a transaction compares, before it is tried. */
+  transaction(guards: readonly EtcdCompare[], operations: readonly EtcdOperation[]): void {
+    try {
+      checkGuards(keys, this.etcd, [{ operations, guards }]);
+    } catch (thrown) {
+      this.wrong(sentenceOf(thrown), 1);
+    }
+  }
+
+  /** A transaction of a controller was committed: only who leads may write what the leader owns. */
+  committed(
+    controller: string,
+    operations: readonly EtcdOperation[],
+    leaderBefore: string | undefined,
+  ): void {
+    const own = operations.filter(({ key }) => key !== keys.leader && key !== keys.epoch);
+    if (own.length === 0 || leaderBefore === controller) return;
+    this.wrong(`${controller} writes ${own[0]?.key} while ${leaderBefore ?? 'nobody'} leads`, 2);
+  }
+
+  /** Who holds the leader key. */
+  get leader(): string | undefined {
+    const value = this.etcd.get(keys.leader)?.value;
+    if (value === undefined) return undefined;
+    const { id }: { id: string } = JSON.parse(value);
+    return id;
+  }
+
+  /** Guarantee 6: no node starts while a wish waits that may stop it. */
+  private checkTaken(before: World): void {
+    for (const [key, { node }] of this.world.slots) {
+      if (isStuck(key) || before.slots.get(key)?.node === node) continue;
+      const waiting = this.etcd.under(keys.rolloutIntents(this.rollout));
+      if (waiting.length > 0) this.wrong(`${node} starts while ${waiting[0]?.key} waits`, 6);
+    }
+  }
+
+  /** Guarantee 7: health held for the whole window. */
+  private checkFreed(before: World): void {
+    const { rollout } = this.world;
+    const soakMs = rollout?.plan.header.policy.soakMs ?? 0;
+    for (const [key, { node }] of before.slots) {
+      if (isStuck(key) || this.world.slots.get(key)?.node === node) continue;
+      const agent = this.agents.get(node);
+      if (rollout?.nodes.get(node)?.state.phase !== 'done' || agent === undefined) continue;
+      if (agent.longestGoodForMs < soakMs)
+        this.wrong(`${node} is done after ${agent.longestGoodForMs} ms of a soak of ${soakMs} ms`, 7);
+    }
+  }
+
+  /** Guarantee 1, told from the nodes: who is out of service has a slot, and they are not too many. */
+  private checkOut(): void {
+    const { slots, budget } = this.world;
+    const holders = new Map([...slots].map(([key, { node }]) => [node, key]));
+    let out = 0;
+    for (const { id, model } of this.agents.values()) {
+      if (this.recordOf(id).open === undefined && !model.state.inMaintenance) continue;
+      const key = holders.get(id);
+      if (key === undefined) this.wrong(`${id} is out of service and has no slot`, 1);
+      else if (!isStuck(key)) out += 1;
+    }
+    if (out > budget.max) this.wrong(`${out} nodes are out of service, with a budget of ${budget.max}`, 1);
+  }
+}
+
+export function sentenceOf(thrown: unknown): string {
+  return thrown instanceof Error ? thrown.message : String(thrown);
+}
