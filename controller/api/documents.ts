@@ -10,14 +10,8 @@ import {
 } from '../../gen/plexi/v1/rollouts.js';
 import type { EtcdEntry } from '../leadership/etcd.js';
 import type { NodeFacts, PlannedRollout } from '../rollout/plan-inputs.js';
-import {
-  openCommand,
-  type Recovery,
-  type Rollout,
-  type RolloutNode,
-  type Slot,
-  upgradingPhases,
-} from '../rollout/rollout.js';
+import { openCommand, type Rollout, type RolloutNode, upgradingPhases } from '../rollout/rollout.js';
+import type { Recovery, Slot } from '../rollout/world.js';
 import { countPhases } from '../state/codec.js';
 import type { ClusterKeys } from '../state/keys.js';
 import type { StoredNode } from '../state/node-store.js';

@@ -20,7 +20,7 @@ import {
 } from '../../gen/plexi/v1/rollouts.js';
 import { type PlanSources, planRollout } from '../execution/prepare.js';
 import type { Mirror } from '../state/mirror.js';
-import type { Intent, RolloutWish } from '../state/records.js';
+import type { Intent, RolloutWish } from '../state/wish-records.js';
 import type { ClusterReader } from './cluster-reader.js';
 import { planDocument, rolloutDocument } from './documents.js';
 import { watchRollout } from './watch-rollout.js';

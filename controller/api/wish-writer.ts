@@ -7,7 +7,8 @@ import { limits } from '../../config/limits.js';
 import { type EtcdClient, readKey, transact } from '../leadership/etcd.js';
 import type { ClusterKeys } from '../state/keys.js';
 import type { Mirror } from '../state/mirror.js';
-import { decode, type Intent, type IntentOutcome, outcomeRecord, restoredRecord } from '../state/records.js';
+import { decode, restoredRecord } from '../state/records.js';
+import { type Intent, type IntentOutcome, outcomeRecord } from '../state/wish-records.js';
 
 /** Tries to find a free number, when others write at the same moment. */
 const numbersMax = 50;

@@ -5,7 +5,8 @@
 import type { ControllerConfig } from '../../config/schema/controller.js';
 import type { EtcdEntry } from '../leadership/etcd.js';
 import type { ClusterRule, NodeFacts } from '../rollout/plan-inputs.js';
-import type { NodeOrder, RolloutPolicy, Spread } from '../rollout/rollout.js';
+import type { RolloutPolicy } from '../rollout/rollout.js';
+import type { NodeOrder, Spread } from '../rollout/world.js';
 import { readHold, readOrder } from '../state/codec.js';
 import type { ClusterKeys } from '../state/keys.js';
 import { ofNodes, sha256 } from '../state/load-world.js';

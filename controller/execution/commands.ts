@@ -1,7 +1,8 @@
 /** The engine's commands in the words of the protocol: what stands in the plan, and nothing else. Pure. */
 import { limits } from '../../config/limits.js';
 import { Command } from '../../gen/plexi/v1/node_agent.js';
-import type { MigrationRef, NodeOrder, OpenCommand, PlanPart, Rollout, Slot } from '../rollout/rollout.js';
+import type { MigrationRef, OpenCommand, PlanPart, Rollout } from '../rollout/rollout.js';
+import type { NodeOrder, Slot } from '../rollout/world.js';
 
 export interface TokenParts {
   readonly epoch: bigint;

@@ -14,7 +14,8 @@ import type {
 } from '../../gen/plexi/v1/node_agent.js';
 import type { Lead } from '../leadership/campaign.js';
 import type { AdoptionReport, CommandOutcome, Effect, EngineEvent, Observation } from '../rollout/events.js';
-import type { OpenCommand, World } from '../rollout/rollout.js';
+import type { OpenCommand } from '../rollout/rollout.js';
+import type { World } from '../rollout/world.js';
 import { AgentLink } from './agent-link.js';
 import { buildCommand, buildMaintenance, buildTakeOver, type TokenParts } from './commands.js';
 import { strangeHistory } from './history-check.js';

@@ -8,11 +8,12 @@ import { asPlexiError, PlexiError } from '../../config/errors.js';
 import { limits } from '../../config/limits.js';
 import type { EtcdEntry, EtcdOperation } from '../leadership/etcd.js';
 import type { EngineEvent, Wish } from '../rollout/events.js';
-import type { World } from '../rollout/rollout.js';
 import { wishRefusal } from '../rollout/wishes.js';
+import type { World } from '../rollout/world.js';
 import type { AuditEntry } from '../state/audit.js';
 import type { ClusterKeys } from '../state/keys.js';
-import { decode, type Intent, type IntentOutcome, intentRecord } from '../state/records.js';
+import { decode } from '../state/records.js';
+import { type Intent, type IntentOutcome, intentRecord } from '../state/wish-records.js';
 import type { WriteGroup } from '../state/world-writes.js';
 
 /** What taking a wish comes to: events for the engine, and writes that belong with them. */

@@ -9,7 +9,7 @@ import type { ReleaseRepository } from '../../release/repository/fetch.js';
 import type { Lead } from '../leadership/campaign.js';
 import { type EtcdClient, type EtcdEntry, readKey, readPrefix, readSome } from '../leadership/etcd.js';
 import { FencedStore } from '../leadership/fenced-store.js';
-import type { World } from '../rollout/rollout.js';
+import type { World } from '../rollout/world.js';
 import type { ClusterKeys } from '../state/keys.js';
 import { labelsOf } from '../state/load-world.js';
 import type { Mirror } from '../state/mirror.js';

@@ -1,7 +1,7 @@
 /** Everything that a leader decides on, read from etcd as it stood at one revision. */
 import type { ControllerConfig } from '../../config/schema/controller.js';
 import { type EtcdClient, type EtcdEntry, readLast, readPrefix } from '../leadership/etcd.js';
-import type { World } from '../rollout/rollout.js';
+import type { World } from '../rollout/world.js';
 import { type AuditHead, headOf } from '../state/audit.js';
 import type { ClusterKeys } from '../state/keys.js';
 import { loadWorld } from '../state/load-world.js';

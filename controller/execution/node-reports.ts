@@ -5,7 +5,8 @@
 import { isDeepStrictEqual } from 'node:util';
 import type { NodeStatus } from '../../gen/plexi/v1/node_agent.js';
 import type { EtcdEntry } from '../leadership/etcd.js';
-import { isFinal, type World } from '../rollout/rollout.js';
+import { isFinal } from '../rollout/rollout.js';
+import type { World } from '../rollout/world.js';
 import type { ClusterKeys } from '../state/keys.js';
 import { decode, type NodeStatusValue, nodeSpecRecord, nodeStatusRecord } from '../state/records.js';
 import { type Lookup, put, type WriteGroup } from '../state/world-writes.js';

@@ -8,10 +8,12 @@ import { type VersionSchemeName, versionScheme } from '../../release/version.js'
 import type { EtcdOperation } from '../leadership/etcd.js';
 import { freeIndex, isStuck, slotOf } from '../rollout/budget.js';
 import { isManual } from '../rollout/manual.js';
-import type { NodeOrder, NodePhase, World } from '../rollout/rollout.js';
+import type { NodePhase } from '../rollout/rollout.js';
 import { whyNotOut } from '../rollout/spread.js';
+import type { NodeOrder, World } from '../rollout/world.js';
 import type { ClusterKeys } from '../state/keys.js';
-import { decode, type Intent, nodeSpecRecord, timeText } from '../state/records.js';
+import { decode, nodeSpecRecord, timeText } from '../state/records.js';
+import type { Intent } from '../state/wish-records.js';
 import { type Lookup, put } from '../state/world-writes.js';
 import type { TakenIntent } from './intents.js';
 

@@ -14,7 +14,8 @@ import type { PlanPart, ReleaseRef, Rollout } from '../rollout/rollout.js';
 import { readSlot } from '../state/codec.js';
 import type { ClusterKeys } from '../state/keys.js';
 import { sha256 } from '../state/load-world.js';
-import { decode, leaderRecord, type RolloutWish } from '../state/records.js';
+import { decode, leaderRecord } from '../state/records.js';
+import type { RolloutWish } from '../state/wish-records.js';
 import {
   clusterRule,
   hostOf,

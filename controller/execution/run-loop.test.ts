@@ -15,7 +15,8 @@ import { campaign, type Lead } from '../leadership/campaign.js';
 import { type EtcdClient, type EtcdOperation, readKey, readPrefix, transact } from '../leadership/etcd.js';
 import { loadRollout } from '../state/load-world.js';
 import { Mirror } from '../state/mirror.js';
-import { decode, type IntentOutcome, outcomeRecord } from '../state/records.js';
+import { decode } from '../state/records.js';
+import { type IntentOutcome, outcomeRecord } from '../state/wish-records.js';
 import { leadTerm } from './leader.js';
 
 const nothing = async () => ({ operations: [], guards: [] });

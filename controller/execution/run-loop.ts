@@ -12,7 +12,8 @@ import type { EtcdCompare, EtcdEntry, EtcdOperation } from '../leadership/etcd.j
 import type { FencedStore } from '../leadership/fenced-store.js';
 import { advance } from '../rollout/advance.js';
 import type { Effect, EngineEvent } from '../rollout/events.js';
-import { isFinal, type World } from '../rollout/rollout.js';
+import { isFinal } from '../rollout/rollout.js';
+import type { World } from '../rollout/world.js';
 import { type AuditStamp, appendAudit, emptyHead } from '../state/audit.js';
 import type { ClusterKeys } from '../state/keys.js';
 import { changedGroups, type Lookup, transactionsOf, type WriteGroup } from '../state/world-writes.js';

@@ -9,10 +9,10 @@ import { withSamePlaces } from './budget.js';
 import { decide } from './course.js';
 import { dueEffects } from './effects.js';
 import type { Advance, EngineEvent } from './events.js';
-import type { World } from './rollout.js';
 import { countSilence, withClocks } from './silence.js';
 import { takeEvent } from './take-event.js';
 import { explainWaiting } from './why.js';
+import type { World } from './world.js';
 
 /** Decisions that one event may lead to in a row; more would be a loop. */
 const decisionsMax = 50;

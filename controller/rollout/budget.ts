@@ -3,7 +3,7 @@
  * 1). Nodes that need an operator keep a slot apart, which blocks new upgrades but no rollback
  * (protocol, rules 15 to 18).
  */
-import type { Slot, World } from './rollout.js';
+import type { Slot, World } from './world.js';
 
 const stuckPrefix = 'stuck-';
 

@@ -6,13 +6,12 @@ import {
   type EndedCommand,
   type Fault,
   type NodeState,
-  type NodeView,
   type OpenCommand,
   openCommand,
   type Rollout,
   type RolloutNode,
-  type World,
 } from './rollout.js';
+import type { NodeView, World } from './world.js';
 
 const unseen: NodeView = {
   adopted: false,

@@ -9,17 +9,11 @@ import { end, endIfSettled } from './ends.js';
 import { hasOpenOrder, settleOrders } from './orders.js';
 import { settleRecovery } from './recovery.js';
 import { stepAborting, stepBack } from './rollback.js';
-import {
-  isFinal,
-  openCommand,
-  type Rollout,
-  type RolloutNode,
-  type RolloutPhase,
-  type World,
-} from './rollout.js';
+import { isFinal, openCommand, type Rollout, type RolloutNode, type RolloutPhase } from './rollout.js';
 import { silentForMs } from './silence.js';
 import { settleLost, settleSoaking } from './soak.js';
 import { whyNotOut } from './spread.js';
+import type { World } from './world.js';
 
 /** One decision; the same world when there is nothing to decide. */
 export function decide(world: World, nowMs: number): World {

@@ -9,8 +9,9 @@ import type { Advance, Effect } from './events.js';
 import { manualEffect } from './manual.js';
 import { orderEffect } from './orders.js';
 import { isAwaited } from './recovery.js';
-import { isFinal, openCommand, type RolloutNode, type World } from './rollout.js';
+import { isFinal, openCommand, type RolloutNode } from './rollout.js';
 import { soakedForMs } from './soak.js';
+import type { World } from './world.js';
 
 /** Least and greatest milliseconds before a soaking node is looked at again. */
 const lookMinMs = 50;

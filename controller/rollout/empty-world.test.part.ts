@@ -1,5 +1,5 @@
 /** A cluster without nodes, rollout and slots, for tests that fill in what they need. */
-import type { World } from './rollout.js';
+import type { World } from './world.js';
 
 export const emptyWorld: World = {
   rollout: undefined,

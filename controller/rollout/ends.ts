@@ -3,7 +3,8 @@
  * gives the budget back.
  */
 import { givenUp, withNode, withRollout } from './change.js';
-import type { PlanPart, Rollout, RolloutNode, RolloutPhase, World } from './rollout.js';
+import type { PlanPart, Rollout, RolloutNode, RolloutPhase } from './rollout.js';
+import type { World } from './world.js';
 
 /** Makes a rollout final. */
 export function end(

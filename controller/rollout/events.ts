@@ -1,5 +1,6 @@
 /** What the engine is told, and what it wants done. */
-import type { Fault, Hold, NodeOrder, OpenCommand, Plan, ReleaseRef, World } from './rollout.js';
+import type { Fault, OpenCommand, Plan, ReleaseRef } from './rollout.js';
+import type { Hold, NodeOrder, World } from './world.js';
 
 /** How a command ended, in the agent's words. */
 export interface CommandOutcome {

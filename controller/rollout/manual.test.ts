@@ -7,7 +7,7 @@ import { test } from 'node:test';
 import { advance } from './advance.js';
 import { emptyWorld } from './empty-world.test.part.js';
 import type { EngineEvent, Observation } from './events.js';
-import type { World } from './rollout.js';
+import type { World } from './world.js';
 
 const seen = (inMaintenance: boolean): EngineEvent => {
   const observation: Observation = {

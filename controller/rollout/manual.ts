@@ -6,7 +6,7 @@
 import { freeIndex, slotOf, withoutSlotOf, withSlot } from './budget.js';
 import { viewOf } from './change.js';
 import type { Effect } from './events.js';
-import type { ManualMaintenance, Slot, World } from './rollout.js';
+import type { ManualMaintenance, Slot, World } from './world.js';
 
 /** Enters an operator's wish. The caller has seen that there is a slot to take, or one to give back. */
 export function wishMaintenance(

@@ -5,8 +5,8 @@ import { releaseAt, sampleNode, samplePlan } from '../../test/scenarios/sample-p
 import { advance } from './advance.js';
 import { emptyWorld } from './empty-world.test.part.js';
 import type { EngineEvent } from './events.js';
-import type { NodeOrder, Slot, World } from './rollout.js';
 import { wishRefusal } from './wishes.js';
+import type { NodeOrder, Slot, World } from './world.js';
 
 const order: NodeOrder = {
   kind: 'confirm',

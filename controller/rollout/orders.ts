@@ -6,7 +6,8 @@
 import { isStuck, lowestIndex, slotOf, withoutSlotOf, withSlot } from './budget.js';
 import { viewOf, withNode } from './change.js';
 import type { Effect } from './events.js';
-import type { Milliseconds, NodeOrder, ReleaseRef, World } from './rollout.js';
+import type { Milliseconds, ReleaseRef } from './rollout.js';
+import type { NodeOrder, World } from './world.js';
 
 /** Milliseconds after which an order that could not be brought to its end has failed. */
 const orderMaxMs = 3_600_000;

@@ -1,6 +1,7 @@
 /** What a plan is made from, and what comes of it: the nouns of planning. Types only. */
 import type { VersionScheme } from '../../release/version.js';
-import type { Direction, MigrationRef, Plan, RolloutPolicy, Spread } from './rollout.js';
+import type { Direction, MigrationRef, Plan, RolloutPolicy } from './rollout.js';
+import type { Spread } from './world.js';
 
 /** What the cluster knows of a node when a rollout is planned. */
 export interface NodeFacts {

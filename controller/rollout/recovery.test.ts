@@ -7,7 +7,7 @@ import { describe, test } from 'node:test';
 import { advance } from './advance.js';
 import { emptyWorld } from './empty-world.test.part.js';
 import type { AdoptionReport, EngineEvent, Observation } from './events.js';
-import type { Slot, World } from './rollout.js';
+import type { Slot, World } from './world.js';
 
 const nowMs = 1_000_000;
 const seen: Observation = {

@@ -8,14 +8,8 @@ import { lowestIndex, slotOf, withoutSlotOf, withSlot } from './budget.js';
 import { takeSlot, withNode } from './change.js';
 import type { AdoptionReport, ReportedJob } from './events.js';
 import { isManual, manualCommandId } from './manual.js';
-import {
-  commandId,
-  type Milliseconds,
-  type NodePhase,
-  type RolloutNode,
-  type Slot,
-  type World,
-} from './rollout.js';
+import { commandId, type Milliseconds, type NodePhase, type RolloutNode } from './rollout.js';
+import type { Slot, World } from './world.js';
 
 /** What an operator says once etcd was restored on purpose. */
 export const reEpochWord = 'plexictl cluster re-epoch';

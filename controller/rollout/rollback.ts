@@ -8,8 +8,9 @@ import { nodesInOrder, strand, takeSlot, viewOf, withCommand, withRollout } from
 import { endIfSettled } from './ends.js';
 import { isManual } from './manual.js';
 import { hasOpenOrder } from './orders.js';
-import { isUpgrading, type Rollout, type RolloutNode, type World } from './rollout.js';
+import { isUpgrading, type Rollout, type RolloutNode } from './rollout.js';
 import { whyNotOut } from './spread.js';
+import type { World } from './world.js';
 
 /** Course `back`: one more step until every touched node is back. */
 export function stepBack(world: World, rollout: Rollout, nowMs: number): World {

@@ -4,7 +4,8 @@
  * so that leaders that die one after another do not begin at nothing each time.
  */
 import { withNode, withNodes } from './change.js';
-import type { Milliseconds, RolloutNode, Silence, World } from './rollout.js';
+import type { Milliseconds, RolloutNode, Silence } from './rollout.js';
+import type { World } from './world.js';
 
 /** Stored so often while a node is silent: the most that a change of leader can lose of its time. */
 const partsOfBound = 10;

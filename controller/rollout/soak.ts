@@ -4,8 +4,9 @@
  * clock; the leader's own clock only bounds it (semantics S27).
  */
 import { holdsSlot, settle, strand, viewOf, withNode, withRollout } from './change.js';
-import type { NodeView, Rollout, RolloutNode, World } from './rollout.js';
+import type { Rollout, RolloutNode } from './rollout.js';
 import { silentForMs } from './silence.js';
+import type { NodeView, World } from './world.js';
 
 /** What counts of the time that a node was good before the leader knew of its commit, at the most. */
 const unseenMarginMs = 5_000;

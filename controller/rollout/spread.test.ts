@@ -3,8 +3,8 @@ import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { withView } from './change.js';
 import { emptyWorld } from './empty-world.test.part.js';
-import type { Labels, NodeView, Slot, Spread, World } from './rollout.js';
 import { whyNotOut } from './spread.js';
+import type { Labels, NodeView, Slot, Spread, World } from './world.js';
 
 const up: Partial<NodeView> = { reachable: true, health: 'healthy', inMaintenance: false };
 

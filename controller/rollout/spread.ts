@@ -5,7 +5,7 @@
  */
 import { slotOf } from './budget.js';
 import { viewOf } from './change.js';
-import type { Labels, QuorumGroup, World } from './rollout.js';
+import type { Labels, QuorumGroup, World } from './world.js';
 
 /** Why a node may not be taken out of service now, and what would let it. */
 export interface Keeping {

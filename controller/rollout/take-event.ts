@@ -11,7 +11,6 @@ import { rebuildSlot, withJoined, withoutAwaited, withRestored } from './recover
 import {
   type EndedCommand,
   type Fault,
-  type Hold,
   isUpgrading,
   type OpenCommand,
   openCommand,
@@ -20,10 +19,10 @@ import {
   type RolloutNode,
   type UpgradingPhase,
   upgradingPhases,
-  type World,
 } from './rollout.js';
 import { withSilence } from './silence.js';
 import { takeWish } from './wishes.js';
+import type { Hold, World } from './world.js';
 
 /** Milliseconds before a command is sent again after a stream broke, or the node was busy. */
 const retryMs = 300;

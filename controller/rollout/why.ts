@@ -7,15 +7,9 @@ import { viewOf, withNodes } from './change.js';
 import { isManual } from './manual.js';
 import { hasOpenOrder } from './orders.js';
 import { reEpochWord } from './recovery.js';
-import {
-  isFinal,
-  openCommand,
-  type Rollout,
-  type RolloutNode,
-  type WaitReason,
-  type World,
-} from './rollout.js';
+import { isFinal, openCommand, type Rollout, type RolloutNode, type WaitReason } from './rollout.js';
 import { whyNotOut } from './spread.js';
+import type { World } from './world.js';
 
 type Reason = Omit<WaitReason, 'sinceMs'>;
 

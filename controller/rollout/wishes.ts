@@ -5,14 +5,8 @@
 import { holdsSlot, withNode, withRollout } from './change.js';
 import type { Wish } from './events.js';
 import { hasOpenOrder } from './orders.js';
-import {
-  type Course,
-  isFinal,
-  type Milliseconds,
-  type Rollout,
-  type RolloutNode,
-  type World,
-} from './rollout.js';
+import { type Course, isFinal, type Milliseconds, type Rollout, type RolloutNode } from './rollout.js';
+import type { World } from './world.js';
 
 /** Enters a wish; the same world when there is nothing that it could change. */
 export function takeWish(world: World, wish: Wish, nowMs: Milliseconds): World {

@@ -6,7 +6,8 @@
 import { slotOf } from '../rollout/budget.js';
 import { isManual, manualCommandId } from '../rollout/manual.js';
 import { orderCommandId } from '../rollout/orders.js';
-import { isFinal, openCommand, type RolloutNode, type Slot, type World } from '../rollout/rollout.js';
+import { isFinal, openCommand, type RolloutNode } from '../rollout/rollout.js';
+import type { Slot, World } from '../rollout/world.js';
 import type { AuditEntry } from './audit.js';
 
 /** Of one node of the rollout. */

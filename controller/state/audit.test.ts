@@ -4,7 +4,7 @@ import { describe, test } from 'node:test';
 import type { EtcdEntry } from '../leadership/etcd.js';
 import { emptyWorld } from '../rollout/empty-world.test.part.js';
 import { wishMaintenance } from '../rollout/manual.js';
-import type { World } from '../rollout/rollout.js';
+import type { World } from '../rollout/world.js';
 import { AuditChain, type AuditEntry, appendAudit, emptyHead, headOf } from './audit.js';
 import { maintenanceEntries } from './audit-entries.js';
 import { clusterKeys } from './keys.js';

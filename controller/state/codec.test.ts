@@ -9,9 +9,9 @@ import {
   type OpenCommand,
   type Rollout,
   type RolloutNode,
-  type Slot,
   upgradingPhases,
 } from '../rollout/rollout.js';
+import type { Slot } from '../rollout/world.js';
 import {
   countPhases,
   nodeValue,

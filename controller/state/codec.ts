@@ -2,8 +2,6 @@
 
 import { PlexiError } from '../../config/errors.js';
 import {
-  type Hold,
-  type NodeOrder,
   type NodeState,
   type OpenCommand,
   openCommand,
@@ -12,9 +10,9 @@ import {
   type Rollout,
   type RolloutNode,
   type Silence,
-  type Slot,
   upgradingPhases,
 } from '../rollout/rollout.js';
+import type { Hold, NodeOrder, Slot } from '../rollout/world.js';
 import {
   decode,
   holdRecord,

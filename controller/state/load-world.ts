@@ -5,18 +5,9 @@
 import { createHash } from 'node:crypto';
 import { PlexiError } from '../../config/errors.js';
 import type { EtcdEntry } from '../leadership/etcd.js';
-import type {
-  Labels,
-  NodeView,
-  Plan,
-  PlanPart,
-  Recovery,
-  Rollout,
-  RolloutNode,
-  Spread,
-  World,
-} from '../rollout/rollout.js';
+import type { Plan, PlanPart, Rollout, RolloutNode } from '../rollout/rollout.js';
 import { withClocksFrom } from '../rollout/silence.js';
+import type { Labels, NodeView, Recovery, Spread, World } from '../rollout/world.js';
 import { readHeader, readHold, readNode, readOrder, readPart, readSlot, readState } from './codec.js';
 import type { ClusterKeys } from './keys.js';
 import { readNodes } from './node-store.js';

@@ -13,11 +13,11 @@ const time = timeOf.transform((text) => Date.parse(text));
 const digits = z.string().regex(/^\d{1,20}$/);
 const revision = z.union([digits, z.number().int().min(0)]).transform(String);
 // What is told to clients and agents must fit the protocol's own numbers: here, and not where it is sent.
-const count = z.number().int().min(0).max(0xffff_ffff);
+export const count = z.number().int().min(0).max(0xffff_ffff);
 const countFromOne = count.min(1);
 const milliseconds = z.number().int().min(0);
 const release = z.object({ version: z.string(), digest: z.string() });
-const fault = z.object({ code: z.string(), message: z.string() });
+export const fault = z.object({ code: z.string(), message: z.string() });
 
 /** The last terms, newest last. */
 export const lineageRecord = z.object({ terms: z.array(z.object({ term: digits, nonce: z.string() })) });
@@ -254,101 +254,6 @@ export const planPartRecord = z.object({
   estimateMs: milliseconds,
 });
 
-const rolloutPolicyOverrides = z.object({
-  to: z.string(),
-  maxConcurrent: count,
-  canary: count,
-  canarySelector: z.string(),
-  nodes: z.array(z.string()),
-  selectors: z.array(z.string()),
-  exclude: z.array(z.string()),
-  force: z.boolean(),
-  downgrade: z.boolean(),
-  restart: z.boolean().default(false),
-  stageOnly: z.boolean().default(false),
-  skipTests: z.boolean().default(false),
-  reinstall: z.boolean().default(false),
-  reason: z.string(),
-});
-export type RolloutWish = z.infer<typeof rolloutPolicyOverrides>;
-
-/** An operator's wish under intents/. */
-export const intentRecord = z.discriminatedUnion('kind', [
-  z.object({
-    kind: z.literal('start'),
-    by: z.string(),
-    at: z.string(),
-    requestId: z.string(),
-    planDigest: z.string(),
-    request: rolloutPolicyOverrides,
-  }),
-  z.object({
-    kind: z.literal('rollback'),
-    by: z.string(),
-    at: z.string(),
-    requestId: z.string(),
-    rollout: z.string(),
-    reason: z.string(),
-  }),
-  z.object({
-    kind: z.literal('maintenance'),
-    by: z.string(),
-    at: z.string(),
-    node: z.string(),
-    on: z.boolean(),
-    reason: z.string(),
-  }),
-  z.object({
-    kind: z.literal('remove'),
-    by: z.string(),
-    at: z.string(),
-    node: z.string(),
-    reason: z.string(),
-  }),
-  z.object({
-    kind: z.literal('hold'),
-    by: z.string(),
-    at: z.string(),
-    node: z.string(),
-    on: z.boolean(),
-    reason: z.string(),
-  }),
-  z.object({
-    kind: z.literal('order'),
-    by: z.string(),
-    at: z.string(),
-    node: z.string(),
-    order: z.enum(['adopt', 'confirm']),
-    version: z.string(),
-    directory: z.string(),
-    reason: z.string(),
-  }),
-  z.object({
-    kind: z.literal('freeze'),
-    by: z.string(),
-    at: z.string(),
-    on: z.boolean(),
-    reason: z.string(),
-  }),
-  z.object({
-    kind: z.enum(['retry', 'skip']),
-    by: z.string(),
-    at: z.string(),
-    node: z.string(),
-    reason: z.string(),
-  }),
-  z.object({ kind: z.literal('pause'), by: z.string(), at: z.string(), reason: z.string() }),
-  z.object({ kind: z.literal('resume'), by: z.string(), at: z.string(), reason: z.string() }),
-  z.object({
-    kind: z.literal('abort'),
-    by: z.string(),
-    at: z.string(),
-    rollback: z.boolean(),
-    reason: z.string(),
-  }),
-]);
-export type Intent = z.infer<typeof intentRecord>;
-
 /** One record of the audit; what it tells of has fields of its own beside these (audit.ts). */
 export const auditRecord = z.looseObject({
   sequence: z.number().int().min(1),
@@ -360,15 +265,6 @@ export const auditRecord = z.looseObject({
   hash: z.string(),
 });
 export type AuditRecordValue = z.infer<typeof auditRecord>;
-
-/** What came of an intent. */
-export const outcomeRecord = z.object({
-  at: z.string(),
-  rollout: z.string().nullable(),
-  nothingToDo: z.boolean(),
-  error: fault.nullable(),
-});
-export type IntentOutcome = z.infer<typeof outcomeRecord>;
 
 /** Reads a value. @throws PlexiError STORE_INVALID naming the key */
 export function decode<S extends z.ZodType>(schema: S, key: string, value: string): z.output<S> {

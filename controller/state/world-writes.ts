@@ -4,7 +4,8 @@
  * brings the guards of protocol rule 15.
  */
 import type { EtcdCompare, EtcdEntry, EtcdOperation } from '../leadership/etcd.js';
-import { isFinal, type Rollout, type Slot, type World } from '../rollout/rollout.js';
+import { isFinal, type Rollout } from '../rollout/rollout.js';
+import type { Slot, World } from '../rollout/world.js';
 import type { AuditEntry } from './audit.js';
 import { clusterEntries, maintenanceEntries, nodeEntries } from './audit-entries.js';
 import { holdValue, nodeValue, orderValue, slotValue, stateValue } from './codec.js';

@@ -12,8 +12,8 @@ import {
   type ReleaseRef,
   type Rollout,
   type RolloutNode,
-  type World,
 } from '../../controller/rollout/rollout.js';
+import type { World } from '../../controller/rollout/world.js';
 import { AuditChain } from '../../controller/state/audit.js';
 import type { ClusterKeys } from '../../controller/state/keys.js';
 import type { WriteGroup } from '../../controller/state/world-writes.js';

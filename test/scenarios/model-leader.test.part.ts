@@ -9,11 +9,13 @@ import type { EtcdEntry, EtcdOperation } from '../../controller/leadership/etcd.
 import { advance } from '../../controller/rollout/advance.js';
 import type { Effect, EngineEvent, Wish } from '../../controller/rollout/events.js';
 import { partText } from '../../controller/rollout/plan.js';
-import { isFinal, type Plan, type Spread, type World } from '../../controller/rollout/rollout.js';
+import { isFinal, type Plan } from '../../controller/rollout/rollout.js';
+import type { Spread, World } from '../../controller/rollout/world.js';
 import { type AuditHead, appendAudit, headOf } from '../../controller/state/audit.js';
 import { clusterKeys } from '../../controller/state/keys.js';
 import { anywhere, loadWorld } from '../../controller/state/load-world.js';
-import { decode, intentRecord } from '../../controller/state/records.js';
+import { decode } from '../../controller/state/records.js';
+import { intentRecord } from '../../controller/state/wish-records.js';
 import { changedGroups, transactionsOf, type WriteGroup } from '../../controller/state/world-writes.js';
 import { checkContainment, checkGuards, checkSent, checkSlots } from './invariants.test.part.js';
 import type { ModelEtcd } from './model-etcd.test.part.js';

@@ -24,10 +24,10 @@ import {
   type PlanPart,
   type ReleaseRef,
   type RolloutPolicy,
-  type Spread,
   upgradingPhases,
 } from '../../controller/rollout/rollout.js';
 import { wishRefusal } from '../../controller/rollout/wishes.js';
+import type { Spread } from '../../controller/rollout/world.js';
 import { anywhere } from '../../controller/state/load-world.js';
 import { checkAudit } from './invariants.test.part.js';
 import { ModelEtcd } from './model-etcd.test.part.js';

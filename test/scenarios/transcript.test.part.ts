@@ -1,6 +1,7 @@
 /** Tells one step of the engine in lines: what changed, what was sent, how it ended. */
 import type { Effect } from '../../controller/rollout/events.js';
-import { isFinal, type RolloutNode, type World } from '../../controller/rollout/rollout.js';
+import { isFinal, type RolloutNode } from '../../controller/rollout/rollout.js';
+import type { World } from '../../controller/rollout/world.js';
 import type { Step } from './model-leader.test.part.js';
 
 /** One line for each thing; nodes to which the same happened share a line. */

@@ -5,7 +5,8 @@
 import type { PlexiError } from '../../config/errors.js';
 import type { EtcdCompare, EtcdOperation } from '../../controller/leadership/etcd.js';
 import { isStuck } from '../../controller/rollout/budget.js';
-import type { RolloutPhase, World } from '../../controller/rollout/rollout.js';
+import type { RolloutPhase } from '../../controller/rollout/rollout.js';
+import type { World } from '../../controller/rollout/world.js';
 import { readNode, readSlot, readState } from '../../controller/state/codec.js';
 import { loadWorld } from '../../controller/state/load-world.js';
 import type { AdoptRequest, Command, Token } from '../../gen/plexi/v1/node_agent.js';
