@@ -172,9 +172,16 @@ test('systemd accepts the unit file of docs/adapters.md, for which there is no p
   assert.match(example, /^KillMode=mixed$/m);
   assert.doesNotMatch(example, /^\[Install\]/m);
   mkdirSync(join(root, 'current'));
-  writeFileSync(join(root, 'current/server'), '#!/bin/sh\n', { mode: 0o755 });
+  // It looks for the programs, which are not installed here.
+  for (const program of ['current/server', 'plexi-node-agent'])
+    writeFileSync(join(root, program), '#!/bin/sh\n', { mode: 0o755 });
   const file = join(root, 'chat.service');
-  writeFileSync(file, example.replaceAll('/srv/chat', root));
+  writeFileSync(
+    file,
+    example
+      .replaceAll('/srv/chat', root)
+      .replaceAll('/usr/bin/plexi-node-agent', join(root, 'plexi-node-agent')),
+  );
   const env = { PATH: process.env.PATH ?? '' };
   const argv = ['systemd-analyze', 'verify', '--man=no', file];
   const result = await runCommand({ argv, cwd: root, env, timeoutMs: 20_000 });

@@ -168,8 +168,8 @@ export const plantedBugs: readonly PlantedBug[] = [
   {
     name: 'a node that cannot be reached counts as lost at once',
     file: 'controller/rollout/soak.ts',
-    right: 'nowMs - node.unknownSinceMs <= unknownMaxMs',
-    wrong: 'nowMs - node.unknownSinceMs <= 100',
+    right: 'silentForMs(world, node, nowMs) <= unknownMaxMs',
+    wrong: 'silentForMs(world, node, nowMs) <= 100',
   },
   {
     name: 'no backup is made',
@@ -193,9 +193,8 @@ export const plantedBugs: readonly PlantedBug[] = [
   {
     name: 'an open job is forgotten at a restart',
     file: 'node-agent/upgrade/executor.ts',
-    right: 'if (open === undefined) return undefined;\n    const { step: order }',
-    wrong:
-      'if (open === undefined || open.result === undefined) return undefined;\n    const { step: order }',
+    right: 'if (open === undefined) return undefined;\n    if (ownByHand',
+    wrong: 'if (open === undefined || open.result === undefined) return undefined;\n    if (ownByHand',
   },
   {
     name: 'nodes go back beyond the budget',

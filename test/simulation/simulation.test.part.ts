@@ -8,7 +8,7 @@ import pino, { type Logger } from 'pino';
 import { makePlan } from '../../controller/rollout/plan.js';
 import { isFinal, type Rollout } from '../../controller/rollout/rollout.js';
 import { loadRollout } from '../../controller/state/load-world.js';
-import { checkEnd } from '../scenarios/invariants.test.part.js';
+import { checkAudit, checkEnd } from '../scenarios/invariants.test.part.js';
 import { ModelEtcd } from '../scenarios/model-etcd.test.part.js';
 import { keys, ModelLeader } from '../scenarios/model-leader.test.part.js';
 import { sampleInputs, sampleNode, sampleTarget } from '../scenarios/sample-plan.test.part.js';
@@ -324,6 +324,11 @@ class Simulation {
         `${rollout?.phase} ${rollout?.exitCode} (${rollout?.reason}): ${sentenceOf(thrown)}`,
         10,
       );
+    }
+    try {
+      checkAudit(keys, this.etcd, rollout !== undefined);
+    } catch (thrown) {
+      this.watch.wrong(`the audit record: ${sentenceOf(thrown)}`, 9);
     }
   }
 
