@@ -5,6 +5,10 @@
 export const limits = {
   /** Characters of a node's, a cluster's or a controller's name. */
   nameChars: 63,
+  /** Of a version, a digest or another word that a node says of itself. */
+  wordChars: 256,
+  /** Of why a node says that it is not healthy. */
+  healthReasonChars: 500,
   /** Characters of a version. */
   versionChars: 64,
   /** Characters of an operator's reason. */

@@ -4,6 +4,7 @@
  */
 import type { Logger } from 'pino';
 import { fromServiceError } from '../../config/grpc-status.js';
+import { limits } from '../../config/limits.js';
 import type { TlsFiles } from '../../config/tls-files.js';
 import type {
   AdoptResponse,
@@ -214,7 +215,7 @@ export class Dispatch {
           node,
           commandId,
           phase: event.value.phase,
-          waitsFor: event.value.waitsFor,
+          waitsFor: event.value.waitsFor.slice(0, limits.failureChars),
         });
         return;
       case 'finished':
@@ -248,7 +249,7 @@ function observationOf(status: NodeStatus): Observation {
   const { health } = status;
   return {
     health: health === 'healthy' || health === 'unhealthy' ? health : 'unknown',
-    healthReason: status.healthReason,
+    healthReason: status.healthReason.slice(0, limits.healthReasonChars),
     goodForMs: Number(status.goodForMs),
     release: status.release ?? null,
     inMaintenance: status.inMaintenance,
@@ -261,7 +262,9 @@ function outcomeOf(result: CommandResult): CommandOutcome {
     outcome === 'done' || outcome === 'failed' || outcome === 'rolled_back' || outcome === 'rollback_failed';
   return {
     outcome: known ? outcome : 'failed',
-    failure: result.failure ?? null,
+    failure: result.failure
+      ? { ...result.failure, message: result.failure.message.slice(0, limits.failureChars) }
+      : null,
     failedStep: result.failedStep,
     release: result.release ?? { version: '', digest: '' },
     problems: result.problems,

@@ -3,6 +3,7 @@
  * whatever else is written. Heartbeats never reach etcd (performance: transitions only).
  */
 import { isDeepStrictEqual } from 'node:util';
+import { limits } from '../../config/limits.js';
 import type { NodeStatus } from '../../gen/plexi/v1/node_agent.js';
 import type { EtcdEntry } from '../leadership/etcd.js';
 import { isFinal } from '../rollout/rollout.js';
@@ -106,22 +107,27 @@ function statusValue(
   return { ...known, phase, unknown, since };
 }
 
+/** What a node says, cut to what a value in etcd may hold: a node must not cost the leader its lead. */
 function fromStatus(status: NodeStatus): NodeStatusValue {
   const { health } = status;
   return {
-    version: status.release?.version ?? '',
-    digest: status.release?.digest ?? '',
+    version: word(status.release?.version),
+    digest: word(status.release?.digest),
     phase: '',
     health: health === 'healthy' || health === 'unhealthy' ? health : 'unknown',
-    healthReason: health === 'healthy' ? '' : status.healthReason,
+    healthReason: health === 'healthy' ? '' : status.healthReason.slice(0, limits.healthReasonChars),
     unknown: false,
     inMaintenance: status.inMaintenance,
-    needsOperator: status.needsOperator?.message ?? '',
-    agentVersion: status.agentVersion,
-    os: status.os,
-    arch: status.arch,
+    needsOperator: (status.needsOperator?.message ?? '').slice(0, limits.failureChars),
+    agentVersion: word(status.agentVersion),
+    os: word(status.os),
+    arch: word(status.arch),
     since: '',
   };
+}
+
+function word(text = ''): string {
+  return text.slice(0, limits.wordChars);
 }
 
 /** Whether they say the same, apart from since when, and from the words for why a node is unhealthy. */

@@ -357,6 +357,20 @@ describe('what others write in between', () => {
     assert.ok(!term.isOver, 'losing a race is not losing the lead');
   });
 
+  test('a node that says more of itself than etcd takes costs nobody the lead', async () => {
+    const [agent] = await agents(1);
+    assert.ok(agent);
+    agent.health = 'unhealthy';
+    agent.healthReason = 'x'.repeat(500_000);
+    const term = await lead();
+    const status = (): string => mirror.get(cluster.keys.nodeStatus('node-1'))?.value ?? '';
+    assert.ok(await mirror.waitFor(() => status().includes('"healthReason":"xxx'), 10_000), status());
+    assert.ok(status().length < 2_000);
+    const { error } = await outcome(await start());
+    assert.match(error?.message.slice(0, 60) ?? '', /^node-1 is not healthy before the rollout/);
+    assert.ok(!term.isOver);
+  });
+
   test('a removal of a node whose status changes in the same moment', async () => {
     const [agent] = await agents(1);
     assert.ok(agent);

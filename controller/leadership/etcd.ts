@@ -4,6 +4,7 @@
  * Every unary call has a deadline; nothing is repeated here, because a transaction whose answer was
  * lost may have been committed.
  */
+import { randomInt } from 'node:crypto';
 import {
   type Etcd3,
   EtcdLeaseInvalidError,
@@ -51,7 +52,7 @@ export function connectEtcd(connection: EtcdConnection, first = anyMember()): Et
 
 /** A number by which one of the members is chosen. */
 export function anyMember(): number {
-  return Math.floor(Math.random() * 1_000);
+  return randomInt(1_000);
 }
 
 /**

@@ -38,8 +38,20 @@ export function withView(world: World, node: string, change: Partial<NodeView>):
   return { ...world, views: new Map([...world.views, [node, { ...viewOf(world, node), ...change }]]) };
 }
 
+/** Characters of a sentence in the state: what many nodes say together must still fit into one value of etcd. */
+const sentenceMax = 4_000;
+
+/** A sentence, cut where it is too long to be stored. */
+export function bounded(sentence: string): string {
+  return sentence.length <= sentenceMax ? sentence : `${sentence.slice(0, sentenceMax)} …`;
+}
+
 export function withRollout(world: World, change: Partial<Rollout>): World {
-  return world.rollout === undefined ? world : { ...world, rollout: { ...world.rollout, ...change } };
+  if (world.rollout === undefined) return world;
+  const after = { ...world.rollout, ...change };
+  const course =
+    'reason' in after.course ? { ...after.course, reason: bounded(after.course.reason) } : after.course;
+  return { ...world, rollout: { ...after, course, reason: bounded(after.reason) } };
 }
 
 /** Changes one node of the rollout; `sinceMs` follows the phase. */
@@ -47,7 +59,8 @@ export function withNode(world: World, id: string, change: Partial<RolloutNode>,
   const node = world.rollout?.nodes.get(id);
   if (world.rollout === undefined || node === undefined) return world;
   const moved = change.state !== undefined && change.state.phase !== node.state.phase;
-  const after = { ...node, ...(moved && { sinceMs: nowMs }), ...change };
+  const told = change.error && { error: { ...change.error, message: bounded(change.error.message) } };
+  const after = { ...node, ...(moved && { sinceMs: nowMs }), ...change, ...told };
   return withRollout(world, { nodes: new Map([...world.rollout.nodes, [id, after]]) });
 }
 
@@ -128,7 +141,7 @@ export function strand(
   ended: EndedCommand | null = givenUp(world, id),
 ): World {
   return withNode(
-    { ...world, slots: withStuck(world.slots, id, error.message) },
+    { ...world, slots: withStuck(world.slots, id, bounded(error.message)) },
     id,
     { state: { phase: 'rollback_failed' }, ended, error },
     nowMs,

@@ -3,7 +3,7 @@
  * numbers that move, so that a waiting node costs no writes (semantics S26).
  */
 import { freeIndex } from './budget.js';
-import { viewOf, withNodes } from './change.js';
+import { bounded, viewOf, withNodes } from './change.js';
 import { isManual } from './manual.js';
 import { hasOpenOrder } from './orders.js';
 import { reEpochWord } from './recovery.js';
@@ -20,7 +20,7 @@ export function explainWaiting(world: World, nowMs: number): World {
   const changed = new Map<string, RolloutNode>();
   const scene = isFinal(rollout.phase) ? undefined : sceneOf(world, rollout);
   for (const node of rollout.nodes.values()) {
-    const reasons = scene === undefined ? [] : reasonsOf(scene, node);
+    const reasons = scene === undefined ? [] : reasonsOf(scene, node).map(boundedReason);
     if (sameReasons(node.waitingOn, reasons)) continue;
     const waitingOn = reasons.map((reason) => ({
       ...reason,
@@ -155,6 +155,10 @@ function capacityReason(world: World, rollout: Rollout): Reason {
     reason: `at most ${max} ${max === 1 ? 'node' : 'nodes'} may be out of service, and others go first`,
     unblock: 'the end of the soak of a node before it',
   };
+}
+
+function boundedReason({ reason, unblock }: Reason): Reason {
+  return { reason: bounded(reason), unblock: bounded(unblock) };
 }
 
 function sameReasons(before: readonly WaitReason[], after: readonly Reason[]): boolean {

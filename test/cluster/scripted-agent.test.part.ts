@@ -62,6 +62,7 @@ export class ScriptedAgent {
   readonly contacts: ('adopt' | 'execute')[] = [];
   release: Release;
   health = 'healthy';
+  healthReason = '';
   port = 0;
   /** Followed logs that the caller gave up. */
   logsEnded = 0;
@@ -306,6 +307,7 @@ export class ScriptedAgent {
       agentVersion: '0.1.0',
       release: this.release,
       health: this.health,
+      healthReason: this.healthReason,
       goodForMs: BigInt(Math.round(performance.now() - this.goodSinceMs)),
       inMaintenance: this.inMaintenance,
       phase: this.phase,
