@@ -12,7 +12,8 @@ import { maintenance, TinyPlan } from '../caller.test.part.js';
 import { RunningNode } from '../running-node.test.part.js';
 import { createTinyCluster, type TinyCluster, type TinyNode } from '../tiny-node.test.part.js';
 
-const main = fileURLToPath(new URL('../main.ts', import.meta.url));
+/** The built program, as an operator runs it; `npm test` builds before it tests. */
+const main = fileURLToPath(new URL('../../bin/plexi-node-agent', import.meta.url));
 const together = { concurrency: 2 };
 
 let cluster: TinyCluster;
@@ -40,7 +41,7 @@ async function withFile(t: TestContext) {
 }
 
 function run(node: TinyNode, ...words: string[]) {
-  const argv = ['--import', 'tsx', main, ...words, '--config', node.at('node-agent.yml')];
+  const argv = [main, ...words, '--config', node.at('node-agent.yml')];
   return new Promise<{ exitCode: number; stdout: string; stderr: string }>((resolve) => {
     const child = execFile(process.execPath, argv, { timeout: 60_000 }, (_error, stdout, stderr) =>
       resolve({ exitCode: child.exitCode ?? -1, stdout, stderr }),

@@ -12,7 +12,7 @@ import { drawn, faultsOf, momentFaults, steadyFaults } from './drawn.test.part.j
 import { linesOf, playMany } from './many.test.part.js';
 import { play } from './simulation.test.part.js';
 
-const timeMaxMs = Number(process.env.PLEXI_SIMULATE_MS ?? 22_000);
+const timeMaxMs = Number(process.env.PLEXI_SIMULATE_MS ?? 12_000);
 const first = Number(process.env.PLEXI_SIMULATE_FROM ?? 1);
 const historiesMax = process.env.PLEXI_SIMULATE_MS === undefined ? 2_000 : Number.POSITIVE_INFINITY;
 

@@ -1,0 +1,19 @@
+/** Every door for longer than in `npm test`: its targets share what this harness has. */
+import { deepUntilMs } from './share.test.part.js';
+
+/** About as many targets as there are; those of one file come one after the other. */
+const targets = 40;
+process.env.PLEXI_HOSTILE_MS ??= String(Math.max(600, Math.round(deepUntilMs() / targets)));
+
+for (const name of [
+  'agent-door',
+  'agent-files',
+  'agent-messages',
+  'backups',
+  'configuration',
+  'controller-door',
+  'plexictl',
+  'releases',
+  'stored-values',
+])
+  await import(`../hostile/${name}.test.js`);
