@@ -12,6 +12,7 @@ import {
   type AdoptResponse,
   type Command,
   CommandResult,
+  type DescribeResponse,
   type NodeStatus,
   type Token,
 } from '../../gen/plexi/v1/node_agent.js';
@@ -59,6 +60,7 @@ interface Life {
   readonly status: NodeStatusSource;
   readonly executor: Executor;
   readonly journal: Journal;
+  readonly fence: Fence;
 }
 
 export class SimulatedAgent {
@@ -182,6 +184,14 @@ export class SimulatedAgent {
     return response;
   }
 
+  /** What `Describe` answers. */
+  async describe(): Promise<DescribeResponse> {
+    const { life } = this;
+    if (life === undefined) throw new Error('nobody listens');
+    const { current } = life.fence;
+    return { status: await life.status.now(), fence: current?.token, lineage: current?.lineage };
+  }
+
   async execute(command: Command, sink: EventSink): Promise<void> {
     const { watch } = this.parts;
     const { life } = this;
@@ -217,7 +227,7 @@ export class SimulatedAgent {
       this.goodFromMs = this.parts.clock.nowMs;
     });
     await executor.recover();
-    this.life = { commands, status, executor, journal };
+    this.life = { commands, status, executor, journal, fence };
   }
 
   /** A new node is installed with a fence, before it is in any cluster. */

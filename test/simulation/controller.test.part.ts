@@ -63,7 +63,12 @@ export class SimulatedController {
   }
 
   /** In the place of Dispatch's own way of opening a line to a node. */
-  openLink(dispatch: DispatchParts, token: () => ReturnType<ModelLink['token']>, node: string): ModelLink {
+  openLink(
+    dispatch: DispatchParts,
+    token: () => ReturnType<ModelLink['token']>,
+    node: string,
+    compare: () => void,
+  ): ModelLink {
     const { way, agents, watch } = this.parts;
     const agent = agents.get(node);
     if (agent === undefined) throw new Error(`there is no node ${node}`);
@@ -72,6 +77,7 @@ export class SimulatedController {
       {
         ...{ clock: way.clock, network: way.network, agent, from: way.name },
         emitStatus: (status) => {
+          compare();
           seen(node, status);
           emit({ kind: 'observed', node, observation: observationOf(status) });
         },
@@ -142,7 +148,14 @@ export function withModelLinks(running: () => SimulatedController | undefined): 
     const token: (node: string) => ReturnType<ModelLink['token']> = Reflect.get(this, 'token').bind(this);
     const controller = running();
     if (controller === undefined) throw new Error('a line is opened by nobody');
-    return controller.openLink(parts, () => token(node), node);
+    const compared: Set<string> = Reflect.get(this, 'compared');
+    const compare: (node: string) => void = Reflect.get(this, 'compare').bind(this);
+    return controller.openLink(
+      parts,
+      () => token(node),
+      node,
+      () => compared.has(node) || compare(node),
+    );
   });
   return () => Reflect.set(Dispatch.prototype, 'openLink', before);
 }

@@ -11,6 +11,7 @@ import {
   type AdoptResponse,
   Command,
   type CommandEvent,
+  type DescribeResponse,
   type NodeStatus,
 } from '../../gen/plexi/v1/node_agent.js';
 import type { SimulatedAgent } from './agent.test.part.js';
@@ -71,6 +72,20 @@ export class ModelLink {
       const end = this.callEnding(callMs, reject);
       const arrive = (): void => {
         agent.adopt(request).then(
+          (response) => this.back(() => end() && resolve(response)),
+          (thrown) => this.back(() => end() && reject(overWire(thrown))),
+        );
+      };
+      this.there(arrive, () => end() && reject(new Error('unavailable')));
+    });
+  }
+
+  describe(): Promise<DescribeResponse> {
+    const { agent } = this.parts;
+    return new Promise((resolve, reject) => {
+      const end = this.callEnding(callMs, reject);
+      const arrive = (): void => {
+        agent.describe().then(
           (response) => this.back(() => end() && resolve(response)),
           (thrown) => this.back(() => end() && reject(overWire(thrown))),
         );
