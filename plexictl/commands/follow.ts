@@ -36,6 +36,9 @@ export function isFollowed({ wait, watch }: FollowOptions): boolean {
   return wait !== false;
 }
 
+/** Exit codes of a rollout that did not succeed (contract, section 2). */
+const endCodes: readonly number[] = [1, 3, 4, 5];
+
 /** A rollout that was followed ended with an exit code of its own. */
 export class RolloutEnded extends Error {
   readonly code: ErrorCode;
@@ -47,7 +50,8 @@ export class RolloutEnded extends Error {
     const failed = firstFailure(rollout);
     const code = failed?.error?.code ?? '';
     this.code = isErrorCode(code) ? code : codeOfExit(rollout.exitCode);
-    this.exitCode = rollout.exitCode;
+    // Only the contract's own codes: the system would make something else of a greater number.
+    this.exitCode = endCodes.includes(rollout.exitCode) ? rollout.exitCode : 1;
     this.details = { cluster, rollout: rollout.id, phase: rollout.phase, ...(failed && { node: failed.id }) };
   }
 }

@@ -32,8 +32,8 @@ describe('an agent at a system call', { skip: why ?? false }, () => {
     assertAllPassed(await tryAll([...killed, ...failed], { atOnce: 2 }));
   }
 
-  test('that upgrades: killed, or failed by the disk, it is old or new', () => sampled(upgrade, 5, 3));
-  test('that goes back: killed, or failed by the disk, it is old', () => sampled(wayBack, 3, 1));
+  test('that upgrades: killed, or failed by the disk, it is old or new', () => sampled(upgrade, 3, 2));
+  test('that goes back: killed, or failed by the disk, it is old', () => sampled(wayBack, 2, 1));
   test('that takes up a killed job, and is killed again', async () => {
     for (const mission of recoveries.slice(0, 1)) await sampled(mission, 2, 1);
   });

@@ -102,6 +102,8 @@ async function run(document: string, blocks: readonly Block[], folderInText: str
   }
 }
 
+const isDeep = process.env.PLEXI_DEEP_MINUTES !== undefined;
+
 describe('run as they stand', { skip: missing() ?? false }, () => {
   test('docs/getting-started.md', () => {
     const document = 'docs/getting-started.md';
@@ -113,7 +115,8 @@ describe('run as they stand', { skip: missing() ?? false }, () => {
     return run(document, blocksIn(document), '/tmp/adopting');
   });
 
-  test('README.md: a cluster to play with', () => {
+  // The demo and the end-to-end tests start such a cluster too.
+  test('README.md: a cluster to play with', { skip: isDeep ? false : 'in the deep run' }, () => {
     const blocks = blocksIn('README.md').filter(({ commands }) => commands.includes('plexictl dev up'));
     assert.equal(blocks.length, 1);
     return run('README.md', blocks, '/tmp/plexi');

@@ -10,6 +10,7 @@ import { documentOf, nodesDocument, statusDocument } from './documents.test.part
 import { mostAtOnce } from './etcd-events.test.part.js';
 import { acceptedCommands, readJournal, stepsOf } from './node-files.test.part.js';
 
+const isDeep = process.env.PLEXI_DEEP_MINUTES !== undefined;
 const nodes = ['node-1', 'node-2', 'node-3'];
 const controllers = ['controller-0', 'controller-1', 'controller-2'];
 const stepsOfAnUpgrade = 'enter_maintenance stop backup migrate apply probe commit leave_maintenance';
@@ -30,7 +31,8 @@ describe('the leading controller is killed', () => {
     ['0b1', 'backing_up'],
     ['0r1', 'soaking'],
   ];
-  for (const [to, phase] of cases) {
+  // The second one is in the deep run; the simulation kills leaders at any moment.
+  for (const [to, phase] of isDeep ? cases : cases.slice(0, 1)) {
     test(`while node-2 is ${phase}: another one leads, and the rollout to ${to} succeeds`, async () => {
       const killed = await leader();
       const keys = await cluster.follow();
