@@ -125,7 +125,8 @@ hostile(import.meta.url, {
     piece: fc.constantFrom(...growing),
     sizeBytes: fc.constantFrom(1_000, 1_000, 5_000, 20_000, 20_000, 200_000, 1_048_576, 1_100_000),
   }),
-  casesMin: 2,
+  casesMin: 1,
+  msMin: 5_000,
   check: ({ name, head, piece, sizeBytes }) =>
     load(name, head + piece.repeat(Math.ceil(sizeBytes / piece.length))),
 });

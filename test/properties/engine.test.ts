@@ -12,7 +12,7 @@ import { type Drawn, History } from './history.test.part.js';
 
 /** Histories, and the milliseconds after which no further one begins. */
 const historiesMax = Number(process.env.PLEXI_HISTORIES ?? 20_000);
-const timeMaxMs = Number(process.env.PLEXI_HISTORIES_MS ?? 20_000);
+const timeMaxMs = Number(process.env.PLEXI_HISTORIES_MS ?? 12_000);
 
 const drawn: fc.Arbitrary<Drawn> = fc.record({
   nodes: fc.integer({ min: 1, max: 8 }),
