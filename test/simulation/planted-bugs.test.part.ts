@@ -71,7 +71,7 @@ export const plantedBugs: readonly PlantedBug[] = [
     file: 'controller/leadership/fenced-store.ts',
     right: '[leads, ...guards]',
     wrong: '[...guards]',
-    seed: 3,
+    seed: 12,
   },
   {
     name: 'a record of a node is written over whatever stands there',
@@ -113,31 +113,35 @@ export const plantedBugs: readonly PlantedBug[] = [
     right:
       "return this.job.committed ? this.finish({ outcome: 'failed', ...stopped }) : this.goBack(stopped);",
     wrong: 'return this.goBack(stopped);',
+    seed: 85,
   },
   {
     name: 'a restart after the commit goes back',
     file: 'node-agent/journal/recover.ts',
     right: "if (open.committed) return { kind: 'finish', from: step };",
     wrong: "if (open.committed) return { kind: 'roll_back', interrupted: step };",
+    seed: 10,
   },
   {
     name: 'the failure budget is not looked at',
     file: 'controller/rollout/course.ts',
     right: 'if (first !== undefined && failed.length > policy.failureBudget)',
     wrong: 'if (first !== undefined && failed.length > 1_000)',
-    seed: 20,
+    seed: 22,
   },
   {
     name: 'a paused rollout starts nodes',
     file: 'controller/rollout/course.ts',
     right: "return enter(world, rollout, 'paused', rollout.course.reason);",
     wrong: 'return stepForward(world, rollout, nowMs);',
+    seed: 1,
   },
   {
     name: 'a plan is followed on a node that has changed',
     file: 'node-agent/api/command-service.ts',
     right: "if ((before?.digest ?? '') !== (order.from?.digest ?? '')) {",
     wrong: "if (before?.digest === 'never') {",
+    seed: 19,
   },
   {
     name: 'seq is not raised',
@@ -164,12 +168,14 @@ export const plantedBugs: readonly PlantedBug[] = [
     file: 'node-agent/upgrade/phases.ts',
     right: '  probeOldStep,\n  leaveMaintenanceAfterRollbackStep,',
     wrong: '  probeOldStep,',
+    seed: 13,
   },
   {
     name: 'a node that cannot be reached counts as lost at once',
     file: 'controller/rollout/soak.ts',
     right: 'silentForMs(world, node, nowMs) <= unknownMaxMs',
     wrong: 'silentForMs(world, node, nowMs) <= 100',
+    seed: 1,
   },
   {
     name: 'no backup is made',
@@ -183,6 +189,7 @@ export const plantedBugs: readonly PlantedBug[] = [
     file: 'node-agent/upgrade/migrate.ts',
     right: "onRestart: 'roll_back',",
     wrong: "onRestart: 'redo',",
+    seed: 31,
   },
   {
     name: 'a node takes a second job beside the first',
@@ -195,23 +202,27 @@ export const plantedBugs: readonly PlantedBug[] = [
     file: 'node-agent/upgrade/executor.ts',
     right: 'if (open === undefined) return undefined;\n    if (ownByHand',
     wrong: 'if (open === undefined || open.result === undefined) return undefined;\n    if (ownByHand',
+    seed: 10,
   },
   {
     name: 'nodes go back beyond the budget',
     file: 'controller/rollout/rollback.ts',
     right: '(slotOf(world.slots, next.id) ?? freeIndex(world));',
     wrong: '(slotOf(world.slots, next.id) ?? freeIndex(world) ?? String(world.slots.size + 7));',
+    seed: 36,
   },
   {
     name: 'a node that needs an operator loses its slot',
     file: 'controller/rollout/change.ts',
-    right: 'slots: withStuck(world.slots, id, error.message)',
+    right: 'slots: withStuck(world.slots, id, bounded(error.message))',
     wrong: 'slots: withoutSlotOf(world.slots, id)',
+    seed: 1,
   },
   {
     name: 'an end does not tell of nodes that need an operator',
     file: 'controller/rollout/ends.ts',
     right: 'if (stranded.length > 0) {',
     wrong: 'if (stranded.length > 1_000) {',
+    seed: 1,
   },
 ];
