@@ -18,6 +18,7 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { basename, join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { bootedAtMs } from '../../node-agent/disk/boot-file.js';
 import { bootId } from '../../node-agent/service/process-table.js';
@@ -34,6 +35,9 @@ const run = promisify(execFile);
  * `commit`: seconds between two commits of the filesystem's own.
  */
 const mountOptions = 'loop,commit=300,noauto_da_alloc';
+
+/** Milliseconds within which a filesystem must come free. */
+const busyMaxMs = 10_000;
 
 /** Why the harness cannot run here; undefined when it can. */
 export function whyNoMount(): string | undefined {
@@ -139,8 +143,18 @@ export class PowerCuts {
     this.mounted.add(root);
   }
 
+  /** A process that was just killed still holds its files while the system takes it apart. */
   private async unmount(root: string): Promise<void> {
-    await run('umount', [root]);
+    const untilMs = performance.now() + busyMaxMs;
+    for (;;) {
+      try {
+        await run('umount', [root]);
+        break;
+      } catch (thrown) {
+        if (performance.now() > untilMs) throw thrown;
+        await sleep(50);
+      }
+    }
     this.mounted.delete(root);
   }
 }
