@@ -11,7 +11,6 @@ for (const name of [
   'agent-messages',
   'backups',
   'configuration',
-  'controller-door',
   'plexictl',
   'releases',
   'stored-values',

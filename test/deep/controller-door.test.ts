@@ -19,10 +19,10 @@ import { RolloutsServiceService } from '../../gen/plexi/v1/rollouts.js';
 import { addNodes, eventually, refused } from '../cluster/asking.test.part.js';
 import { type Calls, TestCluster } from '../cluster/cluster.test.part.js';
 import { RealEtcd } from '../cluster/real-etcd.test.part.js';
-import { attackDoor, type Door } from './door.test.part.js';
-import { Messages } from './messages.test.part.js';
-import { type Method, methodsOf, RawCaller } from './raw-call.test.part.js';
-import { hostile } from './target.test.part.js';
+import { attackDoor, type Door } from '../hostile/door.test.part.js';
+import { Messages } from '../hostile/messages.test.part.js';
+import { type Method, methodsOf, RawCaller } from '../hostile/raw-call.test.part.js';
+import { hostile } from '../hostile/target.test.part.js';
 
 const services = [RolloutsServiceService, NodesServiceService, ClusterServiceService];
 const methods = services.flatMap((service) => methodsOf(service));
