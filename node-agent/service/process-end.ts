@@ -4,6 +4,7 @@
  * search came after the last death, and found nothing.
  */
 import type { ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
 import type { MonotonicClock } from './clock.js';
 import { isAlive, type LiveProcess, signalGroups } from './process-table.js';
 import type { ServiceProcesses } from './service-processes.js';
@@ -15,6 +16,9 @@ const killWaitMs = 5_000;
 /** Milliseconds between two looks at processes that shall end: at first, and at the most. */
 const pollFirstMs = 2;
 const pollMaxMs = 10;
+
+/** Milliseconds that a parent waits to hear of the end of a child that is dead. */
+const endToldWaitMs = 1_000;
 
 /** What shall end. */
 export interface EndingService {
@@ -50,6 +54,23 @@ export async function endService(service: EndingService, timeoutMs: number): Pro
 /** Whether a child of this agent has ended. */
 export function hasEnded(child: ChildProcess): boolean {
   return child.exitCode !== null || child.signalCode !== null;
+}
+
+/**
+ * Waits until the system has told how a dead child ended: it stands in the table as dead before its parent
+ * hears of it. One that does not die within a second is left to its caller.
+ */
+export async function endIsTold(child: ChildProcess): Promise<void> {
+  if (hasEnded(child)) return;
+  const over = new AbortController();
+  const timer = setTimeout(() => over.abort(), endToldWaitMs);
+  try {
+    await once(child, 'exit', { signal: over.signal });
+  } catch (error) {
+    if (!over.signal.aborted) throw error;
+  } finally {
+    clearTimeout(timer);
+  }
 }
 
 /** Signals all, and waits until they are dead or the deadline has come. */

@@ -11,7 +11,7 @@ import { PlexiError } from '../../config/errors.js';
 import { ensureFolder } from '../disk/durable-file.js';
 import { type Adoption, endAdopted, startedAt } from './adopted-process.js';
 import { type MonotonicClock, monotonicClock } from './clock.js';
-import { endService, hasEnded } from './process-end.js';
+import { endIsTold, endService, hasEnded } from './process-end.js';
 import { bootId, liveProcess, startTicksOf } from './process-table.js';
 import { withDescendants } from './process-tree.js';
 import type { ServiceAdapter, ServiceDescription, ServiceSpec } from './service.js';
@@ -112,7 +112,7 @@ export class ProcessService implements ServiceAdapter {
   async describe(): Promise<ServiceDescription> {
     const record = await readServiceRecord(this.recordFile);
     const main = await this.processes.main(record);
-    if (main === undefined || record === undefined) return { running: false, ...this.howItEnded() };
+    if (main === undefined || record === undefined) return { running: false, ...(await this.howItEnded()) };
     return { running: true, pid: main.pid, sinceMs: Date.parse(record.startedAt) };
   }
 
@@ -198,9 +198,11 @@ export class ProcessService implements ServiceAdapter {
     return { child, startTicks };
   }
 
-  private howItEnded(): { ended?: string } {
+  private async howItEnded(): Promise<{ ended?: string }> {
     const child = this.child;
-    if (child === undefined || !hasEnded(child)) return {};
+    if (child === undefined) return {};
+    await endIsTold(child);
+    if (!hasEnded(child)) return {};
     return {
       ended: child.signalCode === null ? `exit code ${child.exitCode}` : `signal ${child.signalCode}`,
     };
