@@ -115,8 +115,8 @@ export const limits = {
   authorityYears: 10,
   /** Milliseconds for the connection that explains why TLS failed. */
   tlsExplainMs: 5_000,
-  /** Streams at a time on one gRPC connection. */
-  grpcStreamsPerConnection: 1_000,
+  /** Calls at a time on one connection to a node agent. */
+  agentStreamsPerConnection: 100,
   /** Entries (files, folders, links) in one backup. */
   backupEntries: 1_000_000,
   /** Bytes of a backup key file. */

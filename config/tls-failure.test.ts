@@ -76,7 +76,7 @@ async function issue(change: Partial<CertificateRequest> = {}, ca = 'ca'): Promi
 const operator = { identity: { cluster: 'dev', role: 'operator', name: 'op' } } as const;
 
 async function serve(credentials: ServerCredentials): Promise<string> {
-  const server = new Server(grpcServerOptions());
+  const server = new Server(grpcServerOptions({ streamsMax: 10 }));
   server.addService(echo, {
     echo: (call: { request: string }, callback: (error: null, text: string) => void) =>
       callback(null, call.request),

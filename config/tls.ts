@@ -36,12 +36,17 @@ export function grpcServerCredentials(files: TlsFiles): ServerCredentials {
   );
 }
 
-/** Bounds of a gRPC server of ours: message size, streams, and a ping for clients that went away. */
-export function grpcServerOptions(): ChannelOptions {
+/**
+ * Bounds of a gRPC server of ours: message size, streams, and a ping that ends the connections of clients
+ * that went away, and of those to which HTTP/2 has said GOAWAY: Node reads nothing more from these, so
+ * their end is never seen without it.
+ * @param streamsMax calls at a time on one connection
+ */
+export function grpcServerOptions({ streamsMax }: { readonly streamsMax: number }): ChannelOptions {
   return {
     'grpc.max_receive_message_length': limits.grpcMessageBytes,
     'grpc.max_send_message_length': limits.grpcMessageBytes,
-    'grpc.max_concurrent_streams': limits.grpcStreamsPerConnection,
+    'grpc.max_concurrent_streams': streamsMax,
     'grpc.keepalive_time_ms': 10_000,
     'grpc.keepalive_timeout_ms': 5_000,
   };

@@ -6,7 +6,7 @@ import { grpcAuthorization } from '../../config/authorization.js';
 import { PlexiError } from '../../config/errors.js';
 import { limits } from '../../config/limits.js';
 import { splitHostPort } from '../../config/schema/fields.js';
-import { grpcServerCredentials } from '../../config/tls.js';
+import { grpcServerCredentials, grpcServerOptions } from '../../config/tls.js';
 import { readTlsFiles, type TlsFiles } from '../../config/tls-files.js';
 import { AuditServiceService } from '../../gen/plexi/v1/audit.js';
 import { ClusterServiceService } from '../../gen/plexi/v1/cluster.js';
@@ -22,8 +22,7 @@ export async function serveGrpc(parts: RolloutsServiceParts & NodesServiceParts)
   const { config } = parts;
   const server = new Server({
     interceptors: [grpcAuthorization(config.cluster)],
-    'grpc.max_receive_message_length': limits.grpcMessageBytes,
-    'grpc.max_concurrent_streams': limits.watchers,
+    ...grpcServerOptions({ streamsMax: limits.watchers }),
   });
   server.addService(RolloutsServiceService, rolloutsService(parts));
   server.addService(NodesServiceService, nodesService(parts));

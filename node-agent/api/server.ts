@@ -15,6 +15,7 @@ import { grpcAuthorization } from '../../config/authorization.js';
 import { PlexiError } from '../../config/errors.js';
 import { toServiceError } from '../../config/grpc-status.js';
 import { limits } from '../../config/limits.js';
+import { grpcServerOptions } from '../../config/tls.js';
 import {
   type ExecuteRequest,
   ExecuteResponse,
@@ -46,8 +47,7 @@ export interface AgentServerParts {
 export function createAgentServer(parts: AgentServerParts): Server {
   const server = new Server({
     interceptors: [grpcAuthorization(parts.node.config.cluster)],
-    'grpc.max_receive_message_length': limits.grpcMessageBytes,
-    'grpc.max_concurrent_streams': 100,
+    ...grpcServerOptions({ streamsMax: limits.agentStreamsPerConnection }),
   });
   server.addService(NodeAgentServiceService, handlers(parts));
   new HealthImplementation({ '': 'SERVING', 'plexi.v1.NodeAgentService': 'SERVING' }).addToServer(server);

@@ -11,6 +11,7 @@ for (const name of [
   'agent-messages',
   'backups',
   'configuration',
+  'controller-door',
   'plexictl',
   'releases',
   'stored-values',

@@ -4,7 +4,7 @@
  * there may be, messages that lie about their size. After each of them the door answers a good call.
  */
 import assert from 'node:assert/strict';
-import { once } from 'node:events';
+import type { EventEmitter } from 'node:events';
 import { readFileSync } from 'node:fs';
 import {
   type ClientHttp2Session,
@@ -21,7 +21,7 @@ import fc from 'fast-check';
 import { limits } from '../../config/limits.js';
 import type { TlsFiles } from '../../config/tls.js';
 import { type Wound, wounded, wounds } from './mutations.test.part.js';
-import { hostile } from './target.test.part.js';
+import { hostile, shortTimeMs, timeMs } from './target.test.part.js';
 
 /** A server of ours, and how to see that it lives. */
 export interface Door {
@@ -36,13 +36,17 @@ export interface Door {
   readonly goodCall: () => Promise<void>;
 }
 
+/** Milliseconds that a door may take for the end of a connection that it shall end. */
+const patienceMs = 20_000;
+/** Milliseconds for one attack with all that it opens. */
+const attackMs = 60_000;
 /** Bytes by which a process may grow under one attack; far less than the attack asks for. */
 const growthMaxBytes = 160 * 1024 * 1024;
 
 /** Registers the attacks as tests. @param moduleUrl the `import.meta.url` of the test's file */
 export function attackDoor(moduleUrl: string, what: string, door: () => Door): void {
   const withGoodCall = (name: string, attack: () => Promise<void>): void => {
-    test(name, async () => {
+    test(name, { timeout: attackMs }, async () => {
       const before = process.memoryUsage().rss;
       await attack();
       await door().goodCall();
@@ -188,10 +192,27 @@ export function attackDoor(moduleUrl: string, what: string, door: () => Door): v
       for (let round = 0; round < 10 && !session.destroyed; round++) {
         const streams = Array.from({ length: 100 }, () => request(session, door().path));
         for (const stream of streams) stream.close(constants.NGHTTP2_CANCEL);
-        await Promise.race([Promise.all(streams.map((stream) => closed(stream))), closed(session)]);
+        await Promise.all(streams.map((stream) => closed(stream)));
       }
       session.destroy();
     });
+
+    // The server's ping takes 15 seconds: too long for every run.
+    if (timeMs > shortTimeMs)
+      withGoodCall('a peer that was told to go, and stays', async () => {
+        const socket = await secure(door(), ['h2']);
+        let told = false;
+        socket.on('data', () => {
+          told = true;
+        });
+        socket.on('error', () => undefined);
+        // An error of the protocol, and then more than anybody reads.
+        socket.write(
+          Buffer.concat([Buffer.from(`${preface}${settings}${endless}`, 'latin1'), Buffer.alloc(256 * 1024)]),
+        );
+        await closed(socket);
+        assert.ok(told);
+      });
 
     withGoodCall('connections that are reset in the middle of a call', async () => {
       for (let round = 0; round < 20; round++) {
@@ -221,44 +242,72 @@ const openings = [
   ],
 ];
 
+/** The type of the frame with which HTTP/2 says that a connection is over. */
+const goAwayFrame = 0x07;
 const preface = 'PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n';
 const settings = '\0\0\0\x04\0\0\0\0\0';
+/** Headers that never end, and repeat what may be there once. */
+const endless = `\0\x40\0\x01\x04\0\0\0\x01${'\x82'.repeat(0x4000)}`;
 /** The beginning of HTTP/2 with frames that it allows, and that it does not. */
 const frames = [
   ...[preface, preface + settings, `${preface}${settings}\0\0\x08\x06\0\0\0\0\0pingpong`],
   `${preface}${settings}${'\0\0\x08\x06\0\0\0\0\0pingpong'.repeat(500)}`,
   `${preface}${settings}${settings.repeat(500)}`,
-  `${preface}${settings}\0\x40\0\x01\x04\0\0\0\x01${'\x82'.repeat(0x4000)}`,
+  `${preface}${settings}${endless}`,
   `${preface}${settings}\0\0\x01\x01\0\0\0\0\x01\x82${'\0\0\x01\x09\0\0\0\0\x01\x82'.repeat(200)}`,
   `${preface}${settings}\0\0\x04\x08\0\0\0\0\0\x7f\xff\xff\xff`,
   `${preface}\xff\xff\xff\0\0\0\0\0\x01`,
 ];
 
-/** Throws bytes at a connection, ends our side, and waits for the end of theirs. */
+/**
+ * Throws bytes at a connection, ends our side, and waits for the end of theirs. Having been told to go, it
+ * goes: the server pings before it ends one that stays (see the attack of that name).
+ */
 async function throwAt(socket: Socket | TLSSocket, bytes: Uint8Array): Promise<string> {
-  let answered = false;
-  socket.on('data', () => {
-    answered = true;
+  const answer: Buffer[] = [];
+  socket.on('data', (data: Buffer) => {
+    answer.push(data);
+    if (isToldToGo(Buffer.concat(answer))) socket.destroySoon();
   });
   // A reset is an answer, too.
   socket.on('error', () => undefined);
   socket.end(bytes);
   await closed(socket);
-  return answered ? 'answered' : 'closed';
+  return answer.length > 0 ? 'answered' : 'closed';
 }
 
-/** Resolves once it is closed, with an error or without. */
-function closed(what: Socket | ClientHttp2Stream | ClientHttp2Session): Promise<void> {
-  return new Promise((resolve) => {
-    if (what.closed && what.destroyed) resolve();
-    else what.once('close', () => resolve());
-  });
+/** Whether one of these frames of HTTP/2 is a GOAWAY (RFC 9113, section 6.8). */
+function isToldToGo(frames: Buffer): boolean {
+  for (let at = 0; at + 9 <= frames.length; at += 9 + frames.readUIntBE(at, 3))
+    if (frames[at + 3] === goAwayFrame) return true;
+  return false;
+}
+
+/** Resolves once it is closed, with an error or without; fails when the door lets it hang. */
+async function closed(what: Socket | ClientHttp2Stream | ClientHttp2Session): Promise<void> {
+  if (!(what.closed && what.destroyed)) await told(what, 'close');
+}
+
+/** Resolves at the first of these events; fails when none comes in time. */
+async function told(what: EventEmitter, ...events: string[]): Promise<void> {
+  let timer: NodeJS.Timeout | undefined;
+  try {
+    await new Promise<void>((resolve, reject) => {
+      timer = setTimeout(
+        () => reject(new Error(`no ${events.join(' or ')} in ${patienceMs} ms`)),
+        patienceMs,
+      );
+      for (const event of events) what.once(event, () => resolve());
+    });
+  } finally {
+    clearTimeout(timer);
+  }
 }
 
 async function opened(port: number): Promise<Socket> {
   const socket = connect(port, '127.0.0.1');
   socket.on('error', () => undefined);
-  await once(socket, 'connect');
+  await told(socket, 'connect');
   return socket;
 }
 
@@ -280,10 +329,7 @@ function tlsOptions({ files }: Door): {
 async function secure(door: Door, ALPNProtocols: string[]): Promise<TLSSocket> {
   const socket = connectTls({ ...tlsOptions(door), host: '127.0.0.1', port: door.port, ALPNProtocols });
   // A server that knows no other protocol than its own may refuse the handshake itself.
-  await new Promise((resolve) => {
-    socket.once('secureConnect', resolve);
-    socket.once('error', resolve);
-  });
+  await told(socket, 'secureConnect', 'error', 'close');
   return socket;
 }
 
@@ -296,7 +342,7 @@ async function http2(door: Door, below?: Socket): Promise<ClientHttp2Session> {
     ...(below && { createConnection: () => connectTls(over) }),
   });
   session.on('error', () => undefined);
-  await once(session, 'connect');
+  await told(session, 'connect', 'close');
   return session;
 }
 

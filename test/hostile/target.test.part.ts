@@ -1,5 +1,5 @@
 /**
- * One door and what is thrown at it. A target draws cases until its time is over: two seconds in
+ * One door and what is thrown at it. A target draws cases until its time is over: `shortTimeMs` in
  * `npm test`, PLEXI_HOSTILE_MS milliseconds in a long run. It fails when a case breaks the promise, when a
  * case does not end, when the memory grows beyond its bound, and when so few cases ran that it shows
  * nothing. A failure prints the command that plays it again; what was found once is played first.
@@ -12,8 +12,10 @@ import fc from 'fast-check';
 
 /** Milliseconds in which a target shall try its least number of cases on a slow machine; less when it has less. */
 const countedMs = 4_000;
+/** Milliseconds for each target in `npm test`. */
+export const shortTimeMs = 600;
 /** Milliseconds for each target. */
-const timeMs = Number(process.env.PLEXI_HOSTILE_MS ?? 600);
+export const timeMs = Number(process.env.PLEXI_HOSTILE_MS ?? shortTimeMs);
 /** Milliseconds after which one case counts as hanging. */
 const caseMs = 30_000;
 /** Bytes by which the process may grow while one target runs, garbage included. */
@@ -38,7 +40,7 @@ export interface Target<Case> {
 
 /** Makes a test of a target. @param moduleUrl the `import.meta.url` of the test's file */
 export function hostile<Case>(moduleUrl: string, target: Target<Case>): void {
-  test(target.name, async (t) => {
+  test(target.name, { timeout: timeMs + (target.msMin ?? 0) + 3 * caseMs }, async (t) => {
     const tally = new Tally();
     const casesMin = Math.ceil(target.casesMin * Math.min(1, timeMs / countedMs));
     const details = await fc.check(

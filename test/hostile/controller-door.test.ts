@@ -13,18 +13,19 @@ import { createAuthority, issueCertificate } from '../../config/certificate-auth
 import { limits } from '../../config/limits.js';
 import { splitHostPort } from '../../config/schema/fields.js';
 import { readPrefix } from '../../controller/leadership/etcd.js';
+import { AuditServiceService } from '../../gen/plexi/v1/audit.js';
 import { ClusterServiceService } from '../../gen/plexi/v1/cluster.js';
 import { NodesServiceService } from '../../gen/plexi/v1/nodes.js';
 import { RolloutsServiceService } from '../../gen/plexi/v1/rollouts.js';
 import { addNodes, eventually, refused } from '../cluster/asking.test.part.js';
 import { type Calls, TestCluster } from '../cluster/cluster.test.part.js';
 import { RealEtcd } from '../cluster/real-etcd.test.part.js';
-import { attackDoor, type Door } from '../hostile/door.test.part.js';
-import { Messages } from '../hostile/messages.test.part.js';
-import { type Method, methodsOf, RawCaller } from '../hostile/raw-call.test.part.js';
-import { hostile } from '../hostile/target.test.part.js';
+import { attackDoor, type Door } from './door.test.part.js';
+import { Messages } from './messages.test.part.js';
+import { type Method, methodsOf, RawCaller } from './raw-call.test.part.js';
+import { hostile } from './target.test.part.js';
 
-const services = [RolloutsServiceService, NodesServiceService, ClusterServiceService];
+const services = [RolloutsServiceService, NodesServiceService, ClusterServiceService, AuditServiceService];
 const methods = services.flatMap((service) => methodsOf(service));
 const rollout = 'update_0a1_0b1_20241219_120000';
 const messages = new Messages({
