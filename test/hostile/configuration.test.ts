@@ -129,7 +129,6 @@ hostile(import.meta.url, {
     sizeBytes: fc.constantFrom(1_000, 1_000, 5_000, 20_000, 20_000, 200_000, largestBytes, 1_100_000),
   }),
   casesMin: 1,
-  msMin: 5_000,
   check: ({ name, head, piece, sizeBytes }) =>
     load(name, head + piece.repeat(Math.ceil(sizeBytes / piece.length))),
 });
