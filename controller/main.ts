@@ -7,6 +7,8 @@ import { nanoid } from 'nanoid';
 import pino from 'pino';
 import { checkControllerConfig, fineOrThrow, mayPassSentence } from '../config/check-config.js';
 import { PlexiError } from '../config/errors.js';
+import { ownVersion } from '../config/own-version.js';
+import { endOfUsage } from '../config/usage.js';
 import { openRepository } from '../release/repository/fetch.js';
 import { runReplica } from './replica.js';
 
@@ -14,6 +16,8 @@ const startedWallMs = Date.now() - performance.now();
 
 const program = new Command('plexi-controller')
   .description('Plans rollouts and drives the node agents; run several, one of them leads.')
+  .version(ownVersion)
+  .exitOverride(endOfUsage)
   .requiredOption('--config <file>', 'the configuration, controller.yml')
   .option('--check-config', 'only say whether the configuration and the files it names are fine')
   .action(({ config, checkConfig }: { config: string; checkConfig?: true }) =>

@@ -10,6 +10,7 @@ import { checkNodeAgentConfig, fineOrThrow, mayPassSentence } from '../config/ch
 import { PlexiError } from '../config/errors.js';
 import { ownVersion } from '../config/own-version.js';
 import type { NodeAgentConfig } from '../config/schema/node-agent.js';
+import { endOfUsage } from '../config/usage.js';
 import { openNode, startAgent } from './agent.js';
 import { addByHandWords } from './by-hand/cli.js';
 import { installRelease } from './install.js';
@@ -22,6 +23,7 @@ const program = new Command('plexi-node-agent')
     'Runs on each node: upgrades its service when the leading controller says so, and takes it back when that fails.',
   )
   .version(ownVersion)
+  .exitOverride(endOfUsage)
   .enablePositionalOptions()
   .option('--config <file>', 'the configuration, node-agent.yml')
   .option('--check-config', 'only say whether the configuration and the files it names are fine')

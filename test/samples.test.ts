@@ -173,6 +173,18 @@ describe('the programs, with certificates issued as the samples say', { concurre
       });
     });
 
+    test(`${program} tells its version, and ends with 2 after wrong words`, async () => {
+      const { version } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
+      assert.deepEqual(await run(program, '--version'), {
+        exitCode: 0,
+        stdout: `${version}\n`,
+        stderr: '',
+      });
+      const wrong = await run(program, '--config', 'x', '--chek-config');
+      assert.deepEqual([wrong.exitCode, wrong.stdout], [2, '']);
+      assert.match(wrong.stderr, /unknown option '--chek-config'\n\(Did you mean --check-config\?\)/);
+    });
+
     test(`${program} says at a start what --check-config says, and ends with 2`, async () => {
       const file = join(work, `wrong-${name}`);
       writeFileSync(
