@@ -11,6 +11,8 @@ export const limits = {
   healthReasonChars: 500,
   /** Characters of a version. */
   versionChars: 64,
+  /** Characters of what a wish said beside its reason, in the audit record; more is left out there. */
+  auditDetailsChars: 16_384,
   /** Characters of an operator's reason. */
   reasonChars: 1_000,
   /** Nodes in one cluster. */

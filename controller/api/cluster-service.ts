@@ -8,8 +8,8 @@ import {
 } from '../../gen/plexi/v1/cluster.js';
 import type { ClusterReader } from './cluster-reader.js';
 import { type ReEpochParts, reEpoch } from './re-epoch.js';
-import { caller, reasonOf, unary } from './rollouts-service.js';
-import type { WishWriter } from './wish-writer.js';
+import { caller, unary } from './rollouts-service.js';
+import { checkReason, type WishWriter } from './wish-writer.js';
 
 export interface ClusterServiceParts extends ReEpochParts {
   readonly reader: ClusterReader;
@@ -26,14 +26,14 @@ export function clusterService(
     setFreeze: unary(async (call) => {
       const { on, reason } = call.request;
       if (on && reason === '') throw new PlexiError('USAGE', 'say with --reason why nothing may start');
-      reasonOf(reason, '', '');
+      checkReason(reason);
       const by = caller(call);
       await wishes.wish({ kind: 'freeze', by, at: wall().toISOString(), on, reason }, undefined);
       return SetFreezeResponse.fromPartial({});
     }),
     reEpoch: unary(async (call) => {
       const { reason } = call.request;
-      reasonOf(reason, '', '');
+      checkReason(reason);
       return reEpoch(parts, caller(call), reason);
     }),
   };

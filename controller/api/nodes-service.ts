@@ -27,7 +27,7 @@ import type { ClusterReader } from './cluster-reader.js';
 import { nodeListDocument } from './documents.js';
 import { streamNodeLog } from './node-logs.js';
 import { caller, unary } from './rollouts-service.js';
-import type { WishWriter } from './wish-writer.js';
+import { checkReason, type WishWriter } from './wish-writer.js';
 
 export interface NodesServiceParts {
   readonly config: ControllerConfig;
@@ -70,6 +70,7 @@ export function nodesService(parts: NodesServiceParts): NodesServiceServer & Unt
     }),
     remove: unary(async (call) => {
       const { nodeId, reason } = call.request;
+      checkReason(reason);
       await wishes.wish(
         { kind: 'remove', by: caller(call), at: parts.wall().toISOString(), node: nodeId, reason },
         undefined,
@@ -106,6 +107,7 @@ export function nodesService(parts: NodesServiceParts): NodesServiceServer & Unt
     logs: (call) => streamNodeLog(call, parts),
     setMaintenance: unary(async (call) => {
       const { nodeId, on, reason } = call.request;
+      checkReason(reason);
       await wishes.wish(
         { kind: 'maintenance', by: caller(call), at: parts.wall().toISOString(), node: nodeId, on, reason },
         undefined,
@@ -114,11 +116,6 @@ export function nodesService(parts: NodesServiceParts): NodesServiceServer & Unt
       return SetMaintenanceResponse.fromPartial({});
     }),
   };
-}
-
-function checkReason(reason: string): void {
-  if (reason.length > limits.reasonChars)
-    throw new PlexiError('LIMIT_EXCEEDED', `the reason has more than ${limits.reasonChars} characters`);
 }
 
 function checkNode(id: string, address: string): void {

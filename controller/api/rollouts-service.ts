@@ -24,7 +24,7 @@ import type { Intent, RolloutWish } from '../state/wish-records.js';
 import type { ClusterReader } from './cluster-reader.js';
 import { planDocument, rolloutDocument } from './documents.js';
 import { watchRollout } from './watch-rollout.js';
-import type { WishWriter } from './wish-writer.js';
+import { checkReason, type WishWriter } from './wish-writer.js';
 
 export interface RolloutsServiceParts extends PlanSources {
   readonly reader: ClusterReader;
@@ -139,8 +139,7 @@ export function caller(call: { getAuthContext(): Parameters<typeof identityOfPee
 
 /** An operator's reason with who gave it. @throws PlexiError LIMIT_EXCEEDED */
 export function reasonOf(given: string, what: string, by: string): string {
-  if (given.length > limits.reasonChars)
-    throw new PlexiError('LIMIT_EXCEEDED', `the reason has more than ${limits.reasonChars} characters`);
+  checkReason(given);
   return given === '' ? `${what} ${by}` : `${what} ${by}: ${given}`;
 }
 
@@ -149,5 +148,6 @@ function wishOf(request: RolloutRequest | undefined): RolloutWish {
   if (wish.to === '') throw new PlexiError('USAGE', 'say which version: --to VERSION, --latest or --stable');
   if (wish.nodes.length + wish.selectors.length + wish.exclude.length > limits.nodes)
     throw new PlexiError('LIMIT_EXCEEDED', 'too many nodes are named');
+  checkReason(wish.reason);
   return wish;
 }

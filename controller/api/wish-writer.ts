@@ -53,12 +53,9 @@ export class WishWriter {
 
   /** Under a number that no wish had before: the revision of etcd, or the next free one. */
   private async store(intent: Intent, rollout: string | undefined): Promise<string> {
-    if (rollout !== undefined && !rolloutIdPattern.test(rollout))
-      throw new PlexiError(
-        'NOT_FOUND',
-        `there is no rollout ${JSON.stringify(rollout.slice(0, shownChars))}`,
-      );
-    if (this.mirror.under(this.keys.intents).length >= limits.intents) {
+    if (rollout !== undefined) await this.refuseUnknown(rollout);
+    const folder = rollout === undefined ? this.keys.intents : this.keys.rolloutIntents(rollout);
+    if (this.mirror.under(folder).length >= limits.intents) {
       throw new PlexiError(
         'LIMIT_EXCEEDED',
         `${limits.intents} wishes wait for a leader already; start a controller first`,
@@ -81,4 +78,19 @@ export class WishWriter {
     }
     throw new PlexiError('CONFLICT', 'too many wishes at once; try again');
   }
+
+  /** What stands under the name of no rollout is swept away, and a wish with it. */
+  private async refuseUnknown(rollout: string): Promise<void> {
+    const isName = rolloutIdPattern.test(rollout);
+    const state = isName ? await readKey(this.client, this.keys.rolloutState(rollout)) : undefined;
+    if (state?.entry !== undefined) return;
+    const name = JSON.stringify(rollout.slice(0, shownChars));
+    throw new PlexiError('NOT_FOUND', `there is no rollout ${name}; plexictl history lists them`);
+  }
+}
+
+/** @throws PlexiError LIMIT_EXCEEDED for a reason that is longer than it may be */
+export function checkReason(reason: string): void {
+  if (reason.length > limits.reasonChars)
+    throw new PlexiError('LIMIT_EXCEEDED', `the reason has more than ${limits.reasonChars} characters`);
 }

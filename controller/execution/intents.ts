@@ -7,6 +7,7 @@ import type { Logger } from 'pino';
 import { asPlexiError, PlexiError } from '../../config/errors.js';
 import { limits } from '../../config/limits.js';
 import type { EtcdEntry, EtcdOperation } from '../leadership/etcd.js';
+import { bounded } from '../rollout/change.js';
 import type { EngineEvent, Wish } from '../rollout/events.js';
 import { wishRefusal } from '../rollout/wishes.js';
 import type { World } from '../rollout/world.js';
@@ -15,6 +16,7 @@ import type { ClusterKeys } from '../state/keys.js';
 import { decode } from '../state/records.js';
 import { type Intent, type IntentOutcome, intentRecord } from '../state/wish-records.js';
 import type { WriteGroup } from '../state/world-writes.js';
+import type { Batch, WaitingWish } from './run-loop.js';
 
 /** What taking a wish comes to: events for the engine, and writes that belong with them. */
 export interface TakenIntent {
@@ -26,13 +28,19 @@ export interface TakenIntent {
 export interface IntentsParts {
   readonly keys: ClusterKeys;
   readonly world: () => World;
-  readonly take: (events: readonly EngineEvent[], extra: WriteGroup, doneKey: string) => Promise<void>;
+  /** Takes a wish: stores what it comes to, and does it. @throws PlexiError LIMIT_EXCEEDED, with nothing taken */
+  readonly take: (wish: WaitingWish) => Promise<void>;
   /** Wishes that need more than the engine: a start, a rollback, a removal. */
   readonly fulfil: (intent: Exclude<Intent, { kind: Wish['kind'] }>) => Promise<TakenIntent>;
   /** Keys of outcomes, oldest first. */
   readonly outcomes: () => readonly string[];
   readonly wall: () => Date;
   readonly log: Logger;
+}
+
+/** The plan that was made for a wish: its parts are stored by then, so it is made once. */
+interface Planned {
+  result?: TakenIntent;
 }
 
 const nothing: TakenIntent = {
@@ -83,33 +91,52 @@ export class Intents {
 
   private async takeOne(entry: EtcdEntry): Promise<void> {
     const n = entry.key.slice(entry.key.lastIndexOf('/') + 1);
-    let result: TakenIntent;
-    let intent: Intent | undefined;
+    const doneKey = this.parts.keys.outcome(n);
+    const planned: Planned = {};
+    const take = (result: () => Promise<TakenIntent>): Promise<void> =>
+      this.parts.take({
+        key: entry.key,
+        doneKey,
+        batch: async () => this.batchOf(entry, doneKey, await result()),
+      });
     try {
-      intent = decode(intentRecord, entry.key, entry.value);
-      result = await this.resultOf(entry.key, intent);
+      await take(() => this.resultOrRefusal(entry, planned));
+    } catch (thrown) {
+      if (!(thrown instanceof PlexiError) || thrown.code !== 'LIMIT_EXCEEDED') throw thrown;
+      await take(async () => this.refused(entry, thrown));
+    }
+  }
+
+  /** Events and writes of a wish, with those that consume it. */
+  private batchOf(entry: EtcdEntry, doneKey: string, result: TakenIntent): Batch {
+    const { operations, guards } = result.writes;
+    return {
+      events: result.events,
+      writes: {
+        operations: [...operations, ...this.consume(entry.key, doneKey, result.outcome)],
+        guards: [...guards, { kind: 'modRevision', key: entry.key, equals: entry.modRevision }],
+        audit: [wishEntry(entry, result.outcome)],
+      },
+    };
+  }
+
+  private async resultOrRefusal(entry: EtcdEntry, planned: Planned): Promise<TakenIntent> {
+    try {
+      return await this.resultOf(entry.key, decode(intentRecord, entry.key, entry.value), planned);
     } catch (thrown) {
       const error = asPlexiError(thrown, 'INTERNAL', 'the wish could not be fulfilled');
       if (error.code === 'NOT_LEADER' || error.code === 'STORE_UNAVAILABLE') throw error;
-      this.parts.log.info({ intent: entry.key, err: thrown }, 'wish refused');
-      result = {
-        ...nothing,
-        outcome: { rollout: null, nothingToDo: false, error: { code: error.code, message: error.message } },
-      };
+      return this.refused(entry, error);
     }
-    const { operations, guards } = result.writes;
-    await this.parts.take(
-      result.events,
-      {
-        operations: [...operations, ...this.consume(entry.key, n, result.outcome)],
-        guards: [...guards, { kind: 'modRevision', key: entry.key, equals: entry.modRevision }],
-        audit: [wishEntry(entry.key, intent, result.outcome)],
-      },
-      this.parts.keys.outcome(n),
-    );
   }
 
-  private async resultOf(key: string, intent: Intent): Promise<TakenIntent> {
+  private refused(entry: EtcdEntry, error: PlexiError): TakenIntent {
+    this.parts.log.info({ intent: entry.key, err: error }, 'wish refused');
+    const told = { code: error.code, message: bounded(error.message) };
+    return { ...nothing, outcome: { rollout: null, nothingToDo: false, error: told } };
+  }
+
+  private async resultOf(key: string, intent: Intent, planned: Planned): Promise<TakenIntent> {
     const { recovery } = this.parts.world();
     if (recovery?.kind === 'refused') throw new PlexiError('ETCD_RESTORED', recovery.reason);
     switch (intent.kind) {
@@ -119,6 +146,11 @@ export class Intents {
       case 'retry':
       case 'skip':
         return this.wish(key, intent);
+      case 'start':
+      case 'rollback': {
+        planned.result ??= await this.parts.fulfil(intent);
+        return planned.result;
+      }
       default:
         return this.parts.fulfil(intent);
     }
@@ -142,25 +174,36 @@ export class Intents {
     };
   }
 
-  private consume(key: string, n: string, outcome: Omit<IntentOutcome, 'at'>): EtcdOperation[] {
-    const { keys, outcomes, wall } = this.parts;
+  private consume(key: string, doneKey: string, outcome: Omit<IntentOutcome, 'at'>): EtcdOperation[] {
+    const { outcomes, wall } = this.parts;
     const old = outcomes().slice(0, -limits.intentOutcomes);
     return [
       { kind: 'delete', key },
-      { kind: 'put', key: keys.outcome(n), value: JSON.stringify({ ...outcome, at: wall().toISOString() }) },
+      { kind: 'put', key: doneKey, value: JSON.stringify({ ...outcome, at: wall().toISOString() }) },
       ...old.map((oldKey) => ({ kind: 'delete', key: oldKey }) as const),
     ];
   }
 }
 
 /** What is recorded of a wish; of one that cannot be read, only that it stood there. */
-function wishEntry(key: string, intent: Intent | undefined, outcome: Omit<IntentOutcome, 'at'>): AuditEntry {
+function wishEntry({ key, value }: EtcdEntry, outcome: Omit<IntentOutcome, 'at'>): AuditEntry {
   const { error } = outcome;
   const rollout = outcome.rollout ?? '';
+  const intent = readable(key, value);
   if (intent === undefined)
     return { what: 'wish', rollout, who: '', wish: 'unreadable', details: { key }, reason: '', error };
-  const { kind: wish, by: who, reason, ...details } = { reason: '', ...intent };
-  return { what: 'wish', rollout, who, wish, details, reason, error };
+  const { kind: wish, by: who, reason, ...whole } = { reason: '', ...intent };
+  const chars = JSON.stringify(whole).length;
+  const details = chars > limits.auditDetailsChars ? { leftOutChars: chars } : whole;
+  return { what: 'wish', rollout, who, wish, details, reason: bounded(reason), error };
+}
+
+function readable(key: string, value: string): Intent | undefined {
+  try {
+    return decode(intentRecord, key, value);
+  } catch {
+    return undefined;
+  }
 }
 
 /** The wish without who said it and when. */

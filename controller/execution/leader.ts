@@ -93,7 +93,7 @@ class Term {
     this.intents = new Intents({
       keys,
       world,
-      take: (events, extra, doneKey) => this.loop.take(events, extra, doneKey),
+      take: (wish) => this.loop.takeWish(wish),
       fulfil: (intent) => this.wishes.fulfil(intent),
       outcomes: () => byAge(parts.mirror.under(keys.outcomes)),
       wall,

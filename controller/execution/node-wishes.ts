@@ -9,8 +9,8 @@ import type { EtcdOperation } from '../leadership/etcd.js';
 import { freeIndex, isStuck, slotOf } from '../rollout/budget.js';
 import { isManual } from '../rollout/manual.js';
 import type { NodePhase } from '../rollout/rollout.js';
-import { whyNotOut } from '../rollout/spread.js';
-import type { NodeOrder, World } from '../rollout/world.js';
+import { countSpread, whyNotOut } from '../rollout/spread.js';
+import type { NodeOrder, Slot, World } from '../rollout/world.js';
 import type { ClusterKeys } from '../state/keys.js';
 import { decode, nodeSpecRecord, timeText } from '../state/records.js';
 import type { Intent } from '../state/wish-records.js';
@@ -53,6 +53,8 @@ function maintain(parts: NodeWishParts, intent: Extract<NodeWish, { kind: 'maint
   const { slots, rollout, budget, recovery } = parts.world();
   const key = slotOf(slots, node);
   const slot = key === undefined ? undefined : slots.get(key);
+  if (slot !== undefined && key !== undefined && isStuck(key))
+    throw new PlexiError('NODE_BUSY', stuckSentence(node, slot));
   if (slot !== undefined && !isManual(slot)) {
     throw new PlexiError(
       'NODE_BUSY',
@@ -79,7 +81,7 @@ function maintain(parts: NodeWishParts, intent: Extract<NodeWish, { kind: 'maint
       `${budget.max} of ${budget.max} nodes that may be out of service are (${held}); put one back first`,
     );
   }
-  const keeping = on && slot === undefined ? whyNotOut(parts.world(), node) : undefined;
+  const keeping = on && slot === undefined ? whyNotOut(countSpread(parts.world()), node) : undefined;
   if (keeping !== undefined) {
     throw new PlexiError(
       'BUDGET_SPENT',
@@ -87,6 +89,12 @@ function maintain(parts: NodeWishParts, intent: Extract<NodeWish, { kind: 'maint
     );
   }
   return taken([{ kind: 'maintenance', node, on, reason }], [], {});
+}
+
+/** What must come first on a node that waits for an operator. */
+function stuckSentence(node: string, { reason }: Slot): string {
+  const why = reason === '' ? '' : `: ${reason}`;
+  return `${node} needs an operator${why}; once it is put right, say plexictl node confirm ${node} --version VERSION --reason TEXT`;
 }
 
 /** A removed node leaves a tombstone, and its slot with it (protocol, rule 20). */
@@ -100,11 +108,15 @@ function remove(parts: NodeWishParts, node: string): TakenIntent {
       `${node} is part of the active rollout and is ${record.state.phase}; abort the rollout first`,
     );
   }
+  const key = keys.nodeSpec(node);
   const operations: EtcdOperation[] = [
-    put(keys.nodeSpec(node), { ...spec, removed: true }, lookup),
+    put(key, { ...spec, removed: true }, lookup),
     { kind: 'delete', key: keys.nodeStatus(node) },
+    { kind: 'put', key: keys.labels, value: JSON.stringify({ changed: node }) },
   ];
-  return taken([{ kind: 'removed', node }], operations, {});
+  // Register and `node add` write the same record, from any replica.
+  const unchanged = { kind: 'modRevision', key, equals: lookup(key)?.modRevision ?? 0n } as const;
+  return taken([{ kind: 'removed', node }], operations, {}, [unchanged]);
 }
 
 /** Keeps rollouts away from a node; one that it has begun there goes to its end. */
@@ -179,10 +191,11 @@ export function taken(
   events: TakenIntent['events'],
   operations: readonly EtcdOperation[],
   outcome: Partial<TakenIntent['outcome']>,
+  guards: TakenIntent['writes']['guards'] = [],
 ): TakenIntent {
   return {
     events,
-    writes: { operations, guards: [] },
+    writes: { operations, guards },
     outcome: { rollout: null, nothingToDo: false, error: null, ...outcome },
   };
 }

@@ -43,6 +43,22 @@ export interface RunLoopParts {
   readonly log: Logger;
 }
 
+/** What is taken together: events for the engine, and writes that belong with what it decides. */
+export interface Batch {
+  readonly events: readonly EngineEvent[];
+  readonly writes: WriteGroup;
+}
+
+/** A wish that is being taken. */
+export interface WaitingWish {
+  /** Where it stands in etcd until it is taken. */
+  readonly key: string;
+  /** What its transaction creates. */
+  readonly doneKey: string;
+  /** What it comes to in the world as it is now. */
+  readonly batch: () => Promise<Batch>;
+}
+
 /** Something for the queue: an event, or a piece of work that must not run beside a batch. */
 type Item = { readonly event: EngineEvent } | { readonly work: () => Promise<void> };
 
@@ -130,34 +146,55 @@ export class RunLoop {
     this.queue = [];
   }
 
+  /** Takes events at once, within scheduled work. */
+  async take(events: readonly EngineEvent[]): Promise<void> {
+    const batch = { events, writes: { operations: [], guards: [] } };
+    await this.takeBatch(
+      async () => batch,
+      async () => false,
+    );
+  }
+
   /**
-   * Takes events at once, within scheduled work, together with writes of the work's own.
-   * @param doneKey a key that those writes create: if it stands after a reload, a write whose answer
-   * was lost had been committed, and is not done again
+   * Takes a wish at once, within scheduled work. What was true when it was looked at first need not be true
+   * in the state that another writer left behind, so it is looked at anew after each reload; and then the
+   * wish may be over: a write whose answer was lost had been committed, or nobody wishes it any more.
    */
-  async take(
-    events: readonly EngineEvent[],
-    extra: WriteGroup = { operations: [], guards: [] },
-    doneKey?: string,
-  ): Promise<void> {
+  async takeWish({ key, doneKey, batch }: WaitingWish): Promise<void> {
+    const { exists } = this.parts;
+    await this.takeBatch(batch, async () => (await exists(doneKey)) || !(await exists(key)));
+  }
+
+  private async takeBatch(batch: () => Promise<Batch>, isDone: () => Promise<boolean>): Promise<void> {
     for (let reloads = 0; reloads <= reloadsMax && !this.stopped; reloads++) {
       await this.parts.urgent();
+      const { events, writes } = await batch();
       const before = { ...this.world, holdStarts: this.parts.wishesWait() };
       const { world, effects } = advance(before, events, this.parts.nowMs());
-      if (await this.persist(before, world, extra)) {
+      if (await this.isPersisted(before, world, writes)) {
         this.current = isOver(world) ? { ...world, rollout: undefined } : world;
         for (const effect of effects) this.parts.run(effect, world);
         if (isOver(world)) this.parts.ended();
         return;
       }
       await this.load();
-      if (doneKey !== undefined && (await this.parts.exists(doneKey))) return;
+      if (await isDone()) return;
     }
     if (!this.stopped)
       throw new PlexiError(
         'CONFLICT',
         'the state in etcd changes under the leader; somebody else writes to it',
       );
+  }
+
+  /** Whether it is stored; after an error the state is loaded anew, for whoever can go on from that. */
+  private async isPersisted(before: World, after: World, writes: WriteGroup): Promise<boolean> {
+    try {
+      return await this.persist(before, after, writes);
+    } catch (thrown) {
+      if (thrown instanceof PlexiError && thrown.code === 'LIMIT_EXCEEDED') await this.load();
+      throw thrown;
+    }
   }
 
   private push(item: Item): void {

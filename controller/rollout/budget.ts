@@ -31,6 +31,13 @@ export function freeIndex(world: Pick<World, 'slots' | 'budget' | 'recovery'>): 
   return undefined;
 }
 
+/** The budget that the configuration names, which is in force whenever no rollout has its own. */
+export function withConfiguredBudget(world: World): World {
+  const { budget, configuredMax } = world;
+  if (budget.max === configuredMax) return world;
+  return { ...world, budget: { max: configuredMax, generation: budget.generation + 1 } };
+}
+
 /** The lowest index that no node holds, whatever the budget: for a node that is out already. */
 export function lowestIndex(slots: ReadonlyMap<string, Slot>): string {
   let index = 0;

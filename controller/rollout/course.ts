@@ -3,7 +3,7 @@
  * paused, aborting, back) and then at the phase; each leaf makes one step and returns the world
  * unchanged when there is none to make.
  */
-import { freeIndex, isStuck, slotOf, stuckCount } from './budget.js';
+import { freeIndex, isStuck, slotOf, stuckCount, withConfiguredBudget } from './budget.js';
 import { givenUp, nodesInOrder, takeSlot, viewOf, withCommand, withNode, withRollout } from './change.js';
 import { end, endIfSettled } from './ends.js';
 import { hasOpenOrder, settleOrders } from './orders.js';
@@ -12,7 +12,7 @@ import { stepAborting, stepBack } from './rollback.js';
 import { isFinal, openCommand, type Rollout, type RolloutNode, type RolloutPhase } from './rollout.js';
 import { silentForMs } from './silence.js';
 import { settleLost, settleSoaking } from './soak.js';
-import { whyNotOut } from './spread.js';
+import { countSpread, whyNotOut } from './spread.js';
 import type { World } from './world.js';
 
 /** One decision; the same world when there is nothing to decide. */
@@ -22,7 +22,7 @@ export function decide(world: World, nowMs: number): World {
   const orders = settleOrders(world, nowMs);
   if (orders !== world) return orders;
   const { rollout } = world;
-  if (rollout === undefined || isFinal(rollout.phase)) return world;
+  if (rollout === undefined || isFinal(rollout.phase)) return withConfiguredBudget(world);
   const settled = settleLost(settleSoaking(world, rollout, nowMs), rollout, nowMs);
   if (settled !== world) return settled;
   switch (rollout.course.kind) {
@@ -210,13 +210,13 @@ function nextReady(world: World, rollout: Rollout): { node: RolloutNode; index: 
       })
       .map((part) => part.wave),
   );
+  const spread = countSpread(world, rollout.plan.header.direction === 'back');
   for (const part of rollout.plan.parts) {
     const node = rollout.nodes.get(part.node);
     if (part.wave !== openWave || node?.state.phase !== 'ready') continue;
     if (!viewOf(world, node.id).reachable || isKept(world, rollout, node.id)) continue;
-    if (whyNotOut(world, node.id) !== undefined) continue;
     const index = indexFor(world, node.id);
-    if (index !== undefined) return { node, index };
+    if (index !== undefined && whyNotOut(spread, node.id) === undefined) return { node, index };
   }
   return undefined;
 }

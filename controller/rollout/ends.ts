@@ -2,6 +2,7 @@
  * How a rollout ends, and with which exit code (contract, section 2; protocol, rule 30). The end
  * gives the budget back.
  */
+import { withConfiguredBudget } from './budget.js';
 import { givenUp, withNode, withRollout } from './change.js';
 import type { PlanPart, Rollout, RolloutNode, RolloutPhase } from './rollout.js';
 import type { World } from './world.js';
@@ -14,10 +15,7 @@ export function end(
   exitCode: number,
   nowMs: number,
 ): World {
-  const { budget, configuredMax } = world;
-  const restored =
-    budget.max === configuredMax ? budget : { max: configuredMax, generation: budget.generation + 1 };
-  const quiet = withoutChecks({ ...world, budget: restored }, nowMs);
+  const quiet = withoutChecks(withConfiguredBudget(world), nowMs);
   return withRollout(quiet, { phase, reason, exitCode, finishedAtMs: nowMs });
 }
 

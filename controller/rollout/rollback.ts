@@ -9,7 +9,7 @@ import { endIfSettled } from './ends.js';
 import { isManual } from './manual.js';
 import { hasOpenOrder } from './orders.js';
 import { isUpgrading, type Rollout, type RolloutNode } from './rollout.js';
-import { whyNotOut } from './spread.js';
+import { countSpread, whyNotOut } from './spread.js';
 import type { World } from './world.js';
 
 /** Course `back`: one more step until every touched node is back. */
@@ -80,6 +80,7 @@ function isAnyTouched(rollout: Rollout): boolean {
 }
 
 function newestTouched(world: World, rollout: Rollout): RolloutNode | undefined {
+  const spread = countSpread(world, true);
   return [...rollout.nodes.values()]
     .filter(
       (node) =>
@@ -87,7 +88,7 @@ function newestTouched(world: World, rollout: Rollout): RolloutNode | undefined 
         !isHeldByUs(world, node.id) &&
         !hasOpenOrder(world, node.id) &&
         viewOf(world, node.id).reachable &&
-        whyNotOut(world, node.id) === undefined,
+        whyNotOut(spread, node.id) === undefined,
     )
     .sort((a, b) => (b.backAtMs ?? 0) - (a.backAtMs ?? 0))[0];
 }

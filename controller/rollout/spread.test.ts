@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { withView } from './change.js';
 import { emptyWorld } from './empty-world.test.part.js';
-import { whyNotOut } from './spread.js';
+import { countSpread, type Keeping, whyNotOut } from './spread.js';
 import type { Labels, NodeView, Slot, Spread, World } from './world.js';
 
 const up: Partial<NodeView> = { reachable: true, health: 'healthy', inMaintenance: false };
@@ -23,39 +23,52 @@ function out(world: World, node: string, key = node): World {
   return { ...world, slots: new Map([...world.slots, [key, slot]]) };
 }
 
+function keeps(world: World, node: string, goingBack = false): Keeping | undefined {
+  return whyNotOut(countSpread(world, goingBack), node);
+}
+
 describe('zones', () => {
   const zones = { a: { zone: 'x' }, b: { zone: 'x' }, c: { zone: 'y' }, d: {}, e: {} };
   const world = clusterOf({ maxPerZone: 1 }, zones);
 
   test('one of each may be out, and the reason names the one that is', () => {
-    assert.equal(whyNotOut(world, 'a'), undefined);
-    const keeping = whyNotOut(out(world, 'b'), 'a');
+    assert.equal(keeps(world, 'a'), undefined);
+    const keeping = keeps(out(world, 'b'), 'a');
     assert.match(keeping?.reason ?? '', /^1 of 1 nodes .*\(zone x: b\)$/);
-    assert.equal(whyNotOut(out(world, 'b'), 'c'), undefined);
-    assert.equal(whyNotOut(out(world, 'b', 'stuck-b'), 'a')?.reason, keeping?.reason);
+    assert.equal(keeps(out(world, 'b'), 'c'), undefined);
+    assert.equal(keeps(out(world, 'b', 'stuck-b'), 'a')?.reason, keeping?.reason);
   });
 
-  test('a node that is down counts like one that is out; so does one that nobody can reach', () => {
-    for (const change of [{ health: 'unhealthy' }, { reachable: false }, { health: 'unknown' }] as const)
-      assert.match(whyNotOut(withView(world, 'b', change), 'a')?.reason ?? '', /zone x: b/);
-    assert.match(whyNotOut(withView(world, 'b', { inMaintenance: true }), 'a')?.reason ?? '', /zone x: b/);
+  test('a node that is down and that nobody took out holds its zone up no more than the budget', () => {
+    for (const change of [
+      { health: 'unhealthy' },
+      { reachable: false },
+      { health: 'unknown' },
+      { inMaintenance: true },
+    ] as const)
+      assert.equal(keeps(withView(world, 'b', change), 'a'), undefined);
+  });
+
+  test('one that waits for an operator does not keep the others of its zone from going back', () => {
+    assert.notEqual(keeps(out(world, 'b', 'stuck-b'), 'a'), undefined);
+    assert.equal(keeps(out(world, 'b', 'stuck-b'), 'a', true), undefined);
+    assert.notEqual(keeps(out(world, 'b'), 'a', true), undefined);
   });
 
   test('nodes that do not say where they are count as one zone, and one without a record stays', () => {
-    assert.match(whyNotOut(out(world, 'd'), 'e')?.reason ?? '', /no label zone: d/);
-    assert.match(whyNotOut(world, 'nobody')?.reason ?? '', /labels are not known/);
+    assert.match(keeps(out(world, 'd'), 'e')?.reason ?? '', /no label zone: d/);
+    assert.match(keeps(world, 'nobody')?.reason ?? '', /labels are not known/);
   });
 
   test('two may be out where two are allowed', () => {
     const two = clusterOf({ maxPerZone: 2 }, { a: { zone: 'x' }, b: { zone: 'x' }, c: { zone: 'x' } });
-    assert.equal(whyNotOut(out(two, 'b'), 'a'), undefined);
-    assert.match(whyNotOut(out(out(two, 'b'), 'c'), 'a')?.reason ?? '', /^2 of 2 .*b, c/);
+    assert.equal(keeps(out(two, 'b'), 'a'), undefined);
+    assert.match(keeps(out(out(two, 'b'), 'c'), 'a')?.reason ?? '', /^2 of 2 .*b, c/);
   });
 
-  test('one that is down itself may be taken out, since that takes nothing away', () => {
-    const ill = withView(out(world, 'b'), 'a', { health: 'unhealthy' });
-    assert.equal(whyNotOut(ill, 'a'), undefined);
-    assert.notEqual(whyNotOut(withView(out(world, 'b'), 'a', { health: 'unknown' }), 'a'), undefined);
+  test('one that is out already may stay out, one that is ill takes a place as any other', () => {
+    assert.equal(keeps(out(out(world, 'b'), 'a'), 'a'), undefined);
+    assert.notEqual(keeps(withView(out(world, 'b'), 'a', { health: 'unhealthy' }), 'a'), undefined);
   });
 });
 
@@ -65,28 +78,34 @@ describe('groups', () => {
   const world = clusterOf({ groups }, { a: db, b: db, c: { ...db, zone: 'x' }, web: { role: 'web' } });
 
   test('so many of a group must serve, and others do not matter to it', () => {
-    assert.equal(whyNotOut(world, 'a'), undefined);
-    assert.equal(whyNotOut(out(world, 'web'), 'a'), undefined);
-    const { reason = '' } = whyNotOut(out(world, 'b'), 'a') ?? {};
+    assert.equal(keeps(world, 'a'), undefined);
+    assert.equal(keeps(out(world, 'web'), 'a'), undefined);
+    const { reason = '' } = keeps(out(world, 'b'), 'a') ?? {};
     assert.equal(reason, 'group db needs 2 of its 3 nodes, and 1 would be left; b is out or down');
-    assert.equal(whyNotOut(out(world, 'b'), 'web'), undefined);
+    assert.equal(keeps(out(world, 'b'), 'web'), undefined);
   });
 
   test('a member that is down, unknown or stuck is none that serves', () => {
     for (const change of [{ health: 'unhealthy' }, { health: 'unknown' }, { reachable: false }] as const)
-      assert.notEqual(whyNotOut(withView(world, 'c', change), 'a'), undefined);
-    assert.notEqual(whyNotOut(out(world, 'c', 'stuck-c'), 'a'), undefined);
+      assert.notEqual(keeps(withView(world, 'c', change), 'a'), undefined);
+    assert.notEqual(keeps(out(world, 'c', 'stuck-c'), 'a'), undefined);
+  });
+
+  test('one that is known to be down itself may be taken out, since that takes nothing away', () => {
+    assert.equal(keeps(withView(out(world, 'b'), 'a', { health: 'unhealthy' }), 'a'), undefined);
+    assert.equal(keeps(withView(out(world, 'b'), 'a', { inMaintenance: true }), 'a'), undefined);
+    assert.notEqual(keeps(withView(out(world, 'b'), 'a', { health: 'unknown' }), 'a'), undefined);
   });
 
   test('a member that has all its labels belongs, one that lacks one does not', () => {
     const narrow = [{ name: 'db-x', labels: { role: 'db', zone: 'x' }, minAvailable: 1 }];
     const few = clusterOf({ groups: narrow }, { a: db, c: { ...db, zone: 'x' } });
-    assert.equal(whyNotOut(few, 'a'), undefined);
-    assert.match(whyNotOut(few, 'c')?.reason ?? '', /needs 1 of its 1 nodes, and 0 would be left$/);
+    assert.equal(keeps(few, 'a'), undefined);
+    assert.match(keeps(few, 'c')?.reason ?? '', /needs 1 of its 1 nodes, and 0 would be left$/);
   });
 
   test('nothing is limited where nothing is configured', () => {
-    assert.equal(whyNotOut(out(clusterOf({}, { a: {}, b: {} }), 'b'), 'a'), undefined);
-    assert.equal(whyNotOut(emptyWorld, 'nobody'), undefined);
+    assert.equal(keeps(out(clusterOf({}, { a: {}, b: {} }), 'b'), 'a'), undefined);
+    assert.equal(keeps(emptyWorld, 'nobody'), undefined);
   });
 });

@@ -83,7 +83,8 @@ export function takeEvent(world: World, event: EngineEvent, nowMs: number): Worl
 function takeRemoval(world: World, id: string, nowMs: number): World {
   const orders = new Map([...world.orders].filter(([node]) => node !== id));
   const unheld = withoutAwaited(withHold(world, id, null), id);
-  const freed = { ...unheld, orders, slots: withoutSlotOf(world.slots, id) };
+  const labels = new Map([...world.labels].filter(([node]) => node !== id));
+  const freed = { ...unheld, orders, labels, slots: withoutSlotOf(world.slots, id) };
   return world.rollout?.nodes.get(id)?.state.phase === 'done'
     ? withNode(freed, id, { state: { phase: 'skipped' } }, nowMs)
     : freed;

@@ -8,7 +8,7 @@ import { isManual } from './manual.js';
 import { hasOpenOrder } from './orders.js';
 import { reEpochWord } from './recovery.js';
 import { isFinal, openCommand, type Rollout, type RolloutNode, type WaitReason } from './rollout.js';
-import { whyNotOut } from './spread.js';
+import { countSpread, type SpreadCount, whyNotOut } from './spread.js';
 import type { World } from './world.js';
 
 type Reason = Omit<WaitReason, 'sinceMs'>;
@@ -39,6 +39,7 @@ interface Scene {
   /** The lowest wave with a node that has not ended. */
   readonly openWave: number;
   readonly forCapacity: Reason;
+  readonly spread: SpreadCount;
 }
 
 function sceneOf(world: World, rollout: Rollout): Scene {
@@ -48,7 +49,9 @@ function sceneOf(world: World, rollout: Rollout): Scene {
     return phase !== 'done' && phase !== 'skipped' && phase !== 'rolled_back';
   });
   const openWave = open.reduce((lowest, part) => Math.min(lowest, part.wave), Number.POSITIVE_INFINITY);
-  return { world, rollout, waves, openWave, forCapacity: capacityReason(world, rollout) };
+  const goingBack = rollout.course.kind === 'back' || rollout.plan.header.direction === 'back';
+  const spread = countSpread(world, goingBack);
+  return { world, rollout, waves, openWave, spread, forCapacity: capacityReason(world, rollout) };
 }
 
 function reasonsOf(scene: Scene, node: RolloutNode): Reason[] {
@@ -79,7 +82,7 @@ function reasonsOf(scene: Scene, node: RolloutNode): Reason[] {
   }
   const waitsToGoBack =
     rollout.course.kind === 'back' && node.state.phase === 'done' && node.outSinceMs !== null;
-  const keeping = waitsToGoBack ? whyNotOut(world, node.id) : undefined;
+  const keeping = waitsToGoBack ? whyNotOut(scene.spread, node.id) : undefined;
   if (keeping !== undefined) reasons.push(keeping);
   if (node.state.phase === 'ready' || node.state.phase === 'pending')
     reasons.push(...beforeStart(scene, node));
@@ -94,7 +97,8 @@ function afterRestore({ recovery }: World, { state }: RolloutNode): Reason[] {
   return [{ reason: 'etcd was restored, and not every node was adopted since', unblock }];
 }
 
-function beforeStart({ world, rollout, waves, openWave, forCapacity }: Scene, node: RolloutNode): Reason[] {
+function beforeStart(scene: Scene, node: RolloutNode): Reason[] {
+  const { world, rollout, waves, openWave, forCapacity } = scene;
   switch (rollout.course.kind) {
     case 'paused':
       return [{ reason: `the rollout is paused: ${rollout.course.reason}`, unblock: waysOn(rollout) }];
@@ -127,7 +131,7 @@ function beforeStart({ world, rollout, waves, openWave, forCapacity }: Scene, no
   }
   if (openWave < (waves.get(node.id) ?? 0))
     return [{ reason: `wave ${openWave} is not over`, unblock: 'the end of its last soak' }];
-  const keeping = whyNotOut(world, node.id);
+  const keeping = whyNotOut(scene.spread, node.id);
   return keeping === undefined ? [forCapacity] : [keeping];
 }
 

@@ -60,7 +60,8 @@ export function maintenanceEntries(before: World, after: World, node: string): A
   const entries: AuditEntry[] = [];
   if (was?.isOpen && !(is?.isOpen && is.commandId === was.commandId)) {
     const { commandId } = was;
-    const end = endOfMaintenance(was, slot, is);
+    const isGone = before.labels.has(node) && !after.labels.has(node);
+    const end = isGone ? removedBefore : endOfMaintenance(was, slot, is);
     entries.push({ what: 'outcome', rollout: '', node, commandId, release: null, ...end });
   }
   if (is?.isOpen && is.commandId !== was?.commandId)
@@ -68,9 +69,12 @@ export function maintenanceEntries(before: World, after: World, node: string): A
   return entries;
 }
 
+/** The end of a command whose node was taken off before it could end. */
+const removedBefore = { outcome: 'superseded', error: null } as const;
+
 type Manual = NonNullable<ReturnType<typeof manualOf>>;
 
-/** A slot is freed by the end of the command that puts the node back, or with the node itself. */
+/** A slot is freed by the end of the command that puts the node back. */
 function endOfMaintenance(was: Manual, slot: Slot | undefined, is: Manual | undefined) {
   const isSame = is?.commandId === was.commandId;
   if (isSame && is.failed)
