@@ -35,20 +35,21 @@ export function explainWaiting(world: World, nowMs: number): World {
 interface Scene {
   readonly world: World;
   readonly rollout: Rollout;
-  readonly waves: ReadonlyMap<string, number>;
+  /** Nodes of later waves than the open one. */
+  readonly behind: ReadonlySet<string>;
   /** The lowest wave with a node that has not ended. */
   readonly openWave: number;
   readonly forCapacity: Reason;
 }
 
 function sceneOf(world: World, rollout: Rollout): Scene {
-  const waves = new Map(rollout.plan.parts.map((part) => [part.node, part.wave]));
   const open = rollout.plan.parts.filter((part) => {
     const phase = rollout.nodes.get(part.node)?.state.phase;
     return phase !== 'done' && phase !== 'skipped' && phase !== 'rolled_back';
   });
   const openWave = open.reduce((lowest, part) => Math.min(lowest, part.wave), Number.POSITIVE_INFINITY);
-  return { world, rollout, waves, openWave, forCapacity: capacityReason(world, rollout) };
+  const behind = new Set(rollout.plan.parts.filter(({ wave }) => wave > openWave).map(({ node }) => node));
+  return { world, rollout, behind, openWave, forCapacity: capacityReason(world, rollout) };
 }
 
 function reasonsOf(scene: Scene, node: RolloutNode): Reason[] {
@@ -94,7 +95,7 @@ function afterRestore({ recovery }: World, { state }: RolloutNode): Reason[] {
   return [{ reason: 'etcd was restored, and not every node was adopted since', unblock }];
 }
 
-function beforeStart({ world, rollout, waves, openWave, forCapacity }: Scene, node: RolloutNode): Reason[] {
+function beforeStart({ world, rollout, behind, openWave, forCapacity }: Scene, node: RolloutNode): Reason[] {
   switch (rollout.course.kind) {
     case 'paused':
       return [{ reason: `the rollout is paused: ${rollout.course.reason}`, unblock: waysOn(rollout) }];
@@ -125,7 +126,7 @@ function beforeStart({ world, rollout, waves, openWave, forCapacity }: Scene, no
       },
     ];
   }
-  if (openWave < (waves.get(node.id) ?? 0))
+  if (behind.has(node.id))
     return [{ reason: `wave ${openWave} is not over`, unblock: 'the end of its last soak' }];
   const keeping = whyNotOut(world, node.id);
   return keeping === undefined ? [forCapacity] : [keeping];
