@@ -253,8 +253,9 @@ function finalize(world: ActiveWorld, rollout: Rollout, nowMs: number): World {
     return node?.state.phase === 'done' && runs?.digest !== part.to.digest;
   });
   if (wrong.length > 0) {
-    const names = `${wrong.map((part) => part.node).join(', ')} ${wrong.length === 1 ? 'does' : 'do'}`;
-    return end(world, 'failed', `${names} not run what the plan says; look with plexictl nodes`, 4, nowMs);
+    const names = wrong.map((part) => part.node).join(', ');
+    const reason = `what runs on ${names} is not what the plan says; look with plexictl nodes`;
+    return end(world, 'failed', reason, 4, nowMs);
   }
   const unfinished = nodesInOrder(rollout).filter((node) => node.error !== null);
   if (unfinished.length > 0) return endIfSettled(world, rollout, whyUnfinished(unfinished), nowMs);
