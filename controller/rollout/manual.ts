@@ -60,8 +60,8 @@ export function manualEffect(world: World, slot: Slot, nowMs: number): Effect | 
   const view = viewOf(world, slot.node);
   if (!view.reachable || view.adopting || view.retryAtMs > nowMs || view.inMaintenance === null)
     return undefined;
-  if (view.inFlight !== null) return undefined;
-  if (!view.adopted) return { kind: 'adopt', node: slot.node };
+  // Who holds a slot is adopted before anything else is sent (effects.ts).
+  if (!view.adopted || view.inFlight !== null) return undefined;
   const id = manualCommandId(slot);
   const { attempt } = slot.maintenance;
   return { kind: 'send', node: slot.node, command: { kind: 'maintenance', id, attempt } };
