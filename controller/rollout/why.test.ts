@@ -11,6 +11,23 @@ test('a node that passed its preflight waits for the others', () => {
   assert.deepEqual(nodeOf(world, 'node-2').waitingOn, [], 'it works');
 });
 
+test('a node with an order under way waits for its end', () => {
+  const order = {
+    kind: 'confirm',
+    version: '0a1',
+    directory: '',
+    reason: 'put right',
+    by: 'op',
+    sinceMs: 1,
+    state: 'open',
+    message: '',
+    digest: '',
+  } as const;
+  const ordered = after(rolling(2), { kind: 'order', node: 'node-2', order });
+  const ended = after(ordered, finished('node-1', 'upgrade'));
+  assert.equal(nodeOf(ended, 'node-2').waitingOn[0]?.reason, "an operator's order is under way on it");
+});
+
 test('a hold without a reason names who holds it, and what releases it', () => {
   const hold = { reason: '', by: 'anna', sinceMs: 1 };
   const world = after(rolling(2), { kind: 'hold', node: 'node-2', hold });
