@@ -21,7 +21,10 @@ import { checkout } from '../deploy/setup/checkout.mjs';
 const places = [
   { covered: 'controller/rollout', tests: ['controller/rollout', 'test/scenarios'] },
   { covered: 'controller/leadership', tests: ['controller/leadership'] },
-  { covered: 'node-agent/journal', tests: ['node-agent/journal/journal.test.ts', 'node-agent/journal/recover.test.ts'] },
+  {
+    covered: 'node-agent/journal',
+    tests: ['node-agent/journal/journal.test.ts', 'node-agent/journal/recover.test.ts'],
+  },
   { covered: 'node-agent/api/fence', tests: ['node-agent/api/fence.test.ts'] },
   { covered: 'node-agent/disk', tests: ['node-agent/disk'] },
 ];
