@@ -1,9 +1,9 @@
 /** One advance of the engine: it comes to an end, and what must not happen twice does not. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { after, begun, finished, nodeOf } from '../../test/scenarios/paper-rollout.test.part.js';
 import { untilSettled } from './advance.js';
 import { bounded } from './change.js';
-import { after, begun, finished, nodeOf } from './paper-rollout.test.part.js';
 
 test('steps are taken until one changes nothing; steps in a circle are an error, and no endless loop', () => {
   assert.equal(

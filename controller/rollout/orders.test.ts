@@ -1,11 +1,11 @@
 /** Orders of an operator to one node: whose slot is freed by them, and what waits for their end. */
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
+import { after, finished, nodeOf, rolling } from '../../test/scenarios/paper-rollout.test.part.js';
 import { releaseAt, sampleNode, samplePlan } from '../../test/scenarios/sample-plan.test.part.js';
 import { advance } from './advance.js';
 import { emptyWorld } from './empty-world.test.part.js';
 import type { EngineEvent } from './events.js';
-import { after, finished, nodeOf, rolling } from './paper-rollout.test.part.js';
 import { wishRefusal } from './wishes.js';
 import type { NodeOrder, Slot, World } from './world.js';
 

@@ -4,10 +4,10 @@
  */
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
+import { begun, finished, nodeOf, rolling } from '../../test/scenarios/paper-rollout.test.part.js';
 import { advance } from './advance.js';
 import { emptyWorld } from './empty-world.test.part.js';
 import type { AdoptionReport, EngineEvent, Observation } from './events.js';
-import { begun, finished, nodeOf, rolling } from './paper-rollout.test.part.js';
 import type { Slot, World } from './world.js';
 
 const nowMs = 1_000_000;

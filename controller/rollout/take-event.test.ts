@@ -1,9 +1,17 @@
 /** What is late, or meant for another command, changes nothing; and what a node's words mean for its slot. */
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
+import {
+  after,
+  begun,
+  finished,
+  nodeOf,
+  observed,
+  paperNowMs,
+  rolling,
+} from '../../test/scenarios/paper-rollout.test.part.js';
 import { advance } from './advance.js';
 import type { EngineEvent } from './events.js';
-import { after, begun, finished, nodeOf, observed, paperNowMs, rolling } from './paper-rollout.test.part.js';
 
 const upgrading = rolling(2);
 const node = 'node-1';

@@ -1,7 +1,7 @@
 /** Why a node waits, where no transcript tells it. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { after, begun, finished, nodeOf, rolling } from './paper-rollout.test.part.js';
+import { after, begun, finished, nodeOf, rolling } from '../../test/scenarios/paper-rollout.test.part.js';
 
 test('a node that passed its preflight waits for the others', () => {
   const world = after(begun(2), finished('node-1', 'preflight'));

@@ -1,9 +1,9 @@
 /** Wishes of operators for a rollout: each that would change nothing is refused in a sentence, and changes nothing. */
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
+import { after, begun, finished, nodeOf, rolling } from '../../test/scenarios/paper-rollout.test.part.js';
 import { emptyWorld } from './empty-world.test.part.js';
 import type { Wish } from './events.js';
-import { after, begun, finished, nodeOf, rolling } from './paper-rollout.test.part.js';
 import { wishRefusal } from './wishes.js';
 import type { World } from './world.js';
 

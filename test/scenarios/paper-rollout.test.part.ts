@@ -1,10 +1,11 @@
 /** A rollout from 0a1 to 0b1 on a cluster that exists only on paper, played event by event. */
-import { releaseAt, sampleNode, samplePlan } from '../../test/scenarios/sample-plan.test.part.js';
-import { advance } from './advance.js';
-import { emptyWorld } from './empty-world.test.part.js';
-import type { CommandOutcome, EngineEvent, Observation } from './events.js';
-import type { RolloutCommandKind, RolloutNode, RolloutPolicy } from './rollout.js';
-import type { World } from './world.js';
+
+import { advance } from '../../controller/rollout/advance.js';
+import { emptyWorld } from '../../controller/rollout/empty-world.test.part.js';
+import type { CommandOutcome, EngineEvent, Observation } from '../../controller/rollout/events.js';
+import type { RolloutCommandKind, RolloutNode, RolloutPolicy } from '../../controller/rollout/rollout.js';
+import type { World } from '../../controller/rollout/world.js';
+import { releaseAt, sampleNode, samplePlan } from './sample-plan.test.part.js';
 
 /** The time of every event that does not say its own. */
 export const paperNowMs = 1_000;
