@@ -12,7 +12,7 @@ import { TcpProxy } from '../../test/cluster/proxy.test.part.js';
 import { RealEtcd } from '../../test/cluster/real-etcd.test.part.js';
 import { clusterKeys } from '../state/keys.js';
 import { Mirror } from '../state/mirror.js';
-import { campaign, type Lead } from './campaign.js';
+import { type CampaignEnvironment, campaign, type Lead } from './campaign.js';
 import { type EtcdClient, readKey, transact } from './etcd.js';
 import { FencedStore } from './fenced-store.js';
 
@@ -99,10 +99,26 @@ class Candidate {
   }
 }
 
+type Transaction = Parameters<EtcdClient['kv']['txn']>[0];
+type Answer = ReturnType<EtcdClient['kv']['txn']>;
+
+/** The same client, whose transactions something happens to. */
+function withTransactions(
+  real: EtcdClient,
+  happens: (request: Transaction, commit: () => Answer) => Answer,
+): EtcdClient {
+  const { kv, leaseClient } = real.member;
+  const between = Object.create(kv, {
+    txn: { value: (request: Transaction) => happens(request, () => kv.txn(request)) },
+  });
+  return Object.create(real, { member: { value: { kv: between, leaseClient } } });
+}
+
 /** All candidates of one test, and what must hold of them at every change of lead. */
 class Field {
   readonly candidates: Candidate[] = [];
   readonly terms: bigint[] = [];
+  private readonly leads: Lead[] = [];
   /** Set by a test that takes a leader's lease away behind its back. */
   mayOverlap = false;
   private readonly waiting = new Set<() => void>();
@@ -111,6 +127,25 @@ class Field {
     const candidate = new Candidate(id, () => this.check(), port).start();
     this.candidates.push(candidate);
     return candidate;
+  }
+
+  /** One campaign to its end; the lead is given back when the test is over. */
+  async campaignAs(
+    id: string,
+    entering: CampaignEnvironment['entering'],
+    by: EtcdClient = client,
+  ): Promise<Lead> {
+    const lead = await campaign(
+      by,
+      keys,
+      { id, address: '127.0.0.1:1', ttlSeconds, marginMs },
+      { nowMs: () => performance.now(), wall: () => new Date(), nonce: randomUUID, entering, log },
+      async () => undefined,
+      new AbortController().signal,
+    );
+    assert.ok(lead);
+    this.leads.push(lead);
+    return lead;
   }
 
   get leading(): Candidate[] {
@@ -142,6 +177,7 @@ class Field {
 
   async stop(): Promise<void> {
     await Promise.all(this.candidates.map((candidate) => candidate.stop()));
+    await Promise.all(this.leads.map((lead) => lead.resign('the test is over')));
   }
 
   private check(): void {
@@ -379,6 +415,19 @@ describe('the lineage', () => {
     });
   });
 
+  test('a lead that is lost while it is entered is no lead; the campaign goes on to the next term', async () => {
+    let entered = 0;
+    const lead = await field.campaignAs('a', async () => {
+      if (++entered === 1) await transact(client, [], [{ kind: 'delete', key: keys.leader }]);
+      return { operations: [], guards: [] };
+    });
+    assert.equal(entered, 2);
+    const { entry } = await readKey(client, keys.lineage);
+    assert.deepEqual(JSON.parse(entry?.value ?? ''), {
+      terms: [{ term: String(lead.term), nonce: lead.nonce }],
+    });
+  });
+
   test('a lead that cannot be entered is given back at once', async () => {
     await transact(client, [], [{ kind: 'put', key: keys.lineage, value: 'no JSON' }]);
     field.add('a');
@@ -392,6 +441,20 @@ describe('the lineage', () => {
 });
 
 describe('while etcd is away', () => {
+  test('an answer that was lost after the key was written: it is read back, and the lead taken', async () => {
+    let lost = 0;
+    const losing = withTransactions(client, async (request, commit) => {
+      const answer = await commit();
+      const takesLead = request.success?.some(({ request_put }) => String(request_put?.key) === keys.leader);
+      if (takesLead && lost++ === 0) throw new Error('the answer was lost');
+      return answer;
+    });
+    const lead = await field.campaignAs('a', nothing, losing);
+    assert.equal(lost, 1, 'the key was written once');
+    const { entry } = await readKey(client, keys.leader);
+    assert.equal(entry?.createRevision, lead.term);
+  });
+
   test('a frozen etcd: the lead is over by its own clock before the lease can expire, and comes back once', async () => {
     for (const id of ['a', 'b', 'c']) field.add(id);
     const first = await field.leader();

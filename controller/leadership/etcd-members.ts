@@ -7,6 +7,7 @@ import { readFileSync } from 'node:fs';
 import { InterceptingCall, type InterceptorOptions, type NextCall } from '@grpc/grpc-js';
 import { noop } from 'cockatiel';
 import { Etcd3 } from 'etcd3';
+import { PlexiError } from '../../config/errors.js';
 import { limits } from '../../config/limits.js';
 import type { ControllerConfig } from '../../config/schema/controller.js';
 
@@ -28,10 +29,12 @@ export class EtcdMembers {
     return this.members.length;
   }
 
-  /** The member that is asked now. */
+  /** The member that is asked now. @throws PlexiError CONFIG_INVALID when there is none at all */
   get member(): Etcd3 {
     const member = this.members[this.current];
-    if (member === undefined) throw new Error('etcd has no member');
+    if (member === undefined) {
+      throw new PlexiError('CONFIG_INVALID', 'etcd.endpoints names no member of etcd; name at least one');
+    }
     return member;
   }
 

@@ -7,7 +7,17 @@ import { after, afterEach, before, describe, test } from 'node:test';
 import { PlexiError } from '../../config/errors.js';
 import { limits } from '../../config/limits.js';
 import { RealEtcd } from '../../test/cluster/real-etcd.test.part.js';
-import { type EtcdClient, type EtcdOperation, readKey, readPrefix, transact } from './etcd.js';
+import {
+  connectEtcd,
+  type EtcdClient,
+  type EtcdOperation,
+  readKey,
+  readLast,
+  readPrefix,
+  readPrefixWithout,
+  readSome,
+  transact,
+} from './etcd.js';
 
 let etcd: RealEtcd;
 let client: EtcdClient;
@@ -84,6 +94,59 @@ test('a prefix is read as it stood at one revision, however much it is', async (
   assert.equal(entries.length, 100);
   assert.ok(entries.every((entry) => entry.value.length === value.length && entry.modRevision < revision));
   assert.equal(revision, await revisionNow());
+});
+
+describe('part of what there is', () => {
+  before(async () => {
+    await transact(client, [], [...puts('/part/', 5), ...puts('/part/audit/', 3), ...puts('/part0', 1)]);
+  });
+
+  const names = (entries: readonly { key: string }[]) => entries.map(({ key }) => key.slice('/part/'.length));
+
+  test('is read page by page, from either end', async () => {
+    const first = await readSome(client, '/part/audit/', { limit: 2, order: 'Ascend' });
+    assert.deepEqual(names(first), ['audit/0', 'audit/1']);
+    const after = first.at(-1)?.key;
+    const second = await readSome(client, '/part/audit/', { limit: 2, order: 'Ascend', after });
+    assert.deepEqual(names(second), ['audit/2']);
+    const last = await readSome(client, '/part/audit/', { limit: 2, order: 'Descend' });
+    assert.deepEqual(names(last), ['audit/2', 'audit/1']);
+  });
+
+  test('is read without what is below another prefix', async () => {
+    const { entries } = await readPrefixWithout(client, '/part/', '/part/audit/');
+    assert.deepEqual(names(entries), ['0', '1', '2', '3', '4']);
+  });
+
+  test('is read as it stood at an earlier revision', async () => {
+    const then = await revisionNow();
+    await transact(client, [], puts('/part/audit/later', 1));
+    assert.equal((await readLast(client, '/part/audit/'))?.key, '/part/audit/later0');
+    assert.equal((await readLast(client, '/part/audit/', then))?.key, '/part/audit/2');
+    assert.equal((await readPrefix(client, '/part/audit/', then)).entries.length, 3);
+    assert.equal(await readLast(client, '/nobody/'), undefined);
+  });
+});
+
+test('what etcd has understood and refuses is told as its refusal, and asked of no other member', async () => {
+  const { endpoints, ...rest } = etcd.connection();
+  const twice = connectEtcd({ ...rest, endpoints: [...endpoints, 'https://127.0.0.1:1'] }, 0);
+  const future = (await revisionNow()) + 1_000n;
+  await assert.rejects(readPrefix(twice, '/x/', future), (thrown: unknown) => {
+    assert.ok(hasCode('STORE_INVALID')(thrown), String(thrown));
+    assert.match(String(thrown), /etcd refused the request: .*future revision/);
+    return true;
+  });
+  twice.close();
+});
+
+test('a member that does not answer is left for the next one; a client without any says so', async () => {
+  const { endpoints, ...rest } = etcd.connection();
+  const both = connectEtcd({ ...rest, endpoints: ['https://127.0.0.1:1', ...endpoints] }, 0);
+  assert.ok((await readKey(both, '/x')).revision > 0n);
+  assert.ok(await transact(both, [], puts('/moved/', 1)), 'what may not be sent twice goes there at once');
+  both.close();
+  await assert.rejects(readKey(connectEtcd({ ...rest, endpoints: [] }), '/x'), hasCode('CONFIG_INVALID'));
 });
 
 describe('what etcd would refuse is refused before it is sent', () => {

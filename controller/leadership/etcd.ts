@@ -175,7 +175,7 @@ export async function transact(
 export function rangeEnd(prefix: string): Buffer {
   const end = Buffer.from(prefix);
   const last = end.length - 1;
-  end[last] = (end[last] ?? 0) + 1;
+  end.writeUInt8(end.readUInt8(last) + 1, last);
   return end;
 }
 
@@ -237,6 +237,10 @@ const refusals = [
   GRPCUnauthenticatedError,
 ];
 
+function isRefusal(thrown: unknown): thrown is Error {
+  return refusals.some((refusal) => thrown instanceof refusal);
+}
+
 /** A question, or what may be done twice: each member is asked until one answers. */
 async function askAny<T>(client: EtcdClient, call: (member: Etcd3) => Promise<T>): Promise<T> {
   for (let tries = 1; ; tries++) {
@@ -255,9 +259,8 @@ async function askOne<T>(client: EtcdClient, call: (member: Etcd3) => Promise<T>
   try {
     return await call(member);
   } catch (cause) {
-    const reason = cause instanceof Error ? cause.message : String(cause);
-    if (refusals.some((refusal) => cause instanceof refusal)) {
-      throw new PlexiError('STORE_INVALID', `etcd refused the request: ${reason}`, { cause });
+    if (isRefusal(cause)) {
+      throw new PlexiError('STORE_INVALID', `etcd refused the request: ${cause.message}`, { cause });
     }
     client.moveOn(member);
     throw new PlexiError(

@@ -12,13 +12,17 @@ const ttlSeconds = 15;
 /** Milliseconds between two renewals. */
 const renewMs = 5_000;
 
-/** Keeps the key until the signal is aborted, and removes it then. Never throws: trouble is logged. */
+/**
+ * Keeps the key until the signal is aborted, and removes it then. Never throws: trouble is logged.
+ * @param everyMs milliseconds between two renewals
+ */
 export async function keepPresence(
   client: EtcdClient,
   key: string,
   value: string,
   signal: AbortSignal,
-  log: Logger,
+  log: Pick<Logger, 'warn'>,
+  everyMs = renewMs,
 ): Promise<void> {
   let lease: string | undefined;
   while (!signal.aborted) {
@@ -30,7 +34,7 @@ export async function keepPresence(
     } catch (thrown) {
       log.warn({ err: thrown }, 'this controller cannot say that it lives; it tries again');
     }
-    await sleep(renewMs, undefined, { signal, ref: false }).catch(() => undefined);
+    await sleep(everyMs, undefined, { signal, ref: false }).catch(() => undefined);
   }
   if (lease === undefined) return;
   await revokeLease(client, lease).catch((thrown) =>

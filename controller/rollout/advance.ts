@@ -18,24 +18,35 @@ import type { World } from './world.js';
 const decisionsMax = 50;
 
 /**
+ * Takes one step after the other until a step changes nothing.
+ * @throws Error when there are too many: the steps go round in a circle
+ */
+export function untilSettled<T>(start: T, step: (before: T) => T): T {
+  let before = start;
+  for (let count = 0; count <= decisionsMax; count++) {
+    const after = step(before);
+    if (after === before) return after;
+    before = after;
+  }
+  throw new Error('the engine decides in a circle');
+}
+
+/**
  * @param world what is persisted, and what this leader sees
  * @param events what happened, in order
  * @param nowMs the leader's clock, in milliseconds since 1970; never goes back
  */
 export function advance(world: World, events: readonly EngineEvent[], nowMs: number): Advance {
-  let next = events.reduce(
+  const heard = events.reduce(
     (before, event) => withClocks(before, takeEvent(before, event, nowMs), nowMs),
     countSilence(world, nowMs),
   );
-  for (let count = 0; ; count++) {
+  const decided = untilSettled(heard, (before) =>
     // What etcd says may be older than what the nodes did: nothing is decided on it.
-    const decided = next.recovery?.kind === 'refused' ? next : withClocks(next, decide(next, nowMs), nowMs);
-    if (decided === next) break;
-    if (count === decisionsMax) throw new Error('the engine decides in a circle');
-    next = decided;
-  }
-  next = { ...next, slots: withSamePlaces(world.slots, next.slots) };
-  const explained = explainWaiting(next, nowMs);
+    before.recovery?.kind === 'refused' ? before : withClocks(before, decide(before, nowMs), nowMs),
+  );
+  const placed = { ...decided, slots: withSamePlaces(world.slots, decided.slots) };
+  const explained = explainWaiting(placed, nowMs);
   return explained.recovery?.kind === 'refused'
     ? { world: explained, effects: [] }
     : dueEffects(explained, nowMs);

@@ -9,7 +9,18 @@ const stuckPrefix = 'stuck-';
 
 /** The slot a node holds, by the last part of its key; undefined when it holds none. */
 export function slotOf(slots: ReadonlyMap<string, Slot>, node: string): string | undefined {
-  for (const [key, slot] of slots) if (slot.node === node) return key;
+  return heldBy(slots, node)?.key;
+}
+
+/** A slot with the last part of its key. */
+export interface Held {
+  readonly key: string;
+  readonly slot: Slot;
+}
+
+/** The slot that a node holds; undefined when it holds none. */
+export function heldBy(slots: ReadonlyMap<string, Slot>, node: string): Held | undefined {
+  for (const [key, slot] of slots) if (slot.node === node) return { key, slot };
   return undefined;
 }
 
@@ -25,14 +36,12 @@ export function freeIndex(world: Pick<World, 'slots' | 'budget' | 'recovery'>): 
   if (world.recovery !== null) return undefined;
   const held = [...world.slots.keys()].filter((key) => !isStuck(key));
   if (held.length >= world.budget.max) return undefined;
-  for (let index = 0; index < world.budget.max; index++) {
-    if (!world.slots.has(String(index))) return String(index);
-  }
-  return undefined;
+  // Fewer slots than indices are held, so the lowest free one is within the budget.
+  return lowestIndex(world.slots);
 }
 
 /** The budget that the configuration names, which is in force whenever no rollout has its own. */
-export function withConfiguredBudget(world: World): World {
+export function withConfiguredBudget<W extends World>(world: W): W {
   const { budget, configuredMax } = world;
   if (budget.max === configuredMax) return world;
   return { ...world, budget: { max: configuredMax, generation: budget.generation + 1 } };
@@ -67,10 +76,9 @@ export function withStuck(
   node: string,
   reason: string,
 ): ReadonlyMap<string, Slot> {
-  const key = slotOf(slots, node);
-  const slot = key === undefined ? undefined : slots.get(key);
-  if (slot === undefined) return slots;
-  return withSlot(withoutSlotOf(slots, node), `${stuckPrefix}${node}`, { ...slot, reason });
+  const held = heldBy(slots, node);
+  if (held === undefined) return slots;
+  return withSlot(withoutSlotOf(slots, node), `${stuckPrefix}${node}`, { ...held.slot, reason });
 }
 
 /**

@@ -1,17 +1,17 @@
 /** Small steps from one world to the next. Every function returns what it got when nothing changes. */
-import { slotOf, withoutSlotOf, withSlot, withStuck } from './budget.js';
+import { heldBy, withoutSlotOf, withSlot, withStuck } from './budget.js';
 import {
-  type CommandKind,
   commandId,
   type EndedCommand,
   type Fault,
   type NodeState,
-  type OpenCommand,
   openCommand,
   type Rollout,
+  type RolloutCommand,
+  type RolloutCommandKind,
   type RolloutNode,
 } from './rollout.js';
-import type { NodeView, World } from './world.js';
+import { type ActiveWorld, isActive, type NodeView, type World } from './world.js';
 
 const unseen: NodeView = {
   adopted: false,
@@ -34,7 +34,7 @@ export function viewOf(world: World, node: string): NodeView {
   return world.views.get(node) ?? unseen;
 }
 
-export function withView(world: World, node: string, change: Partial<NodeView>): World {
+export function withView<W extends World>(world: W, node: string, change: Partial<NodeView>): W {
   return { ...world, views: new Map([...world.views, [node, { ...viewOf(world, node), ...change }]]) };
 }
 
@@ -46,18 +46,22 @@ export function bounded(sentence: string): string {
   return sentence.length <= sentenceMax ? sentence : `${sentence.slice(0, sentenceMax)} …`;
 }
 
-export function withRollout(world: World, change: Partial<Rollout>): World {
-  if (world.rollout === undefined) return world;
+export function withRollout<W extends ActiveWorld>(world: W, change: Partial<Rollout>): W {
   const after = { ...world.rollout, ...change };
   const course =
     'reason' in after.course ? { ...after.course, reason: bounded(after.course.reason) } : after.course;
   return { ...world, rollout: { ...after, course, reason: bounded(after.reason) } };
 }
 
-/** Changes one node of the rollout; `sinceMs` follows the phase. */
-export function withNode(world: World, id: string, change: Partial<RolloutNode>, nowMs: number): World {
+/** Changes one node of the rollout, and nothing for a node that has no part in it; `sinceMs` follows the phase. */
+export function withNode<W extends World>(
+  world: W,
+  id: string,
+  change: Partial<RolloutNode>,
+  nowMs: number,
+): W {
   const node = world.rollout?.nodes.get(id);
-  if (world.rollout === undefined || node === undefined) return world;
+  if (!isActive(world) || node === undefined) return world;
   const moved = change.state !== undefined && change.state.phase !== node.state.phase;
   const told = change.error && { error: { ...change.error, message: bounded(change.error.message) } };
   const after = { ...node, ...(moved && { sinceMs: nowMs }), ...change, ...told };
@@ -66,19 +70,18 @@ export function withNode(world: World, id: string, change: Partial<RolloutNode>,
 
 /** Puts many nodes of the rollout in their new state at once. */
 export function withNodes(world: World, changed: ReadonlyMap<string, RolloutNode>): World {
-  if (world.rollout === undefined || changed.size === 0) return world;
+  if (!isActive(world) || changed.size === 0) return world;
   return withRollout(world, { nodes: new Map([...world.rollout.nodes, ...changed]) });
 }
 
 /** Gives a node its next command of a kind. `state` makes the state that carries it. */
-export function withCommand(
-  world: World,
+export function withCommand<W extends ActiveWorld>(
+  world: W,
   node: RolloutNode,
-  kind: CommandKind,
-  state: (command: OpenCommand) => NodeState,
+  kind: RolloutCommandKind,
+  state: (command: RolloutCommand) => NodeState,
   nowMs: number,
-): World {
-  if (world.rollout === undefined) return world;
+): W {
   const attempt = (node.attempts[kind] ?? 0) + 1;
   const command = { kind, attempt, id: commandId(world.rollout.id, node.id, kind, attempt) };
   return withNode(
@@ -90,14 +93,13 @@ export function withCommand(
 }
 
 /** Takes a node out of service: a slot, and the time. The caller has seen that the index is free. */
-export function takeSlot(
-  world: World,
+export function takeSlot<W extends ActiveWorld>(
+  world: W,
   node: RolloutNode,
   index: string,
   reason: string,
   nowMs: number,
-): World {
-  if (world.rollout === undefined) return world;
+): W {
   const maintenance = world.slots.get(index)?.maintenance ?? null;
   const slot = {
     node: node.id,
@@ -120,11 +122,11 @@ export function takeSlot(
  * given back to him instead.
  */
 export function settle(world: World, id: string, change: Partial<RolloutNode>, nowMs: number): World {
-  const key = slotOf(world.slots, id);
-  const slot = key === undefined ? undefined : world.slots.get(key);
+  const held = heldBy(world.slots, id);
+  const own = held?.slot.maintenance;
   const slots =
-    key !== undefined && slot !== undefined && slot.maintenance !== null
-      ? withSlot(world.slots, key, { ...slot, rollout: '', reason: slot.maintenance.reason })
+    held !== undefined && own
+      ? withSlot(world.slots, held.key, { ...held.slot, rollout: '', reason: own.reason })
       : withoutSlotOf(world.slots, id);
   return withNode({ ...world, slots }, id, { backAtMs: nowMs, ...change }, nowMs);
 }
@@ -135,11 +137,12 @@ export function settle(world: World, id: string, change: Partial<RolloutNode>, n
  */
 export function strand(
   world: World,
-  id: string,
+  node: RolloutNode,
   error: Fault,
   nowMs: number,
-  ended: EndedCommand | null = givenUp(world, id),
+  ended: EndedCommand | null = givenUp(node),
 ): World {
+  const { id } = node;
   return withNode(
     { ...world, slots: withStuck(world.slots, id, bounded(error.message)) },
     id,
@@ -149,17 +152,16 @@ export function strand(
 }
 
 /** The end of a node's command when nobody waits for it any longer; what ended before, when it has none. */
-export function givenUp(world: World, id: string): EndedCommand | null {
-  const node = world.rollout?.nodes.get(id);
-  const command = node === undefined ? undefined : openCommand(node.state);
-  return command === undefined ? (node?.ended ?? null) : { commandId: command.id, outcome: 'given_up' };
+export function givenUp({ state, ended }: RolloutNode): EndedCommand | null {
+  const command = openCommand(state);
+  return command === undefined ? ended : { commandId: command.id, outcome: 'given_up' };
 }
 
 export function holdsSlot(world: World, id: string): boolean {
-  return slotOf(world.slots, id) !== undefined;
+  return heldBy(world.slots, id) !== undefined;
 }
 
 /** The nodes of the rollout in the plan's order. */
 export function nodesInOrder(rollout: Rollout): RolloutNode[] {
-  return rollout.plan.parts.flatMap((part) => rollout.nodes.get(part.node) ?? []);
+  return rollout.plan.parts.map((part) => rollout.nodes.get(part.node)).filter((node) => node !== undefined);
 }

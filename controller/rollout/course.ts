@@ -9,11 +9,20 @@ import { end, endIfSettled } from './ends.js';
 import { hasOpenOrder, settleOrders } from './orders.js';
 import { settleRecovery } from './recovery.js';
 import { stepAborting, stepBack } from './rollback.js';
-import { isFinal, openCommand, type Rollout, type RolloutNode, type RolloutPhase } from './rollout.js';
+import {
+  type FailedNode,
+  type FinalPhase,
+  hasFailed,
+  isFinal,
+  openCommand,
+  type Rollout,
+  type RolloutNode,
+  type RolloutPhase,
+} from './rollout.js';
 import { silentForMs } from './silence.js';
 import { settleLost, settleSoaking } from './soak.js';
 import { countSpread, whyNotOut } from './spread.js';
-import type { World } from './world.js';
+import { type ActiveWorld, isActive, type World } from './world.js';
 
 /** One decision; the same world when there is nothing to decide. */
 export function decide(world: World, nowMs: number): World {
@@ -21,33 +30,40 @@ export function decide(world: World, nowMs: number): World {
   if (recovered !== world) return recovered;
   const orders = settleOrders(world, nowMs);
   if (orders !== world) return orders;
+  if (!isActive(world)) return withConfiguredBudget(world);
   const { rollout } = world;
-  if (rollout === undefined || isFinal(rollout.phase)) return withConfiguredBudget(world);
+  const { phase, course } = rollout;
+  if (isFinal(phase)) return world;
   const settled = settleLost(settleSoaking(world, rollout, nowMs), rollout, nowMs);
   if (settled !== world) return settled;
-  switch (rollout.course.kind) {
+  switch (course.kind) {
     case 'forward':
-      return stepForward(world, rollout, nowMs);
+      return stepForward(world, rollout, phase, nowMs);
     case 'paused':
-      return enter(world, rollout, 'paused', rollout.course.reason);
+      return enter(world, rollout, 'paused', course.reason);
     case 'called_off':
-      return end(world, 'aborted', rollout.course.reason, 3, nowMs);
+      return end(world, 'aborted', course.reason, 3, nowMs);
     case 'aborting':
-      return stepAborting(world, rollout, nowMs);
+      return stepAborting(world, rollout, course.reason, nowMs);
     case 'back':
-      return stepBack(world, rollout, nowMs);
+      return stepBack(world, rollout, course.reason, nowMs);
   }
 }
 
-function enter(world: World, rollout: Rollout, phase: RolloutPhase, reason: string): World {
+function enter(world: ActiveWorld, rollout: Rollout, phase: RolloutPhase, reason: string): World {
   if (rollout.phase === phase) return world;
   const exitCode =
     phase === 'paused' && rollout.course.kind === 'paused' && rollout.course.by === 'failure' ? 5 : null;
   return withRollout(world, { phase, reason, exitCode });
 }
 
-function stepForward(world: World, rollout: Rollout, nowMs: number): World {
-  switch (rollout.phase) {
+function stepForward(
+  world: ActiveWorld,
+  rollout: Rollout,
+  phase: Exclude<RolloutPhase, FinalPhase>,
+  nowMs: number,
+): World {
+  switch (phase) {
     case 'planned':
       return enter(world, rollout, 'preflight', '');
     case 'preflight':
@@ -65,11 +81,6 @@ function stepForward(world: World, rollout: Rollout, nowMs: number): World {
     case 'paused':
     case 'rolling_back':
       return enter(world, rollout, resumedPhase(rollout), '');
-    case 'succeeded':
-    case 'rolled_back':
-    case 'aborted':
-    case 'failed':
-      return world;
   }
 }
 
@@ -83,7 +94,12 @@ function resumedPhase(rollout: Rollout): RolloutPhase {
 }
 
 /** Preflight and staging: all nodes at once; nothing is touched, and all problems are told together. */
-function stepChecks(world: World, rollout: Rollout, phase: 'preflight' | 'staging', nowMs: number): World {
+function stepChecks(
+  world: ActiveWorld,
+  rollout: Rollout,
+  phase: 'preflight' | 'staging',
+  nowMs: number,
+): World {
   const kind = phase === 'preflight' ? 'preflight' : 'stage';
   const waiting = [...rollout.nodes.values()].filter(
     (node) => node.state.phase === 'pending' && node.error === null && (phase === 'staging' || !node.checked),
@@ -97,9 +113,9 @@ function stepChecks(world: World, rollout: Rollout, phase: 'preflight' | 'stagin
   const silent = [...rollout.nodes.values()].filter((node) => isSilent(world, rollout, node, nowMs));
   if (silent.length > 0) return silent.reduce((next, node) => giveUp(next, node, nowMs), world);
   if ([...rollout.nodes.values()].some((node) => openCommand(node.state) !== undefined)) return world;
-  const failed = nodesInOrder(rollout).filter((node) => node.error !== null);
+  const failed = nodesInOrder(rollout).filter(hasFailed);
   if (failed.length > 0) {
-    const reason = `${phase} failed on ${failed.length} of ${rollout.nodes.size} nodes, and nothing was touched: ${failed.map((node) => node.error?.message).join('; ')}`;
+    const reason = `${phase} failed on ${failed.length} of ${rollout.nodes.size} nodes, and nothing was touched: ${failed.map(({ error }) => error.message).join('; ')}`;
     return withRollout(world, { course: { kind: 'called_off', reason } });
   }
   if (phase === 'preflight') return enter(world, rollout, 'staging', '');
@@ -109,7 +125,7 @@ function stepChecks(world: World, rollout: Rollout, phase: 'preflight' | 'stagin
 }
 
 /** All that was asked for: the release lies on every node, and none was touched. */
-function endStaged(world: World, rollout: Rollout, nowMs: number): World {
+function endStaged(world: ActiveWorld, rollout: Rollout, nowMs: number): World {
   const staged = [...rollout.nodes.values()].filter((node) => node.state.phase === 'ready').length;
   if (staged === 0) return endIfSettled(world, rollout, 'every node was skipped', nowMs);
   const reason = `${rollout.plan.header.to} is staged on ${staged === 1 ? 'one node' : `${staged} nodes`}, and none was touched`;
@@ -121,19 +137,21 @@ function isSilent(world: World, rollout: Rollout, node: RolloutNode, nowMs: numb
   return openCommand(node.state) !== undefined && silentForMs(world, node, nowMs) > boundMs;
 }
 
-function giveUp(world: World, node: RolloutNode, nowMs: number): World {
-  const error = {
-    code: 'NODE_UNREACHABLE',
-    message: `${node.id} cannot be reached; start its agent, or leave it out with --exclude ${node.id}`,
-  };
-  const ended = givenUp(world, node.id);
+function giveUp(world: ActiveWorld, node: RolloutNode, nowMs: number): ActiveWorld {
+  const { refusal } = viewOf(world, node.id);
+  const unreachable = `${node.id} cannot be reached; start its agent, or leave it out with --exclude ${node.id}`;
+  const error =
+    refusal === null
+      ? { code: 'NODE_UNREACHABLE', message: unreachable }
+      : { code: refusal.code, message: `${node.id} does not let itself be adopted: ${refusal.message}` };
+  const ended = givenUp(node);
   return withNode(world, node.id, { state: { phase: 'pending' }, ended, error }, nowMs);
 }
 
-function stepRolling(world: World, rollout: Rollout, nowMs: number): World {
+function stepRolling(world: ActiveWorld, rollout: Rollout, nowMs: number): World {
   const failed = nodesInOrder(rollout).filter(
-    (node) =>
-      node.error !== null &&
+    (node): node is FailedNode =>
+      hasFailed(node) &&
       !rollout.forgiven.includes(node.id) &&
       node.state.phase !== 'ready' &&
       node.state.phase !== 'skipped',
@@ -163,7 +181,7 @@ function stepRolling(world: World, rollout: Rollout, nowMs: number): World {
 }
 
 /** Nodes that need an operator stop every further start: once nothing is under way, that is said. */
-function waitForOperator(world: World, rollout: Rollout): World {
+function waitForOperator(world: ActiveWorld, rollout: Rollout): World {
   const isUnderWay = [...rollout.nodes.values()].some(
     (node) => openCommand(node.state) !== undefined || node.state.phase === 'soaking',
   );
@@ -184,7 +202,7 @@ function isSettled(node: RolloutNode): boolean {
 }
 
 /** The failure budget is spent: what happens is the policy's word. A rollback is never taken back itself. */
-function turnBack(world: World, rollout: Rollout, node: RolloutNode): World {
+function turnBack(world: ActiveWorld, rollout: Rollout, node: FailedNode): World {
   const { header } = rollout.plan;
   const reason = failureOf(node);
   if (header.direction === 'back') return withRollout(world, { course: { kind: 'aborting', reason } });
@@ -194,10 +212,9 @@ function turnBack(world: World, rollout: Rollout, node: RolloutNode): World {
 }
 
 /** `node-3 failed at probe: …`, or the sentence of a failure that names no step. */
-function failureOf(node: RolloutNode): string {
-  const message = node.error?.message ?? '';
-  if (message.startsWith('at ')) return `${node.id} failed ${message}`;
-  return message.startsWith(node.id) ? message : `${node.id}: ${message}`;
+function failureOf({ id, error: { message } }: FailedNode): string {
+  if (message.startsWith('at ')) return `${id} failed ${message}`;
+  return message.startsWith(id) ? message : `${id}: ${message}`;
 }
 
 /** The next node in order whose wave is open, that can be reached, and for which there is a slot. */
@@ -228,7 +245,7 @@ function isKept(world: World, rollout: Rollout, node: string): boolean {
 }
 
 /** The end is told from what the nodes report, not from what was sent (semantics S25). */
-function finalize(world: World, rollout: Rollout, nowMs: number): World {
+function finalize(world: ActiveWorld, rollout: Rollout, nowMs: number): World {
   const wrong = rollout.plan.parts.filter((part) => {
     const node = rollout.nodes.get(part.node);
     const view = viewOf(world, part.node);
@@ -237,7 +254,8 @@ function finalize(world: World, rollout: Rollout, nowMs: number): World {
   });
   if (wrong.length > 0) {
     const names = wrong.map((part) => part.node).join(', ');
-    return end(world, 'failed', `${names} do not run what the plan says; look with plexictl nodes`, 4, nowMs);
+    const reason = `what runs on ${names} is not what the plan says; look with plexictl nodes`;
+    return end(world, 'failed', reason, 4, nowMs);
   }
   const unfinished = nodesInOrder(rollout).filter((node) => node.error !== null);
   if (unfinished.length > 0) return endIfSettled(world, rollout, whyUnfinished(unfinished), nowMs);

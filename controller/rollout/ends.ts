@@ -4,13 +4,13 @@
  */
 import { withConfiguredBudget } from './budget.js';
 import { givenUp, withNode, withRollout } from './change.js';
-import type { PlanPart, Rollout, RolloutNode, RolloutPhase } from './rollout.js';
-import type { World } from './world.js';
+import type { FinalPhase, PlanPart, Rollout, RolloutNode } from './rollout.js';
+import type { ActiveWorld, World } from './world.js';
 
 /** Makes a rollout final. */
 export function end(
-  world: World,
-  phase: RolloutPhase,
+  world: ActiveWorld,
+  phase: FinalPhase,
   reason: string,
   exitCode: number,
   nowMs: number,
@@ -20,12 +20,12 @@ export function end(
 }
 
 /** Nobody waits any longer for a check, or a staging, that is still under way: it touches nothing. */
-function withoutChecks(world: World, nowMs: number): World {
-  const checking = [...(world.rollout?.nodes.values() ?? [])].filter(
+function withoutChecks(world: ActiveWorld, nowMs: number): ActiveWorld {
+  const checking = [...world.rollout.nodes.values()].filter(
     ({ state }) => state.phase === 'preflight' || state.phase === 'staging',
   );
   return checking.reduce(
-    (next, { id }) => withNode(next, id, { state: { phase: 'pending' }, ended: givenUp(next, id) }, nowMs),
+    (next, node) => withNode(next, node.id, { state: { phase: 'pending' }, ended: givenUp(node) }, nowMs),
     world,
   );
 }
@@ -38,7 +38,7 @@ function isElsewhere(world: World, node: RolloutNode | undefined, part: PlanPart
 }
 
 /** The end of a rollout that did not reach its target, told from where its nodes are. */
-export function endIfSettled(world: World, rollout: Rollout, reason: string, nowMs: number): World {
+export function endIfSettled(world: ActiveWorld, rollout: Rollout, reason: string, nowMs: number): World {
   const nodes = [...rollout.nodes.values()];
   const stranded = nodes.filter((node) => node.state.phase === 'rollback_failed');
   if (stranded.length > 0) {

@@ -3,7 +3,7 @@
  * both (semantics S18); a rollout takes such a slot over, and gives it back when the node is done
  * (protocol, rule 19).
  */
-import { freeIndex, slotOf, withoutSlotOf, withSlot } from './budget.js';
+import { freeIndex, heldBy, withoutSlotOf, withSlot } from './budget.js';
 import { viewOf } from './change.js';
 import type { Effect } from './events.js';
 import type { ManualMaintenance, Slot, World } from './world.js';
@@ -16,20 +16,18 @@ export function wishMaintenance(
   reason: string,
   nowMs: number,
 ): World {
-  const key = slotOf(world.slots, node);
-  const held = key === undefined ? undefined : world.slots.get(key);
-  if (key !== undefined && held?.maintenance !== null && held !== undefined) {
+  const held = heldBy(world.slots, node);
+  const before = held?.slot.maintenance;
+  if (held !== undefined && before) {
     const maintenance: ManualMaintenance = {
       wanted: on ? 'in' : 'out',
-      attempt: held.maintenance.attempt + 1,
-      reason: on ? reason : held.maintenance.reason,
+      attempt: before.attempt + 1,
+      reason: on ? reason : before.reason,
       failed: false,
       done: false,
     };
-    return {
-      ...world,
-      slots: withSlot(world.slots, key, { ...held, reason: maintenance.reason, maintenance }),
-    };
+    const slot = { ...held.slot, reason: maintenance.reason, maintenance };
+    return { ...world, slots: withSlot(world.slots, held.key, slot) };
   }
   const index = freeIndex(world);
   if (!on || held !== undefined || index === undefined) return world;
@@ -43,10 +41,9 @@ export function wishMaintenance(
  * put the node back, and by nothing else: what the node said before may be from before it went out.
  */
 export function finishMaintenance(world: World, node: string, commandId: string): World {
-  const key = slotOf(world.slots, node);
-  const slot = key === undefined ? undefined : world.slots.get(key);
-  if (key === undefined || slot === undefined || !isManual(slot) || manualCommandId(slot) !== commandId)
-    return world;
+  const held = heldByCommand(world, node, commandId);
+  if (held === undefined) return world;
+  const { key, slot } = held;
   const maintenance = { ...slot.maintenance, done: true };
   return {
     ...world,
@@ -63,8 +60,8 @@ export function manualEffect(world: World, slot: Slot, nowMs: number): Effect | 
   const view = viewOf(world, slot.node);
   if (!view.reachable || view.adopting || view.retryAtMs > nowMs || view.inMaintenance === null)
     return undefined;
-  if (view.inFlight !== null) return undefined;
-  if (!view.adopted) return { kind: 'adopt', node: slot.node };
+  // Who holds a slot is adopted before anything else is sent (effects.ts).
+  if (!view.adopted || view.inFlight !== null) return undefined;
   const id = manualCommandId(slot);
   const { attempt } = slot.maintenance;
   return { kind: 'send', node: slot.node, command: { kind: 'maintenance', id, attempt } };
@@ -72,15 +69,25 @@ export function manualEffect(world: World, slot: Slot, nowMs: number): Effect | 
 
 /** A command that did not work is not repeated by itself; the operator sees why, and says it again. */
 export function failMaintenance(world: World, node: string, commandId: string, message: string): World {
-  const key = slotOf(world.slots, node);
-  const slot = key === undefined ? undefined : world.slots.get(key);
-  if (key === undefined || slot === undefined || !isManual(slot) || manualCommandId(slot) !== commandId)
-    return world;
+  const held = heldByCommand(world, node, commandId);
+  if (held === undefined) return world;
+  const { key, slot } = held;
   const maintenance = { ...slot.maintenance, failed: true };
   return { ...world, slots: withSlot(world.slots, key, { ...slot, reason: message, maintenance }) };
 }
 
 type ManualSlot = Slot & { readonly maintenance: ManualMaintenance };
+
+/** An operator's slot that a command is for; undefined when it is for another, or for none. */
+function heldByCommand(
+  { slots }: World,
+  node: string,
+  commandId: string,
+): { key: string; slot: ManualSlot } | undefined {
+  const held = heldBy(slots, node);
+  if (held === undefined || !isManual(held.slot)) return undefined;
+  return manualCommandId(held.slot) === commandId ? { key: held.key, slot: held.slot } : undefined;
+}
 
 /** Whether the slot is an operator's, and no rollout has it now. */
 export function isManual(slot: Slot): slot is ManualSlot {

@@ -1,6 +1,7 @@
 /** Orders of an operator to one node: whose slot is freed by them, and what waits for their end. */
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
+import { after, finished, nodeOf, rolling } from '../../test/scenarios/paper-rollout.test.part.js';
 import { releaseAt, sampleNode, samplePlan } from '../../test/scenarios/sample-plan.test.part.js';
 import { advance } from './advance.js';
 import { emptyWorld } from './empty-world.test.part.js';
@@ -96,6 +97,60 @@ describe('an order', () => {
     const { slots } = play(begun, ended('node-1')).world;
     assert.deepEqual([...slots.keys()].sort(), ['0', '1']);
     assert.deepEqual(slots.get('1'), { ...slot, rollout: '', reason: 'a new disk' });
+  });
+
+  test('touches no slot of another kind', () => {
+    const slot = { node: 'node-1', reason: 'x', rollout: '', term: '6', sinceMs: 1, maintenance: null };
+    const world = { ...emptyWorld, slots: new Map([['0', slot]]) };
+    const begun = play(world, seen('node-1'), { kind: 'order', node: 'node-1', order }).world;
+    assert.deepEqual([...play(begun, ended('node-1')).world.slots.keys()], ['0']);
+  });
+
+  test('that was refused, or has failed, says why; the end of another command says nothing', () => {
+    const begun = play(emptyWorld, seen('node-1'), { kind: 'order', node: 'node-1', order }).world;
+    const { world } = play(begun, { kind: 'adopted', node: 'node-1' });
+    const fault = { code: 'NODE_CHANGED', message: 'it runs 0a2' };
+    const refusal = { kind: 'refused', node: 'node-1', commandId: 'confirm.node-1.5', fault } as const;
+    const refused = play(world, refusal).world.orders.get('node-1');
+    assert.deepEqual([refused?.state, refused?.message], ['failed', 'it runs 0a2']);
+
+    const end = ended('node-1');
+    assert.ok(end.kind === 'finished');
+    const outcome = { ...end.outcome, outcome: 'failed', failure: fault } as const;
+    const failed = play(world, { ...end, outcome }).world.orders.get('node-1');
+    assert.deepEqual([failed?.state, failed?.message], ['failed', 'it runs 0a2']);
+
+    const other = play(world, { ...end, commandId: 'confirm.node-1.4', outcome }).world;
+    assert.equal(other.orders.get('node-1')?.state, 'open');
+  });
+
+  test('that could not be carried out for an hour has failed, with what keeps it', () => {
+    const given = play(emptyWorld, { kind: 'order', node: 'node-1', order }).world;
+    const atEnd = advance(given, [{ kind: 'tick' }], order.sinceMs + 3_600_000).world;
+    assert.equal(atEnd.orders.get('node-1')?.state, 'open');
+    const over = advance(given, [{ kind: 'tick' }], order.sinceMs + 3_600_001).world.orders.get('node-1');
+    assert.equal(over?.state, 'failed');
+    assert.match(over?.message ?? '', /in time \(its agent could not be reached\); put that right/);
+
+    const fault = { code: 'FENCE_UNREADABLE', message: 'its fence is gone' };
+    const kept = play(given, { kind: 'adoption_failed', node: 'node-1', fault }).world;
+    const told = advance(kept, [{ kind: 'tick' }], order.sinceMs + 3_600_001).world.orders.get('node-1');
+    assert.match(told?.message ?? '', /in time \(its fence is gone\); put that right/);
+  });
+
+  test('says where a node of the rollout stands: at the target, back, or somewhere else', () => {
+    const failure = { code: 'PROBE_FAILED', message: 'sick' };
+    const bad = finished('node-1', 'upgrade', { outcome: 'rollback_failed', failure });
+    const stuck = after(rolling(2, { rollbackOnFailure: false }), bad);
+    assert.equal(nodeOf(stuck, 'node-1').state.phase, 'rollback_failed');
+    const phaseAt = (version: string): string => {
+      const end = ended('node-1');
+      assert.ok(end.kind === 'finished');
+      const outcome = { ...end.outcome, release: releaseAt(version) };
+      const ordered = after(stuck, { kind: 'order', node: 'node-1', order });
+      return nodeOf(after(ordered, { ...end, outcome }), 'node-1').state.phase;
+    };
+    assert.deepEqual(['0b1', '0a1', '0c1'].map(phaseAt), ['done', 'rolled_back', 'skipped']);
   });
 
   test('keeps a failed node from being tried again while it is under way', () => {

@@ -3,7 +3,7 @@
  * or to take his word for what the node runs. It takes nothing out of service, so it takes no slot;
  * but while it is open no rollout is planned over that node, and a node in a rollout takes none.
  */
-import { isStuck, lowestIndex, slotOf, withoutSlotOf, withSlot } from './budget.js';
+import { heldBy, isStuck, lowestIndex, withoutSlotOf, withSlot } from './budget.js';
 import { viewOf, withNode } from './change.js';
 import type { Effect } from './events.js';
 import type { Milliseconds, ReleaseRef } from './rollout.js';
@@ -38,9 +38,9 @@ export function finishOrder(world: World, node: string, commandId: string, diges
   const order = openOrder(world, node, commandId);
   if (order === undefined) return world;
   const done = withOrder(world, node, { ...order, state: 'done', digest });
-  const key = slotOf(done.slots, node);
-  const slot = key === undefined ? undefined : done.slots.get(key);
-  if (key === undefined || slot === undefined || !isStuck(key)) return done;
+  const held = heldBy(done.slots, node);
+  if (held === undefined || !isStuck(held.key)) return done;
+  const { slot } = held;
   const slots = withoutSlotOf(done.slots, node);
   if (slot.maintenance === null) return { ...done, slots };
   // It was in maintenance by his hand before, and still is: he gets that slot back, if need be above max.

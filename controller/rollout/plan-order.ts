@@ -37,11 +37,15 @@ export function matches(node: NodeFacts, selector: string): boolean {
   return node.labels[key] === value;
 }
 
+/** Why a node stands where it does, in the order in which they go. */
+const placeReasons = ['unhealthy', 'canary', 'zone', 'leader host'] as const;
+type PlaceReason = (typeof placeReasons)[number];
+
 /** A node at its place. */
 export interface Placed {
   readonly node: NodeFacts;
   readonly wave: number;
-  readonly reason: string;
+  readonly reason: PlaceReason;
 }
 
 /** Unhealthy first (it costs no capacity, and may cure them), then canaries, by zone, the leader's own host last. */
@@ -58,20 +62,18 @@ export function orderNodes(inputs: PlanInputs, chosen: readonly NodeFacts[]): Pl
       : byZone.filter((node) => matches(node, request.canarySelector)).map((node) => node.id),
   );
   const leaderShares = chosen.some((node) => node.host !== leaderHost);
-  const rank = (node: NodeFacts): number => {
-    if (node.health === 'unhealthy') return 0;
-    if (canaries.has(node.id)) return 1;
-    return leaderShares && node.host === leaderHost ? 3 : 2;
+  const reasonOf = (node: NodeFacts): PlaceReason => {
+    if (node.health === 'unhealthy') return 'unhealthy';
+    if (canaries.has(node.id)) return 'canary';
+    return leaderShares && node.host === leaderHost ? 'leader host' : 'zone';
   };
-  const reasons = ['unhealthy', 'canary', 'zone', 'leader host'] as const;
   return byZone
-    .map((node) => ({ node, rank: rank(node) }))
-    .sort((a, b) => a.rank - b.rank)
-    .map((entry) => ({
-      node: entry.node,
-      wave: canaries.size > 0 && entry.rank > 1 ? 1 : 0,
-      reason: reasons[entry.rank] ?? 'zone',
-    }));
+    .map((node) => ({ node, reason: reasonOf(node) }))
+    .sort((a, b) => placeReasons.indexOf(a.reason) - placeReasons.indexOf(b.reason))
+    .map(({ node, reason }) => {
+      const isBehindCanaries = canaries.size > 0 && (reason === 'zone' || reason === 'leader host');
+      return { node, reason, wave: isBehindCanaries ? 1 : 0 };
+    });
 }
 
 function compareText(a: string, b: string): number {

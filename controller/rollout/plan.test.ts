@@ -152,6 +152,39 @@ describe('what speaks against it', () => {
     assert.deepEqual(planWith([sampleNode('node-1', '0r1')], { downgrade: true }).problems, []);
   });
 
+  test('an older node is refused to a downgrade, and plexictl rollout named', () => {
+    const { problems } = planWith([sampleNode('node-1', '0a1')], { downgrade: true });
+    assert.deepEqual(problems, ['node-1 runs 0a1, which is older; go on with plexictl rollout --to 0b1']);
+  });
+
+  test('nodes of which none ever answered are refused one by one, and the plan comes from nothing', () => {
+    const silent = ['node-1', 'node-2'].map((id) => sampleNode(id, '', { digest: '', unknown: true }));
+    const { plan, problems } = samplePlan({ nodes: silent, to: '0b1' });
+    assert.equal(plan.header.from, NONE);
+    assert.deepEqual(problems, [
+      'node-1 cannot be reached; start its agent, or leave it out with --exclude node-1',
+      'node-2 cannot be reached; start its agent, or leave it out with --exclude node-2',
+    ]);
+  });
+
+  test('a group that can spare no node is named, where a node of it is to go out', () => {
+    const labelled = three.map((node) => ({
+      ...node,
+      labels: { role: node.id === 'node-3' ? 'db' : 'web' },
+    }));
+    const groups = [{ name: 'db', labels: { role: 'db' }, minAvailable: 1 }];
+    const inputs = sampleInputs({ nodes: labelled, to: '0b1' });
+    const spread = { ...inputs.spread, groups };
+    const [problem, ...others] = makePlan({ ...inputs, spread }).problems;
+    assert.match(
+      problem ?? '',
+      /^group db has 1 nodes and needs 1 of them at any time, so none can be upgraded/,
+    );
+    assert.deepEqual(others, []);
+    const request = { ...inputs.request, exclude: ['node-3'] };
+    assert.deepEqual(makePlan({ ...inputs, spread, request }).problems, []);
+  });
+
   test('all problems are told at once', () => {
     const step = { id: '002-pins', checksum: 'c', direction: 'up' } as const;
     const target = sampleTarget('0b1', {
@@ -287,6 +320,8 @@ describe('nodes that an operator holds', () => {
     );
     assert.match(left.warnings.join(), /node-2 is held \(new disk\) and is left out; .*node release node-2/);
     assert.match(planWith(nodes, { nodes: ['node-2'] }).problems.join(), /node-2 is held \(new disk\); /);
+    const untold = samplePlan({ nodes: three.map((node) => ({ ...node, held: '' })), to: '0b1' });
+    assert.match(untold.warnings.join(), /node-1 is held \(no reason given\) and is left out/);
   });
 
   test('go back all the same', () => {

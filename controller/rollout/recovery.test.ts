@@ -4,6 +4,7 @@
  */
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
+import { begun, finished, nodeOf, rolling } from '../../test/scenarios/paper-rollout.test.part.js';
 import { advance } from './advance.js';
 import { emptyWorld } from './empty-world.test.part.js';
 import type { AdoptionReport, EngineEvent, Observation } from './events.js';
@@ -103,6 +104,62 @@ describe('while nodes are awaited', () => {
       null,
       'at any other time it is not',
     );
+  });
+});
+
+describe('a rollout that goes on behind a restore', () => {
+  const recovery = awaiting('node-1', 'node-2').recovery;
+
+  test('starts no node, and takes none back, before all were adopted; why says so', () => {
+    const staged = { ...rolling(2), slots: new Map<string, Slot>(), recovery };
+    const ready = after(staged, finished('node-1', 'upgrade'));
+    assert.equal(nodeOf(ready, 'node-2').state.phase, 'ready');
+    const [reason] = nodeOf(ready, 'node-2').waitingOn;
+    assert.equal(reason?.reason, 'etcd was restored, and not every node was adopted since');
+
+    const done = after(rolling(2, { soakMs: 0 }), finished('node-1', 'upgrade'));
+    assert.equal(nodeOf(done, 'node-1').state.phase, 'done');
+    const wish = { kind: 'abort', rollback: true, reason: 'no' } as const;
+    const back = after({ ...done, recovery }, { kind: 'wish', wish });
+    assert.equal(nodeOf(back, 'node-1').state.phase, 'done');
+    const adopted = after(back, { kind: 'removed', node: 'node-2' }, { kind: 'adopted', node: 'node-1' });
+    assert.equal(adopted.recovery, null);
+    assert.equal(nodeOf(adopted, 'node-1').state.phase, 'rolling_back');
+  });
+
+  test('tells every node that has not ended what is to be said once the restore was noticed', () => {
+    const noticed = after(begun(1), { kind: 'restored', reason: 'node-1 knows more' });
+    const [reason] = nodeOf(noticed, 'node-1').waitingOn;
+    assert.equal(reason?.reason, 'node-1 knows more');
+    assert.equal(reason?.unblock, 'plexictl cluster re-epoch');
+  });
+
+  test('is sent the upgrade again that the agent knows and etcd has lost, under the same id', () => {
+    const lost = { ...begun(2), recovery };
+    assert.equal(nodeOf(lost, 'node-1').state.phase, 'preflight');
+    const jobs = [
+      job('u.node-1.upgrade.1', 'u', true),
+      { ...job('u.node-1.upgrade.2', 'u', false), attempt: 2 },
+    ];
+    const { world, effects } = advance(lost, [adopted('node-1', { jobs })], nowMs);
+    const command = { kind: 'upgrade', id: 'u.node-1.upgrade.2', attempt: 2 };
+    assert.deepEqual(nodeOf(world, 'node-1').state, { phase: 'entering_maintenance', command });
+    assert.equal(nodeOf(world, 'node-1').attempts.upgrade, 2);
+    assert.deepEqual(slotsOf(world), ['0: node-1']);
+    assert.deepEqual(
+      effects.filter(({ kind }) => kind === 'send'),
+      [{ kind: 'send', node: 'node-1', command }],
+    );
+  });
+
+  test('takes up nothing of another rollout, nor what etcd knows', () => {
+    const lost = { ...begun(2), recovery };
+    const other = after(lost, adopted('node-1', { jobs: [job('v.node-1.upgrade.1', 'v', true)] }));
+    assert.equal(nodeOf(other, 'node-1').state.phase, 'preflight');
+    const known = { ...rolling(2), recovery };
+    const again = after(known, adopted('node-1', { jobs: [job('u.node-1.upgrade.1', 'u', false)] }));
+    assert.deepEqual(nodeOf(again, 'node-1').state, nodeOf(known, 'node-1').state);
+    assert.deepEqual(slotsOf(again), ['0: node-1']);
   });
 });
 

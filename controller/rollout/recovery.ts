@@ -4,12 +4,12 @@
  * `plexictl cluster re-epoch`; and after that no slot is taken before every node was adopted, or removed.
  * A node that is out by its agent's own word gets the slot that etcd has lost, even above the budget.
  */
-import { lowestIndex, slotOf, withoutSlotOf, withSlot } from './budget.js';
+import { heldBy, lowestIndex, withoutSlotOf, withSlot } from './budget.js';
 import { takeSlot, withNode } from './change.js';
 import type { AdoptionReport, ReportedJob } from './events.js';
 import { isManual, manualCommandId } from './manual.js';
 import { commandId, type Milliseconds, type NodePhase, type RolloutNode } from './rollout.js';
-import type { Slot, World } from './world.js';
+import { isActive, type Slot, type World } from './world.js';
 
 /** What an operator says once etcd was restored on purpose. */
 export const reEpochWord = 'plexictl cluster re-epoch';
@@ -51,9 +51,8 @@ export function isAwaited(world: World, node: string): boolean {
 export function rebuildSlot(world: World, node: string, report: AdoptionReport, nowMs: Milliseconds): World {
   if (!isAwaited(world, node)) return world;
   const known = withoutAwaited(world, node);
-  const key = slotOf(known.slots, node);
-  const slot = key === undefined ? undefined : known.slots.get(key);
-  if (slot !== undefined) return isGivenBack(slot, report) ? withoutSlot(known, node) : known;
+  const held = heldBy(known.slots, node);
+  if (held !== undefined) return isGivenBack(held.slot, report) ? withoutSlot(known, node) : known;
   const resumed = resumeLost(known, node, report, nowMs);
   if (resumed !== known) return resumed;
   if (report.needsOperator !== '') return withLostSlot(known, node, report.needsOperator, nowMs);
@@ -72,9 +71,10 @@ const untouched: readonly NodePhase[] = ['pending', 'preflight', 'staging', 'rea
  * that the agent is asked for it under the id by which it knows it.
  */
 function resumeLost(world: World, id: string, report: AdoptionReport, nowMs: Milliseconds): World {
+  if (!isActive(world)) return world;
   const { rollout } = world;
-  const node = rollout?.nodes.get(id);
-  if (rollout === undefined || node === undefined || !untouched.includes(node.state.phase)) return world;
+  const node = rollout.nodes.get(id);
+  if (node === undefined || !untouched.includes(node.state.phase)) return world;
   const job = report.jobs.findLast((candidate) => isLostUpgrade(rollout.id, node, candidate));
   if (job === undefined) return world;
   const reason = `upgrade to ${rollout.plan.header.to}, by its agent's word`;

@@ -140,6 +140,8 @@ export const rolloutPhases = [
   'failed',
 ] as const;
 export type RolloutPhase = (typeof rolloutPhases)[number];
+/** A phase that a rollout never leaves. */
+export type FinalPhase = 'succeeded' | 'rolled_back' | 'aborted' | 'failed';
 
 /** The phases in which the agent's own upgrade is under way, in its order. */
 export const upgradingPhases = [
@@ -166,20 +168,21 @@ export interface WaitReason {
   readonly unblock: string;
 }
 
-export type CommandKind =
-  | 'preflight'
-  | 'stage'
-  | 'upgrade'
-  | 'roll_back'
-  | 'revert'
-  | 'maintenance'
-  | 'take_over';
+/** What a rollout asks of a node. */
+export type RolloutCommandKind = 'preflight' | 'stage' | 'upgrade' | 'roll_back' | 'revert';
+/** The last two are an operator's own. */
+export type CommandKind = RolloutCommandKind | 'maintenance' | 'take_over';
 
 /** A command that is persisted, and then sent until its result is known. */
 export interface OpenCommand {
   readonly kind: CommandKind;
   readonly id: string;
   readonly attempt: number;
+}
+
+/** A command of a rollout. */
+export interface RolloutCommand extends OpenCommand {
+  readonly kind: RolloutCommandKind;
 }
 
 /** A node cannot be reached. */
@@ -194,15 +197,15 @@ export interface Silence {
 /** A node's own state within a rollout. */
 export type NodeState =
   | { readonly phase: 'pending' }
-  | { readonly phase: 'preflight'; readonly command: OpenCommand }
-  | { readonly phase: 'staging'; readonly command: OpenCommand }
+  | { readonly phase: 'preflight'; readonly command: RolloutCommand }
+  | { readonly phase: 'staging'; readonly command: RolloutCommand }
   | { readonly phase: 'ready' }
-  | { readonly phase: UpgradingPhase; readonly command: OpenCommand }
+  | { readonly phase: UpgradingPhase; readonly command: RolloutCommand }
   | { readonly phase: 'soaking' }
   | { readonly phase: 'done' }
   | { readonly phase: 'skipped' }
   /** `roll_back` takes back an upgrade before its commit, `revert` one after it. */
-  | { readonly phase: 'rolling_back'; readonly command: OpenCommand }
+  | { readonly phase: 'rolling_back'; readonly command: RolloutCommand }
   | { readonly phase: 'rolled_back' }
   | { readonly phase: 'rollback_failed' };
 export type NodePhase = NodeState['phase'];
@@ -268,12 +271,19 @@ export interface Rollout {
   readonly nodes: ReadonlyMap<string, RolloutNode>;
 }
 
-export function isFinal(phase: RolloutPhase): boolean {
+export function isFinal(phase: RolloutPhase): phase is FinalPhase {
   return phase === 'succeeded' || phase === 'rolled_back' || phase === 'aborted' || phase === 'failed';
 }
 
+/** A node with a failure that was not put aside. */
+export type FailedNode = RolloutNode & { readonly error: Fault };
+
+export function hasFailed(node: RolloutNode): node is FailedNode {
+  return node.error !== null;
+}
+
 /** The command that a node has open; undefined when it has none. */
-export function openCommand(state: NodeState): OpenCommand | undefined {
+export function openCommand(state: NodeState): RolloutCommand | undefined {
   return 'command' in state ? state.command : undefined;
 }
 

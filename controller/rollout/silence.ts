@@ -19,8 +19,7 @@ export function silentForMs(world: World, node: RolloutNode, nowMs: number): Mil
 
 /** A node that cannot be reached, from now on or since before. */
 export function withSilence(world: World, id: string, nowMs: number): World {
-  const node = world.rollout?.nodes.get(id);
-  if (node === undefined || node.silence !== null) return world;
+  if (world.rollout?.nodes.get(id)?.silence) return world;
   return withNode(world, id, { silence: { sinceMs: nowMs, countedMs: 0, countedAtMs: nowMs } }, nowMs);
 }
 

@@ -6,7 +6,7 @@
 import { holdsSlot, settle, strand, viewOf, withNode, withRollout } from './change.js';
 import type { Rollout, RolloutNode } from './rollout.js';
 import { silentForMs } from './silence.js';
-import type { NodeView, World } from './world.js';
+import type { ActiveWorld, NodeView, World } from './world.js';
 
 /** What counts of the time that a node was good before the leader knew of its commit, at the most. */
 const unseenMarginMs = 5_000;
@@ -14,7 +14,7 @@ const unseenMarginMs = 5_000;
 const soakPatience = 3;
 
 /** One soaking node that is done, or has failed. */
-export function settleSoaking(world: World, rollout: Rollout, nowMs: number): World {
+export function settleSoaking(world: ActiveWorld, rollout: Rollout, nowMs: number): World {
   if (rollout.course.kind === 'back') return world;
   for (const node of rollout.nodes.values()) {
     if (node.state.phase !== 'soaking') continue;
@@ -51,7 +51,7 @@ export function soakedForMs(view: NodeView, node: RolloutNode, nowMs: number): n
  * It committed, so it does not go back by itself. It keeps its slot: it is out of service until it was
  * taken back, or was healthy for its whole soak after all.
  */
-function failSoak(world: World, rollout: Rollout, node: RolloutNode, nowMs: number): World {
+function failSoak(world: ActiveWorld, rollout: Rollout, node: RolloutNode, nowMs: number): World {
   const { healthReason } = viewOf(world, node.id);
   const error = {
     code: 'SOAK_FAILED',
@@ -77,7 +77,7 @@ export function settleLost(world: World, rollout: Rollout, nowMs: number): World
     const isOut = holdsSlot(world, node.id) && phase !== 'rollback_failed' && phase !== 'done';
     if (!isAwaited && !isOut) continue;
     const message = `${node.id} could not be reached for ${Math.round(unknownMaxMs / 1000)} s while it was ${phase}; look at the node, then at plexictl status`;
-    return strand(world, node.id, { code: 'NODE_LOST', message }, nowMs);
+    return strand(world, node, { code: 'NODE_LOST', message }, nowMs);
   }
   return world;
 }

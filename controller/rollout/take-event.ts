@@ -12,10 +12,10 @@ import {
   type EndedCommand,
   type Fault,
   isUpgrading,
-  type OpenCommand,
   openCommand,
   type PlanPart,
   type Rollout,
+  type RolloutCommand,
   type RolloutNode,
   type UpgradingPhase,
   upgradingPhases,
@@ -167,15 +167,27 @@ function takeProgress(
   { node: id, commandId, phase, waitsFor }: Extract<EngineEvent, { kind: 'progress' }>,
   nowMs: number,
 ): World {
-  const node = world.rollout?.nodes.get(id);
-  const command = node === undefined ? undefined : openCommand(node.state);
-  if (node === undefined || command?.id !== commandId) return world;
+  const working = workingOn(world, id, commandId);
+  if (working === undefined) return world;
+  const { node, command } = working;
   const heard = viewOf(world, id).waitsFor === waitsFor ? world : withView(world, id, { waitsFor });
   if (phase === 'rolling_back')
     return withNode(heard, id, { state: { phase: 'rolling_back', command } }, nowMs);
   if (!isUpgrading(node.state) || !isUpgradingPhase(phase)) return heard;
   const ahead = upgradingPhases.indexOf(phase) > upgradingPhases.indexOf(node.state.phase);
   return ahead ? withNode(heard, id, { state: { phase, command } }, nowMs) : heard;
+}
+
+/** The node that works on this command for the rollout; undefined when none does, or no longer. */
+function workingOn(
+  world: World,
+  id: string,
+  commandId: string,
+): { node: RolloutNode; command: RolloutCommand } | undefined {
+  const node = world.rollout?.nodes.get(id);
+  const command = node && openCommand(node.state);
+  if (node === undefined || command?.id !== commandId) return undefined;
+  return { node, command };
 }
 
 function isUpgradingPhase(phase: string): phase is UpgradingPhase {
@@ -206,13 +218,13 @@ const refusedUntouched: readonly string[] = ['NODE_CHANGED', 'LIMIT_EXCEEDED', '
  * its slot and needs an operator.
  */
 function takeFinalRefusal(world: World, id: string, commandId: string, fault: Fault, nowMs: number): World {
-  const node = world.rollout?.nodes.get(id);
-  const command = node === undefined ? undefined : openCommand(node.state);
-  if (node === undefined || command?.id !== commandId)
+  const working = workingOn(world, id, commandId);
+  if (working === undefined)
     return failOrder(failMaintenance(world, id, commandId, fault.message), id, commandId, fault.message);
+  const { node, command } = working;
   const isCheck = command.kind === 'preflight' || command.kind === 'stage';
   const isUntouched = node.state.phase === 'entering_maintenance' && refusedUntouched.includes(fault.code);
-  if (!isCheck && !isUntouched) return strand(world, id, fault, nowMs);
+  if (!isCheck && !isUntouched) return strand(world, node, fault, nowMs);
   const outcome = {
     outcome: 'failed',
     failure: fault,
@@ -234,9 +246,9 @@ function takeResult(
   const freed = viewOf(world, id).inFlight === commandId ? withView(world, id, { inFlight: null }) : world;
   const byHand = takeOperatorsEnd(freed, id, commandId, outcome, nowMs);
   if (byHand !== freed) return byHand;
-  const node = freed.rollout?.nodes.get(id);
-  const command = node === undefined ? undefined : openCommand(node.state);
-  if (node === undefined || command?.id !== commandId) return freed;
+  const working = workingOn(freed, id, commandId);
+  if (working === undefined) return freed;
+  const { node, command } = working;
   switch (command.kind) {
     case 'preflight':
     case 'stage':
@@ -244,9 +256,6 @@ function takeResult(
     case 'upgrade':
     case 'roll_back':
       return takeUpgradeEnd(freed, node, command, outcome, nowMs);
-    case 'maintenance':
-    case 'take_over':
-      return freed;
     case 'revert':
       return takeRevertEnd(freed, node, command, outcome, nowMs);
   }
@@ -272,7 +281,7 @@ function takeOperatorsEnd(
 function takeCheck(
   world: World,
   node: RolloutNode,
-  command: OpenCommand,
+  command: RolloutCommand,
   outcome: CommandOutcome,
   nowMs: number,
 ): World {
@@ -288,7 +297,7 @@ function takeCheck(
 function takeUpgradeEnd(
   world: World,
   node: RolloutNode,
-  command: OpenCommand,
+  command: RolloutCommand,
   outcome: CommandOutcome,
   nowMs: number,
 ): World {
@@ -315,16 +324,16 @@ function takeUpgradeEnd(
       // Refused before anything was touched, or committed and unable to leave maintenance.
       return outcome.failedStep === '' && command.kind === 'upgrade'
         ? settle(world, node.id, { state: { phase: 'rolled_back' }, ended, error: faultOf(outcome) }, nowMs)
-        : strand(world, node.id, faultOf(outcome), nowMs, ended);
+        : strand(world, node, faultOf(outcome), nowMs, ended);
     case 'rollback_failed':
-      return strand(world, node.id, faultOf(outcome), nowMs, ended);
+      return strand(world, node, faultOf(outcome), nowMs, ended);
   }
 }
 
 function takeRevertEnd(
   world: World,
   node: RolloutNode,
-  command: OpenCommand,
+  command: RolloutCommand,
   outcome: CommandOutcome,
   nowMs: number,
 ): World {
@@ -336,14 +345,14 @@ function takeRevertEnd(
   const { message } = faultOf(outcome);
   return strand(
     world,
-    node.id,
+    node,
     { code: 'ROLLBACK_FAILED', message: `it could not be taken back: ${message}` },
     nowMs,
     ended,
   );
 }
 
-function endOf({ id }: OpenCommand, { outcome }: CommandOutcome): EndedCommand {
+function endOf({ id }: RolloutCommand, { outcome }: CommandOutcome): EndedCommand {
   return { commandId: id, outcome };
 }
 

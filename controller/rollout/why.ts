@@ -35,7 +35,8 @@ export function explainWaiting(world: World, nowMs: number): World {
 interface Scene {
   readonly world: World;
   readonly rollout: Rollout;
-  readonly waves: ReadonlyMap<string, number>;
+  /** Nodes of later waves than the open one. */
+  readonly behind: ReadonlySet<string>;
   /** The lowest wave with a node that has not ended. */
   readonly openWave: number;
   readonly forCapacity: Reason;
@@ -43,15 +44,15 @@ interface Scene {
 }
 
 function sceneOf(world: World, rollout: Rollout): Scene {
-  const waves = new Map(rollout.plan.parts.map((part) => [part.node, part.wave]));
   const open = rollout.plan.parts.filter((part) => {
     const phase = rollout.nodes.get(part.node)?.state.phase;
     return phase !== 'done' && phase !== 'skipped' && phase !== 'rolled_back';
   });
   const openWave = open.reduce((lowest, part) => Math.min(lowest, part.wave), Number.POSITIVE_INFINITY);
+  const behind = new Set(rollout.plan.parts.filter(({ wave }) => wave > openWave).map(({ node }) => node));
   const goingBack = rollout.course.kind === 'back' || rollout.plan.header.direction === 'back';
   const spread = countSpread(world, goingBack);
-  return { world, rollout, waves, openWave, spread, forCapacity: capacityReason(world, rollout) };
+  return { world, rollout, behind, openWave, spread, forCapacity: capacityReason(world, rollout) };
 }
 
 function reasonsOf(scene: Scene, node: RolloutNode): Reason[] {
@@ -98,7 +99,7 @@ function afterRestore({ recovery }: World, { state }: RolloutNode): Reason[] {
 }
 
 function beforeStart(scene: Scene, node: RolloutNode): Reason[] {
-  const { world, rollout, waves, openWave, forCapacity } = scene;
+  const { world, rollout, behind, openWave, forCapacity } = scene;
   switch (rollout.course.kind) {
     case 'paused':
       return [{ reason: `the rollout is paused: ${rollout.course.reason}`, unblock: waysOn(rollout) }];
@@ -129,7 +130,7 @@ function beforeStart(scene: Scene, node: RolloutNode): Reason[] {
       },
     ];
   }
-  if (openWave < (waves.get(node.id) ?? 0))
+  if (behind.has(node.id))
     return [{ reason: `wave ${openWave} is not over`, unblock: 'the end of its last soak' }];
   const keeping = whyNotOut(scene.spread, node.id);
   return keeping === undefined ? [forCapacity] : [keeping];

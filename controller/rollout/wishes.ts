@@ -5,13 +5,20 @@
 import { holdsSlot, withNode, withRollout } from './change.js';
 import type { Wish } from './events.js';
 import { hasOpenOrder } from './orders.js';
-import { type Course, isFinal, type Milliseconds, type Rollout, type RolloutNode } from './rollout.js';
-import type { World } from './world.js';
+import {
+  type Course,
+  hasFailed,
+  isFinal,
+  type Milliseconds,
+  type Rollout,
+  type RolloutNode,
+} from './rollout.js';
+import { type ActiveWorld, isActive, type World } from './world.js';
 
 /** Enters a wish; the same world when there is nothing that it could change. */
 export function takeWish(world: World, wish: Wish, nowMs: Milliseconds): World {
+  if (!isActive(world) || isFinal(world.rollout.phase)) return world;
   const { rollout } = world;
-  if (rollout === undefined || isFinal(rollout.phase)) return world;
   const { course } = rollout;
   switch (wish.kind) {
     case 'pause':
@@ -33,7 +40,7 @@ export function takeWish(world: World, wish: Wish, nowMs: Milliseconds): World {
   }
 }
 
-function resume(world: World, rollout: Rollout): World {
+function resume(world: ActiveWorld, rollout: Rollout): World {
   const { course } = rollout;
   if (course.kind !== 'paused') return world;
   const failed = [...rollout.nodes.values()].filter((node) => node.error !== null).map((node) => node.id);
@@ -43,35 +50,35 @@ function resume(world: World, rollout: Rollout): World {
 }
 
 /** The node takes its place in the order again; what it staged is still there. */
-function retry(world: World, rollout: Rollout, id: string, nowMs: Milliseconds): World {
+function retry(world: ActiveWorld, rollout: Rollout, id: string, nowMs: Milliseconds): World {
   if (!isRetryable(rollout.nodes.get(id)) || hasOpenOrder(world, id)) return world;
   const ready = withNode(world, id, { state: { phase: 'ready' }, error: null }, nowMs);
   const forgiven = rollout.forgiven.filter((node) => node !== id);
   return goOnAfterFailure(withRollout(ready, { forgiven }));
 }
 
-function skip(world: World, rollout: Rollout, id: string, nowMs: Milliseconds): World {
+function skip(world: ActiveWorld, rollout: Rollout, id: string, nowMs: Milliseconds): World {
   const node = rollout.nodes.get(id);
   if (node === undefined || !isSkippable(world, node)) return world;
   return goOnAfterFailure(withNode(world, id, { state: { phase: 'skipped' }, error: null }, nowMs));
 }
 
 /** Goes on once the last failure that it was paused by was dealt with. */
-function goOnAfterFailure(world: World): World {
-  const course = world.rollout?.course;
-  if (course?.kind !== 'paused' || course.by !== 'failure' || hasOpenFailure(world)) return world;
+function goOnAfterFailure(world: ActiveWorld): World {
+  const { course } = world.rollout;
+  if (course.kind !== 'paused' || course.by !== 'failure' || hasOpenFailure(world.rollout)) return world;
   return withRollout(world, { course: { kind: 'forward' }, reason: '', exitCode: null });
 }
 
 /** A node failed, and no operator has dealt with it yet. */
-function hasOpenFailure({ rollout }: World): boolean {
-  return [...(rollout?.nodes.values() ?? [])].some(
-    (node) => node.error !== null && node.state.phase !== 'skipped' && !rollout?.forgiven.includes(node.id),
+function hasOpenFailure({ nodes, forgiven }: Rollout): boolean {
+  return [...nodes.values()].some(
+    (node) => hasFailed(node) && node.state.phase !== 'skipped' && !forgiven.includes(node.id),
   );
 }
 
 function isRetryable(node: RolloutNode | undefined): boolean {
-  return node?.state.phase === 'rolled_back' && node.error !== null;
+  return node?.state.phase === 'rolled_back' && hasFailed(node);
 }
 
 /** Only a node that is not out of service because of us may be left out (protocol, rule 30). */

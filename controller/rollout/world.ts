@@ -131,3 +131,12 @@ export interface World {
   /** Since when this leader looks; deadlines do not run while nobody does (protocol, rule 31). */
   readonly leadSinceMs: Milliseconds;
 }
+
+/** A world with a rollout. */
+export interface ActiveWorld extends World {
+  readonly rollout: Rollout;
+}
+
+export function isActive<W extends World>(world: W): world is W & ActiveWorld {
+  return world.rollout !== undefined;
+}

@@ -4,10 +4,10 @@ import { describe, test } from 'node:test';
 import { PlexiError } from '../../config/errors.js';
 import { sampleNode, samplePlan } from '../../test/scenarios/sample-plan.test.part.js';
 import {
-  type CommandKind,
   type NodeState,
-  type OpenCommand,
   type Rollout,
+  type RolloutCommand,
+  type RolloutCommandKind,
   type RolloutNode,
   upgradingPhases,
 } from '../rollout/rollout.js';
@@ -29,7 +29,7 @@ import { put } from './world-writes.js';
 const key = '/plexi/v1/dev/rollouts/update_0a1_0b1_20241219_120000/nodes/node-1';
 const atMs = Date.UTC(2024, 11, 19, 12, 0, 0, 123);
 
-function command(kind: CommandKind): OpenCommand {
+function command(kind: RolloutCommandKind): RolloutCommand {
   return { kind, id: `update_0a1_0b1_20241219_120000.node-1.${kind}.2`, attempt: 2 };
 }
 

@@ -3,11 +3,11 @@
 import { PlexiError } from '../../config/errors.js';
 import {
   type NodeState,
-  type OpenCommand,
   openCommand,
   type PlanHeader,
   type PlanPart,
   type Rollout,
+  type RolloutCommand,
   type RolloutNode,
   type Silence,
   upgradingPhases,
@@ -134,7 +134,7 @@ function stateOf(key: string, value: RolloutNodeValue): NodeState {
   }
 }
 
-function commandOf(key: string, value: RolloutNodeValue): OpenCommand {
+function commandOf(key: string, value: RolloutNodeValue): RolloutCommand {
   if (value.step === '' || value.commandId === '') {
     throw new PlexiError(
       'STORE_INVALID',

@@ -193,6 +193,36 @@ describe('raised until a restart', () => {
   });
 });
 
+describe('made anew by an operator', () => {
+  const known = token(1, 5, 5);
+  const unadopted = {
+    code: 'FENCE_UNREADABLE',
+    message: /made anew by an operator; the node obeys no command/,
+  };
+
+  test('lets no command through, before and after a restart, until somebody adopts the node', async () => {
+    const disk = new MemoryFenceDisk();
+    await Fence.renew(disk, known);
+    const fence = await Fence.open(disk);
+    assert.throws(() => fence.checkAdopted(), unadopted);
+    assert.throws(() => fence.check(token(1, 5, 4), 'old'), stale, 'and what is known is not forgotten');
+
+    await fence.raise(token(1, 5, 6), 'adoption');
+    fence.checkAdopted();
+    const reopened = await Fence.open(disk);
+    reopened.checkAdopted();
+    assert.deepEqual(reopened.current, { token: token(1, 5, 6), holder: 'adoption', lineage: undefined });
+  });
+
+  test('is put in order also by an adoption with the very token that was known', async () => {
+    const disk = new MemoryFenceDisk();
+    await Fence.renew(disk, known);
+    const fence = await Fence.open(disk);
+    await fence.raise(known, 'restore');
+    (await Fence.open(disk)).checkAdopted();
+  });
+});
+
 describe('without a fence that can be read, nobody gets through', () => {
   const good = { schema: 1, token: { epoch: '1', term: '2', seq: '3' }, holder: 'a', lineage: null };
   const files: [string, string | Uint8Array | undefined][] = [
@@ -222,6 +252,7 @@ describe('without a fence that can be read, nobody gets through', () => {
       assert.match(fence.broken ?? '', bytes === undefined ? /is missing/ : /cannot be read/);
       assert.equal(fence.current, undefined);
       assert.throws(() => fence.check(all, 'a'), { code: 'FENCE_UNREADABLE' });
+      assert.throws(() => fence.checkAdopted(), { code: 'FENCE_UNREADABLE' });
       await assert.rejects(fence.raise(all, 'a'), { code: 'FENCE_UNREADABLE' });
       assert.equal(fence.isOfCurrentTerm(all), false);
       assert.equal(disk.bytes, bytes, 'what is there is left for the operator');

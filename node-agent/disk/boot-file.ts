@@ -43,8 +43,11 @@ export function isOfEarlierBoot(path: string): boolean {
   return changed !== undefined && changed.mtimeMs < bootedAtMs();
 }
 
-/** When the machine was started, in milliseconds since 1970. Errors: the system's, where there is no /proc. */
+/**
+ * When the machine was started, in milliseconds since 1970; NaN, before which nothing was written, where the
+ * kernel does not say. Errors: the system's, where there is no /proc.
+ */
 export function bootedAtMs(): number {
-  const [, bootSeconds = '0'] = /^btime (\d+)$/m.exec(readFileSync('/proc/stat', 'utf8')) ?? [];
+  const bootSeconds = readFileSync('/proc/stat', 'utf8').replace(/^[\s\S]*^btime (\d+)$[\s\S]*$/m, '$1');
   return Number(bootSeconds) * 1_000;
 }

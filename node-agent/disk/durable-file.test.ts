@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { spawnSync } from 'node:child_process';
+import { execFileSync, spawnSync } from 'node:child_process';
 import {
   chmodSync,
   mkdirSync,
@@ -56,6 +56,30 @@ describe('a durable file', () => {
     await assert.rejects(writeDurably(at('taken'), 'x'), { code: 'EISDIR' });
     await assert.rejects(createDurably(at('taken'), 'x'), { code: 'EEXIST' });
     assert.deepEqual(readdirSync(folder), ['taken']);
+  });
+
+  test('whose folder goes while it is flushed is told as missing, and nothing is left', async () => {
+    mkdirSync(at('sub'));
+    const writing = writeDurably(join(at('sub'), 'a'), 'x');
+    // Until here it has opened and written, and waits for the flush.
+    rmSync(at('sub'), { recursive: true });
+    await assert.rejects(writing, { code: 'ENOENT', syscall: 'rename' });
+    assert.deepEqual(readdirSync(folder), []);
+  });
+
+  test('that the system cuts short keeps its old content, and leaves no other name', async () => {
+    await writeDurably(at('a'), 'old');
+    await withFileSizeMax(4_096, () =>
+      assert.rejects(writeDurably(at('a'), Buffer.alloc(10_000)), { code: 'EFBIG' }),
+    );
+    assert.equal(readFileSync(at('a'), 'utf8'), 'old');
+    assert.deepEqual(readdirSync(folder), ['a']);
+  });
+
+  test('is removed only where it is one: what is a folder is told, and stays', async () => {
+    mkdirSync(at('sub'));
+    await assert.rejects(removeDurably(at('sub')), /EISDIR|EPERM/);
+    assert.deepEqual(readdirSync(folder), ['sub']);
   });
 
   test('is private unless told otherwise', async () => {
@@ -149,6 +173,14 @@ describe('folders and links', () => {
     await assert.rejects(ensureFolder(at('file'), 0o700), { code: 'ENOTDIR' });
   });
 
+  test('a folder below a file is refused, and so is a link in the place of a folder', async () => {
+    writeFileSync(at('file'), '');
+    await assert.rejects(ensureFolder(join(at('file'), 'sub'), 0o700), { code: 'ENOTDIR' });
+    mkdirSync(at('taken'));
+    await assert.rejects(swapLinkDurably(at('taken'), 'target'), { code: 'EISDIR' });
+    assert.deepEqual(readdirSync(folder).sort(), ['file', 'taken']);
+  });
+
   test('a link is made and swapped, and removed without its target', async () => {
     mkdirSync(at('releases'));
     await swapLinkDurably(at('current'), 'releases/one');
@@ -199,7 +231,41 @@ describe('folders and links', () => {
   });
 });
 
+/** While it works the system refuses to let a file of this process grow beyond a length in bytes, as a full disk does. */
+async function withFileSizeMax(bytes: number, work: () => Promise<void>): Promise<void> {
+  // Without a handler the signal that comes with the refusal ends the process.
+  const onSignal = () => undefined;
+  process.on('SIGXFSZ', onSignal);
+  const limit = (soft: string) => execFileSync('prlimit', ['--pid', `${process.pid}`, `--fsize=${soft}:`]);
+  try {
+    limit(`${bytes}`);
+    await work();
+  } finally {
+    limit('unlimited');
+    process.off('SIGXFSZ', onSignal);
+  }
+}
+
 describe('a durable stream', () => {
+  test('that the system cuts short in the middle of a write is told, and leaves no name', async () => {
+    async function* pieces() {
+      for (let index = 0; index < 20; index++) yield Buffer.alloc(100_000, index);
+    }
+    await withFileSizeMax(150_000, () =>
+      assert.rejects(writeStreamDurably(at('long'), pieces()), { code: 'EFBIG' }),
+    );
+    assert.deepEqual(readdirSync(folder), []);
+  });
+
+  test('passes over pieces without a byte', async () => {
+    async function* pieces() {
+      for (const text of ['', 'one', '', '', 'two', '']) yield Buffer.from(text);
+    }
+    await writeStreamDurably(at('short'), pieces(), { mode: 0o644 });
+    assert.equal(readFileSync(at('short'), 'utf8'), 'onetwo');
+    assert.equal(statSync(at('short')).mode & 0o777, 0o644);
+  });
+
   test('gets its name only when it is whole', async () => {
     async function* pieces(fails: boolean) {
       for (let index = 0; index < 40; index++) yield Buffer.alloc(100_000, index);

@@ -249,6 +249,15 @@ describe('a damaged journal is unreadable, and nothing in it is touched', () => 
     ['a job that goes on after its end', 4, () => change(4, { ...step('first', 'stop', 'backup') })],
     ['a job that ends twice', 4, () => change(4, { ...finished('first') })],
     ['a job that begins twice', 5, () => change(5, { ...accepted('second') })],
+    [
+      'a job that begins twice, the second time by hand',
+      5,
+      () =>
+        change(5, {
+          ...{ kind: 'by_hand', commandId: 'second', act: { word: 'restore', directory: 'backups' } },
+          ...{ by: 'ada', reason: 'alone', setAside: [], step: 'stop_by_hand', facts },
+        }),
+    ],
     ['a finished job that begins again', 4, () => change(4, { ...accepted('first') })],
     ['a job without a beginning', 4, () => change(4, { ...step('second', 'stop', 'backup') })],
     [
@@ -283,6 +292,21 @@ describe('a damaged journal is unreadable, and nothing in it is touched', () => 
       assert.deepEqual(contents(), before);
     });
   }
+});
+
+test('a record that is gone when it is read is missed, and not passed over', async () => {
+  const disk = new MemoryJournalDisk();
+  const journal = await Journal.open(disk, () => new Date(0));
+  await appendAll(journal, [accepted('job', 'stop'), step('job', 'stop', 'backup')]);
+  const vanishing = disk.revived();
+  vanishing.read = async (name) => (name.startsWith('0000000002') ? undefined : disk.read(name));
+  await assert.rejects(
+    Journal.open(vanishing, () => new Date(0)),
+    {
+      code: 'JOURNAL_UNREADABLE',
+      message: /record 0000000002.json cannot be trusted: it disappeared while it was read/,
+    },
+  );
 });
 
 describe('pruning', () => {

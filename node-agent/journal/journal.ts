@@ -26,6 +26,9 @@ export interface JournalDisk {
   remove(name: string): Promise<void>;
 }
 
+/** Steps in the order in which they were begun; every job has begun one. */
+export type BegunSteps = readonly [string, ...string[]];
+
 /** One command that touches the node, as the journal knows it. */
 export interface Job {
   readonly commandId: string;
@@ -35,13 +38,13 @@ export interface Job {
   /** The token with which it was let in: after a restart the fence is not below it. */
   readonly token: RecordedToken;
   /** Steps that were begun, in order; the last one may be unfinished. */
-  readonly begun: readonly string[];
+  readonly begun: BegunSteps;
   readonly facts: JobFacts;
   /** The commit record is on the disk: from here on the node never goes back by itself. */
   readonly committed: boolean;
   /** Set once the job goes back. */
   readonly goingBack:
-    | { readonly failure: JobFailure; readonly failedStep: string; readonly begun: readonly string[] }
+    | { readonly failure: JobFailure; readonly failedStep: string; readonly begun: BegunSteps }
     | undefined;
   /** How often the agent was restarted in the middle of this job's current step. */
   readonly resumed: number;

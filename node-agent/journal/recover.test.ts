@@ -6,7 +6,7 @@ import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { limits } from '../../config/limits.js';
 import { rollBackPhases, upgradePhases } from '../upgrade/phases.js';
-import { accepted, finished, goingBack, resumed, step } from './job-records.test.part.js';
+import { accepted, facts, finished, goingBack, resumed, step } from './job-records.test.part.js';
 import { type Job, Journal } from './journal.js';
 import { MemoryJournalDisk } from './memory-disk.test.part.js';
 import type { NewRecord } from './records.js';
@@ -53,6 +53,17 @@ describe('at the start of the agent', () => {
     assert.deepEqual(await recovery([...upTo('leave_maintenance'), finished('job')]), { kind: 'nothing' });
     const wentBack = [...upTo('probe'), goingBack('job', 'probe', 'stop_new'), finished('job')];
     assert.deepEqual(await recovery(wentBack), { kind: 'nothing' });
+  });
+
+  test('a job that an operator on the node took back goes back, whatever it was at', async () => {
+    const said = { by: 'ada', reason: 'alone', setAside: [], facts };
+    for (const at of ['stop', 'probe']) {
+      const act = { word: 'take_back' } as const;
+      const word: NewRecord = { kind: 'by_hand', commandId: 'job', act, ...said, step: at };
+      const expected = { kind: 'roll_back', interrupted: at };
+      assert.deepEqual(await recovery([...upTo(at), word]), expected);
+      assert.notDeepEqual(await recovery(upTo(at)), expected, 'without the word it would go on');
+    }
   });
 
   const beforeCommit = [

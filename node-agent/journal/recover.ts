@@ -10,7 +10,7 @@
  * restarted. A job that an operator on the node has taken back goes back, whatever it was at.
  */
 import { limits } from '../../config/limits.js';
-import type { Job } from './journal.js';
+import type { BegunSteps, Job } from './journal.js';
 
 /** What a step says about being interrupted by the end of the agent. */
 export type OnRestart = 'redo' | 'wait_on' | 'roll_back';
@@ -47,8 +47,6 @@ export function recoveryOf(open: Job | undefined, onRestart: (step: string) => O
   return { kind: 'roll_back', interrupted: step };
 }
 
-function lastOf(steps: readonly string[]): string {
-  const last = steps.at(-1);
-  if (last === undefined) throw new Error('a job has begun at least one step');
-  return last;
+function lastOf(steps: BegunSteps): string {
+  return steps.reduce((_before, step) => step);
 }

@@ -19,7 +19,7 @@ import type { JobFailure, JobResult } from '../journal/records.js';
 import { type AgentNode, currentRelease, type LocalRelease, localRelease } from '../node.js';
 import { abandon, type TakeOver, takeOver, takeOverStep } from '../takeover/take-over.js';
 import { hookRun } from './maintenance.js';
-import type { Phase, PhaseContext } from './phase.js';
+import type { JobSoFar, Phase, PhaseContext } from './phase.js';
 
 export interface JobProgress {
   readonly phase: string;
@@ -308,7 +308,7 @@ export function nextPhase(
   phases: readonly Phase[],
   from: number,
   order: UpgradeStep,
-  job: Pick<Job, 'facts' | 'begun'>,
+  job: JobSoFar,
   after?: LocalRelease,
 ): { phase: Phase; index: number } | undefined {
   for (let index = from; index < phases.length; index++) {

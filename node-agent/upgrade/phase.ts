@@ -24,6 +24,12 @@ export interface PhaseContext {
   progress(percent: number, message: string, waitsFor?: string): void;
 }
 
+/** What is known of a job where its next step is looked for. */
+export interface JobSoFar extends Pick<Job, 'facts'> {
+  /** Steps that were begun; none yet where the first one is looked for. */
+  readonly begun: readonly string[];
+}
+
 export interface Phase {
   /** The step's name in journal, log and result. */
   readonly step: string;
@@ -37,7 +43,7 @@ export interface Phase {
   /** Whether this job needs the step at all. */
   applies(
     order: UpgradeStep,
-    job: Pick<Job, 'facts' | 'begun'>,
+    job: JobSoFar,
     /** What shall run, once that is known; at the beginning of a job it is not yet. */
     after: LocalRelease | undefined,
   ): boolean;

@@ -4,10 +4,9 @@
  * maintenance and asks for an operator (semantics S10).
  */
 import { restoreBackup } from '../backup/restore.js';
-import type { Job } from '../journal/journal.js';
 import { ensureRunning, switchBack } from './apply.js';
 import { backupFolder, backupPolicyOf } from './backup.js';
-import type { Phase } from './phase.js';
+import type { JobSoFar, Phase } from './phase.js';
 import { probeRelease } from './probe.js';
 
 const back = {
@@ -17,7 +16,7 @@ const back = {
   timeoutMs: (order) => Number(order.timeouts?.rollbackMs ?? 0n),
 } as const satisfies Partial<Phase>;
 
-function begun(job: Pick<Job, 'begun'>, ...steps: string[]): boolean {
+function begun(job: JobSoFar, ...steps: string[]): boolean {
   return steps.some((step) => job.begun.includes(step));
 }
 

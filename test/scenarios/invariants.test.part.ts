@@ -60,12 +60,14 @@ export function checkGuards(keys: ClusterKeys, store: ModelEtcd, groups: readonl
         assert.ok(compares(guards, 'modRevision', operation.key), `${operation.key} is not compared`);
       if (!operation.key.startsWith(keys.slots)) continue;
       const before = store.get(operation.key);
-      if (before !== undefined && nodeOf(before.value) === nodeOf(operation.value)) continue;
+      if (before !== undefined && slotIn(before.value).node === slotIn(operation.value).node) continue;
       const ranges = guards.flatMap((guard) => (guard.kind === 'rangeNotAfter' ? [guard.prefix] : []));
       assert.ok(compares(guards, 'createRevision', operation.key), `${operation.key} is not compared absent`);
       assert.ok(compares(guards, 'modRevision', keys.budget), 'the budget is not compared');
       assert.ok(ranges.includes(keys.slots), 'the other slots are not compared');
       assert.ok(ranges.includes(keys.intents), 'the wishes are not compared');
+      // An operator's own may be taken while there is no rollout, and so no wishes for one.
+      if (slotIn(operation.value).rollout === '') continue;
       assert.ok(
         ranges.some((prefix) => prefix.startsWith(keys.rollouts) && prefix.endsWith('/intents/')),
         'the wishes for the rollout are not compared',
@@ -78,9 +80,8 @@ function compares(guards: readonly EtcdCompare[], kind: EtcdCompare['kind'], key
   return guards.some((guard) => guard.kind === kind && 'key' in guard && guard.key === key);
 }
 
-function nodeOf(value: string): string {
-  const slot: { node: string } = JSON.parse(value);
-  return slot.node;
+function slotIn(value: string): { node: string; rollout: string } {
+  return JSON.parse(value);
 }
 
 /** Persisted before sent: the node's record names the command that goes out. */
@@ -101,6 +102,15 @@ export function checkSent(
       );
       continue;
     }
+    if (effect.command.kind === 'maintenance') {
+      const slot = store.under(keys.slots).find(({ value }) => slotIn(value).node === effect.node);
+      assert.match(
+        slot?.value ?? '',
+        /"maintenance":\{/,
+        `${effect.command.id} is sent, but no slot of an operator's is stored`,
+      );
+      continue;
+    }
     const key = keys.rolloutNode(rollout.id, effect.node);
     const entry = store.get(key);
     assert.ok(entry, `${effect.command.id} is sent, but ${key} is absent`);
@@ -109,7 +119,7 @@ export function checkSent(
     assert.equal(record.attempt, effect.command.attempt);
     if (effect.command.kind !== 'preflight' && effect.command.kind !== 'stage') {
       assert.ok(
-        store.under(keys.slots).some((slot) => nodeOf(slot.value) === effect.node),
+        store.under(keys.slots).some((slot) => slotIn(slot.value).node === effect.node),
         `${effect.command.id} is sent, but ${effect.node} has no slot in etcd`,
       );
     }

@@ -9,11 +9,13 @@
  *   start [rollback] [without=NODE] [stage-only] [restart] [force]
  *   pause · resume · abort [--rollback] · retry NODE · skip NODE (a wish that is refused says why)
  *   remove NODE · hold NODE · release NODE · confirm NODE · why NODE
+ *   maintenance NODE on|off              by an operator; its command ends well at once
  *   leader changes                       nobody leads for 20s while NODE commits
  *   wait 2s                              NODE unreachable · returns · flaps · unhealthy: REASON
  *   NODE… answers OUTCOME [at STEP]: REASON      all answers done: every node that has a command
  *   NODE is made VERSION (by hand) ·
  *   NODE is at PHASE · drops its stream · refuses CODE: REASON · answers late: COMMAND
+ *   NODE refuses adoption: REASON · lets itself be adopted
  */
 import assert from 'node:assert/strict';
 import { isStuck } from '../../controller/rollout/budget.js';
@@ -46,6 +48,8 @@ interface PaperNode {
   health: Observation['health'];
   healthReason: string;
   goodSinceMs: number;
+  /** Why it will not be adopted; empty: it will. */
+  refusal: string;
 }
 
 export class Scenario {
@@ -83,6 +87,7 @@ export class Scenario {
       release: () => this.hold(rest[0] ?? '', false),
       confirm: () => this.confirm(rest[0] ?? ''),
       why: () => this.why(rest[0] ?? ''),
+      maintenance: () => this.maintain(rest[0] ?? '', rest[1] === 'on'),
       remove: () => this.remove(rest[0] ?? ''),
       wait: () => this.wait(durationOf(rest[0] ?? '')),
     };
@@ -108,6 +113,7 @@ export class Scenario {
         health: 'healthy',
         healthReason: '',
         goodSinceMs: this.nowMs,
+        refusal: '',
       });
     }
     this.policy = {
@@ -230,17 +236,28 @@ export class Scenario {
       digest: '',
     } as const;
     this.take([{ kind: 'order', node, order }]);
+    this.endWell(node);
+    this.say(`the order ended: ${this.leader.world.orders.get(node)?.state}`);
+  }
+
+  /** An operator takes the node out of service, or puts it back. */
+  private maintain(node: string, on: boolean): void {
+    this.take([{ kind: 'maintenance', node, on, reason: 'a new disk' }]);
+    this.endWell(node);
+  }
+
+  /** The command that was just sent to a node for an operator ends well. */
+  private endWell(node: string): void {
     const commandId = this.leader.world.views.get(node)?.inFlight ?? '';
     const outcome = {
       outcome: 'done',
       failure: null,
       failedStep: '',
-      release,
+      release: this.node(node).release,
       problems: [],
       backupId: '',
     } as const;
     this.take([{ kind: 'finished', node, commandId, outcome }]);
-    this.say(`the order ended: ${this.leader.world.orders.get(node)?.state}`);
   }
 
   private why(node: string): void {
@@ -321,7 +338,14 @@ export class Scenario {
             waitsFor: words.slice(2).join(' '),
           },
         ];
+      case 'lets':
+        node.refusal = '';
+        return [];
       case 'refuses':
+        if (words[0] === 'adoption') {
+          node.refusal = reason;
+          return [];
+        }
         return [
           {
             kind: 'refused',
@@ -400,7 +424,13 @@ export class Scenario {
 
   private adoptAll(): void {
     const waiting = [...this.leader.world.views].filter(([, view]) => view.adopting).map(([id]) => id);
-    if (waiting.length > 0) this.take(waiting.map((node) => ({ kind: 'adopted', node })));
+    if (waiting.length > 0) this.take(waiting.map((id) => this.adoption(id)));
+  }
+
+  private adoption(node: string): EngineEvent {
+    const { refusal } = this.node(node);
+    if (refusal === '') return { kind: 'adopted', node };
+    return { kind: 'adoption_failed', node, fault: { code: 'FENCE_UNREADABLE', message: refusal } };
   }
 
   private observeAll(): void {

@@ -30,10 +30,8 @@ export const plantedBugs: readonly PlantedBug[] = [
   {
     name: 'one node more than the budget',
     file: 'controller/rollout/budget.ts',
-    right:
-      'if (held.length >= world.budget.max) return undefined;\n  for (let index = 0; index < world.budget.max;',
-    wrong:
-      'if (held.length > world.budget.max) return undefined;\n  for (let index = 0; index <= world.budget.max;',
+    right: 'if (held.length >= world.budget.max) return undefined;',
+    wrong: 'if (held.length > world.budget.max) return undefined;',
     seed: 2,
   },
   {

@@ -1,0 +1,30 @@
+/** One advance of the engine: it comes to an end, and what must not happen twice does not. */
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { after, begun, finished, nodeOf } from '../../test/scenarios/paper-rollout.test.part.js';
+import { untilSettled } from './advance.js';
+import { bounded } from './change.js';
+
+test('steps are taken until one changes nothing; steps in a circle are an error, and no endless loop', () => {
+  assert.equal(
+    untilSettled(0, (count) => Math.min(count + 1, 7)),
+    7,
+  );
+  assert.throws(() => untilSettled(0, (count) => 1 - count), /decides in a circle/);
+});
+
+test('a second start changes nothing while a rollout is active', () => {
+  const world = begun(2);
+  assert.ok(world.rollout);
+  const again = { kind: 'start', id: 'v', plan: world.rollout.plan, by: 'op', requestId: 's' } as const;
+  assert.equal(after(world, again).rollout?.id, 'u');
+});
+
+test('what nodes say at any length is cut before it is stored', () => {
+  const failure = { code: 'DISK_FULL', message: 'x'.repeat(100_000) };
+  const world = after(begun(1), finished('node-1', 'preflight', { outcome: 'failed', failure }));
+  assert.equal(nodeOf(world, 'node-1').error?.message, `${'x'.repeat(4_000)} …`);
+  assert.equal(world.rollout?.phase, 'aborted');
+  assert.equal(world.rollout.reason.length, 4_002);
+  assert.equal(bounded('short'), 'short');
+});

@@ -1,0 +1,97 @@
+/** What is late, or meant for another command, changes nothing; and what a node's words mean for its slot. */
+import assert from 'node:assert/strict';
+import { describe, test } from 'node:test';
+import {
+  after,
+  begun,
+  finished,
+  nodeOf,
+  observed,
+  paperNowMs,
+  rolling,
+} from '../../test/scenarios/paper-rollout.test.part.js';
+import { advance } from './advance.js';
+import type { EngineEvent } from './events.js';
+
+const upgrading = rolling(2);
+const node = 'node-1';
+const fault = { code: 'BUSY', message: 'another command is under way' };
+const progress = (commandId: string, phase: string, waitsFor = ''): EngineEvent => ({
+  kind: 'progress',
+  node,
+  commandId,
+  phase,
+  waitsFor,
+});
+
+describe('of a command that the node no longer has', () => {
+  const commandId = 'u.node-1.stage.1';
+  const late: EngineEvent[] = [
+    progress(commandId, 'applying'),
+    { kind: 'stream_broken', node, commandId },
+    { kind: 'refused', node, commandId, fault },
+    finished(node, 'stage'),
+    { ...progress(commandId, 'applying'), node: 'node-9' } as EngineEvent,
+  ];
+  for (const event of late)
+    test(`${event.kind} changes nothing${'node' in event && event.node !== node ? ', nor of a stranger' : ''}`, () => {
+      assert.deepEqual(after(upgrading, event), upgrading);
+    });
+});
+
+test('a node looks never earlier than it is, whatever a replayed stream tells', () => {
+  const ahead = after(upgrading, progress('u.node-1.upgrade.1', 'applying'));
+  assert.equal(nodeOf(ahead, node).state.phase, 'applying');
+  for (const phase of ['stopping', 'staging', 'unheard of'])
+    assert.deepEqual(after(ahead, progress('u.node-1.upgrade.1', phase)), ahead);
+  const waiting = after(ahead, progress('u.node-1.upgrade.1', 'applying', 'systemctl start it'));
+  assert.equal(waiting.views.get(node)?.waitsFor, 'systemctl start it');
+});
+
+describe('a node that cannot be adopted', () => {
+  test('and does not answer is tried again soon, and not counted as one that refuses', () => {
+    const silent = { code: 'NODE_UNREACHABLE', message: 'no answer' };
+    const world = after(begun(1), { kind: 'adoption_failed', node, fault: silent });
+    assert.equal(world.views.get(node)?.refusal, null);
+    assert.equal(world.views.get(node)?.retryAtMs, paperNowMs + 300);
+    assert.equal(nodeOf(world, node).silence, null);
+  });
+
+  test('and answers counts as silent, though it says how it is, until it lets itself be adopted', () => {
+    const refusal = { code: 'FENCE_UNREADABLE', message: 'its fence is gone' };
+    const refused = after(begun(1), { kind: 'adoption_failed', node, fault: refusal }, observed(node));
+    assert.equal(refused.views.get(node)?.retryAtMs, paperNowMs + 3_000);
+    assert.notEqual(nodeOf(refused, node).silence, null);
+    const adopted = after(refused, { kind: 'adopted', node }, observed(node));
+    assert.equal(nodeOf(adopted, node).silence, null);
+  });
+});
+
+describe('the end of an upgrade', () => {
+  const failure = { code: 'LEAVE_MAINTENANCE_FAILED', message: 'the hook ended with 1' };
+
+  test('that failed at a step is one behind the commit: the node is an operator’s', () => {
+    const world = after(
+      upgrading,
+      finished(node, 'upgrade', { outcome: 'failed', failure, failedStep: 'leave_maintenance' }),
+    );
+    assert.equal(nodeOf(world, node).state.phase, 'rollback_failed');
+    assert.deepEqual([...world.slots.keys()], ['stuck-node-1']);
+  });
+
+  test('that failed at none was refused before anything was touched: its slot is free', () => {
+    const world = after(upgrading, finished(node, 'upgrade', { outcome: 'failed', failure: null }));
+    assert.equal(nodeOf(world, node).state.phase, 'rolled_back');
+    assert.equal(nodeOf(world, node).error?.message, 'the node gave no reason');
+    assert.equal(world.slots.size, 0);
+  });
+});
+
+test('a soak counts only what is seen of the release that was committed, and none at all when it is zero', () => {
+  const soaking = after(rolling(1), finished(node, 'upgrade'));
+  const later = (events: EngineEvent[]) => advance(soaking, events, paperNowMs + 2_000).world;
+  assert.equal(nodeOf(later([observed(node, { goodForMs: 9_000 })]), node).state.phase, 'soaking');
+  assert.equal(nodeOf(later([{ kind: 'unreachable', node }]), node).state.phase, 'soaking');
+  const without = after(rolling(1, { soakMs: 0 }), finished(node, 'upgrade'));
+  assert.equal(without.rollout?.phase, 'succeeded');
+});
