@@ -1,197 +1,27 @@
 /**
- * One term of lead on a real etcd, with agents that play a script, where each transaction of the leader
- * can be met before it is sent and after it was committed: answers are lost, others write in between,
- * the lead ends. What was decided happens once, or not at all.
+ * The leader's transactions on a real etcd: answers are lost, others write in between, the lead ends. What
+ * was decided happens once, or not at all.
  */
 import assert from 'node:assert/strict';
-import { randomUUID } from 'node:crypto';
-import { after, afterEach, before, beforeEach, describe, test } from 'node:test';
-import pino from 'pino';
-import { openRepository } from '../../release/repository/fetch.js';
-import { releaseOf, TestCluster } from '../../test/cluster/cluster.test.part.js';
-import { TcpProxy } from '../../test/cluster/proxy.test.part.js';
-import { RealEtcd } from '../../test/cluster/real-etcd.test.part.js';
-import { campaign, type Lead } from '../leadership/campaign.js';
-import { type EtcdClient, type EtcdOperation, readKey, readPrefix, transact } from '../leadership/etcd.js';
+import { describe, test } from 'node:test';
+import { type EtcdOperation, readKey, readPrefix, transact } from '../leadership/etcd.js';
 import { loadRollout } from '../state/load-world.js';
-import { Mirror } from '../state/mirror.js';
-import { decode } from '../state/records.js';
-import { type IntentOutcome, outcomeRecord } from '../state/wish-records.js';
-import { leadTerm } from './leader.js';
-
-const nothing = async () => ({ operations: [], guards: [] });
-
-const log = pino({ level: process.env.PLEXI_TEST_LOG ?? 'silent' });
-
-let etcd: RealEtcd;
-/** Not through the proxy: what the test itself does. */
-let direct: EtcdClient;
-let proxy: TcpProxy;
-let mirrorProxy: TcpProxy;
-let cluster: TestCluster;
-let mirror: Mirror;
-let count = 0;
-before(async () => {
-  etcd = await RealEtcd.start();
-  direct = etcd.client();
-});
-beforeEach(async () => {
-  cluster = await TestCluster.create(`loop-${++count}`, etcd);
-  proxy = await TcpProxy.start(etcd.port);
-  mirrorProxy = await TcpProxy.start(etcd.port);
-  mirror = new Mirror(etcd.connection(mirrorProxy.port), cluster.keys.prefix, cluster.keys.audit, log);
-  await mirror.start();
-});
-afterEach(async () => {
-  for (const end of endings.splice(0)) await end();
-  await mirror.stop();
-  await cluster.stop();
-  await proxy.stop();
-  await mirrorProxy.stop();
-});
-after(() => etcd.remove());
-
-const endings: (() => Promise<unknown>)[] = [];
-
-/** What a test does at a transaction of the leader; the keys are those that it writes. */
-interface Meetings {
-  before?(keys: readonly string[]): Promise<void>;
-  /** Whether the answer to this one is lost after it was committed. */
-  isLost?(keys: readonly string[]): boolean;
-}
-
-interface Term {
-  readonly lead: Lead;
-  /** Why the lead is over. */
-  readonly over: Promise<string>;
-  /** Keys of each transaction that was sent. */
-  readonly sent: string[][];
-  isOver: boolean;
-}
-
-/** Leads the cluster, through the proxy, until the test is over. */
-async function lead(
-  meetings: Meetings = {},
-  client = etcd.client(proxy.port),
-  changes: Record<string, unknown> = {},
-): Promise<Term> {
-  const config = await cluster.config('controller-0', changes);
-  const { keys } = cluster;
-  const won = await campaign(
-    direct,
-    keys,
-    { id: 'controller-0', address: config.address, ...config.leadership },
-    { nowMs: () => performance.now(), wall: () => new Date(), nonce: randomUUID, entering: nothing, log },
-    async () => undefined,
-    new AbortController().signal,
-  );
-  assert.ok(won);
-  const sent: string[][] = [];
-  meet(client, meetings, sent);
-  const repository = openRepository(config.repository);
-  const clocks = { nowMs: () => Date.now(), wall: () => new Date() };
-  const over = leadTerm({ config, keys, client, mirror, repository, lead: won, ...clocks, log });
-  const term: Term = { lead: won, over, sent, isOver: false };
-  endings.push(() => won.resign('the test is over').catch(() => 'the lease was revoked'));
-  void over.then(() => {
-    term.isOver = true;
-  });
-  return term;
-}
-
-/** Puts the test between the leader and its transactions. */
-function meet(client: EtcdClient, meetings: Meetings, sent: string[][]): void {
-  const txn = client.kv.txn.bind(client.kv);
-  client.kv.txn = async (request, options) => {
-    const keys = (request.success ?? []).map(
-      ({ request_put, request_delete_range }) =>
-        (request_put?.key ?? request_delete_range?.key)?.toString() ?? '',
-    );
-    sent.push(keys);
-    await meetings.before?.(keys);
-    if (meetings.isLost?.(keys) !== true) return txn(request, options);
-    const { revision } = await readKey(direct, 'any');
-    proxy.set('down', 'lose');
-    const answer = txn(request, options);
-    answer.catch(() => 'that is what this is about');
-    while ((await readKey(direct, 'any')).revision === revision) await new Promise(setImmediate);
-    proxy.cut();
-    proxy.set('down', 'pass');
-    return answer;
-  };
-}
-
-/** Names a node that its agent, or nobody, stands behind. */
-function nodeOperations(node: string, address: string, version = '0a1'): EtcdOperation[] {
-  const spec = { address, labels: {} };
-  const status = {
-    ...releaseOf(version),
-    phase: 'idle',
-    health: 'healthy',
-    unknown: false,
-    os: 'linux',
-    arch: 'x64',
-    since: new Date().toISOString(),
-  };
-  return [
-    { kind: 'put', key: cluster.keys.nodeSpec(node), value: JSON.stringify(spec) },
-    { kind: 'put', key: cluster.keys.nodeStatus(node), value: JSON.stringify(status) },
-  ];
-}
-
-/** Agents for node-1 to node-N, named and seen. */
-async function agents(number: number) {
-  const names = Array.from({ length: number }, (_, index) => `node-${index + 1}`);
-  const started = await Promise.all(names.map((node) => cluster.agent(node)));
-  for (const { node, address } of started) await transact(direct, [], nodeOperations(node, address));
-  return started;
-}
-
-let wishes = 0;
-/** Stores a wish as a replica does; returns where its outcome will stand. */
-async function wish(intent: Record<string, unknown>, rollout?: string): Promise<string> {
-  const n = String(++wishes).padStart(4, '0');
-  const { keys } = cluster;
-  const key = rollout === undefined ? keys.intent(n) : keys.rolloutIntent(rollout, n);
-  const value = JSON.stringify({ by: 'op', at: new Date().toISOString(), reason: '', ...intent });
-  await transact(direct, [], [{ kind: 'put', key, value }]);
-  return keys.outcome(n);
-}
-
-const nothingMore = { canary: 0, canarySelector: '', nodes: [], selectors: [], exclude: [], reason: '' };
-
-/** Asks for a rollout, of all nodes unless some are named. */
-function start(requestId: string = randomUUID(), to = '0b1', nodes: readonly string[] = []): Promise<string> {
-  const request = { to, maxConcurrent: 0, force: false, downgrade: false, ...nothingMore, nodes };
-  return wish({ kind: 'start', requestId, planDigest: '', request });
-}
-
-async function outcome(key: string): Promise<IntentOutcome> {
-  assert.ok(await mirror.waitFor(() => mirror.get(key) !== undefined, 10_000), `${key} has no outcome`);
-  return decode(outcomeRecord, key, mirror.get(key)?.value ?? '');
-}
-
-/** The id of a rollout that was started. */
-async function started(key: string): Promise<string> {
-  const { rollout, error } = await outcome(key);
-  return rollout ?? assert.fail(`it did not start: ${error?.message}`);
-}
-
-function phaseOf(id: string): string {
-  const { phase }: { phase: string } = JSON.parse(
-    mirror.get(cluster.keys.rolloutState(id))?.value ?? '{"phase":"none"}',
-  );
-  return phase;
-}
-
-async function reaches(id: string, phase: string): Promise<void> {
-  await mirror.waitFor(() => phaseOf(id) === phase, 15_000);
-  assert.equal(phaseOf(id), phase, mirror.get(cluster.keys.rolloutState(id))?.value);
-}
-
-function takesSlot(keys: readonly string[]): boolean {
-  return keys.some((key) => key.startsWith(cluster.keys.slots));
-}
+import {
+  agents,
+  cluster,
+  direct,
+  endings,
+  lead,
+  mirror,
+  mirrorProxy,
+  outcome,
+  phaseOf,
+  reaches,
+  start,
+  started,
+  takesSlot,
+  wish,
+} from './term.test.part.js';
 
 describe('an answer that is lost after the commit', () => {
   test('of the transaction that puts a start in force: there is one rollout, and the lead goes on', async () => {
@@ -421,55 +251,6 @@ test('a rollout that ended while the mirror was behind is kept as it was', async
   const { entries } = await readPrefix(direct, keys.rollouts);
   const id = entries[0]?.key.split('/')[5] ?? '';
   assert.equal(loadRollout(keys, id, entries)?.phase, 'aborted');
-});
-
-describe('wishes', () => {
-  test('that waited for a leader are taken in order, each once', async () => {
-    await agents(1);
-    const first = await start('one');
-    const second = await start('two');
-    const third = await start('one');
-    const term = await lead();
-    const id = await started(first);
-    assert.equal((await outcome(second)).error?.code, 'ROLLOUT_ACTIVE');
-    assert.equal(await started(third), id);
-    await reaches(id, 'succeeded');
-    assert.ok(!term.isOver);
-    assert.deepEqual((await readPrefix(direct, cluster.keys.intents)).entries, []);
-  });
-
-  test('that come while a new leader loads are not missed', async () => {
-    await agents(1);
-    const client = etcd.client(proxy.port);
-    await readKey(client, 'warm');
-    let stored: Promise<string> | undefined;
-    proxy.watchDown(() => {
-      if (stored !== undefined) return;
-      // The first answer to the leader is on its way: what it reads next comes after the wish.
-      proxy.set('up', 'hold');
-      stored = start().then(async (key) => {
-        await mirror.waitFor(() => mirror.under(cluster.keys.intents).length > 0, 5_000);
-        proxy.set('up', 'pass');
-        return key;
-      });
-    });
-    await lead({}, client);
-    await mirror.waitFor(() => stored !== undefined && mirror.under(cluster.keys.intents).length > 0, 5_000);
-    assert.ok(stored);
-    await reaches(await started(await stored), 'succeeded');
-  });
-
-  test('a start is in force as a whole, whatever number of nodes it has', async () => {
-    const nodes = Array.from({ length: 52 }, (_, index) => `node-${index}`);
-    for (const node of nodes) await transact(direct, [], nodeOperations(node, ''));
-    const term = await lead();
-    for (const size of [46, 47, 48, 49, 50, 51]) {
-      const id = await started(await start(`of ${size}`, '0b1', nodes.slice(0, size)));
-      assert.equal((await outcome(await wish({ kind: 'abort', rollback: false }, id))).error, null);
-      await reaches(id, 'aborted');
-    }
-    assert.ok(!term.isOver);
-  });
 });
 
 describe('the end of a lead', () => {
