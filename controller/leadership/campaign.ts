@@ -40,13 +40,15 @@ export interface CampaignEnvironment {
   readonly wall: () => Date;
   readonly nonce: () => string;
   /** What else is written when a lead is taken up: its record in the audit. */
-  readonly entering: (lead: EnteredLead) => Promise<Writes>;
+  readonly entering: (lead: EnteredLead) => Promise<Entrance>;
   readonly log: Logger;
 }
 
 export interface LineageRecord {
   readonly term: string;
   readonly nonce: string;
+  /** The number of the audit record with which the term began; absent from terms of older controllers. */
+  readonly audit?: number | undefined;
 }
 
 /** A lead that is just taken up. */
@@ -59,6 +61,12 @@ export interface EnteredLead {
 export interface Writes {
   readonly operations: readonly EtcdOperation[];
   readonly guards: readonly EtcdCompare[];
+}
+
+/** What is written along with a lead that is taken up. */
+export interface Entrance extends Writes {
+  /** Where the audit ends then: with the record of this lead. */
+  readonly head?: { readonly sequence: number };
 }
 
 /** A lead that was won. */
@@ -164,8 +172,8 @@ async function takeLead(
   const term = won.entry.createRevision;
   const nonce = environment.nonce();
   // Nobody else appends any more: whoever led before has no leader key to compare.
-  const writes = await environment.entering({ term, epoch: won.epoch });
-  const lineage = await appendLineage(client, keys, term, nonce, writes);
+  const entrance = await environment.entering({ term, epoch: won.epoch });
+  const lineage = await appendLineage(client, keys, { term: String(term), nonce }, entrance);
   const over = new AbortController();
   const keeping = keepLease(client, won, settings, environment, over);
   return {
@@ -248,16 +256,15 @@ export function epochOf({ key, value }: EtcdEntry): bigint {
 async function appendLineage(
   client: EtcdClient,
   keys: CampaignKeys,
-  term: bigint,
-  nonce: string,
-  { operations, guards }: Writes,
+  own: LineageRecord,
+  { operations, guards, head }: Entrance,
 ): Promise<LineageRecord[]> {
   const { entry } = await readKey(client, keys.lineage);
   const before = entry === undefined ? [] : decode(lineageRecord, keys.lineage, entry.value).terms;
-  const terms = [...before, { term: String(term), nonce }].slice(-limits.lineageTerms);
+  const terms = [...before, { ...own, ...(head && { audit: head.sequence }) }].slice(-limits.lineageTerms);
   const done = await transact(
     client,
-    [{ kind: 'createRevision', key: keys.leader, equals: term }, ...guards],
+    [{ kind: 'createRevision', key: keys.leader, equals: BigInt(own.term) }, ...guards],
     [{ kind: 'put', key: keys.lineage, value: encode({ terms }, entry?.value) }, ...operations],
   );
   if (done === undefined) throw new PlexiError('NOT_LEADER', 'the lead was lost while it was taken');
