@@ -34,7 +34,11 @@ import { sampleManifest, sha256 } from '../../release/sample-release.test.part.j
 import { here, type Place, type RealEtcd } from './real-etcd.test.part.js';
 import { ScriptedAgent } from './scripted-agent.test.part.js';
 
-const controllerProgram = fileURLToPath(new URL('../../controller/main.ts', import.meta.url));
+/** The controller's program as this file runs itself: from its source, or as it is built. */
+const isBuilt = import.meta.url.endsWith('.js');
+const controllerProgram = fileURLToPath(
+  new URL(`../../controller/main.${isBuilt ? 'js' : 'ts'}`, import.meta.url),
+);
 
 /** What runs a version of the repository's. */
 export function releaseOf(version: string): Release {
@@ -164,7 +168,8 @@ export class TestCluster {
   ): Promise<ReplicaProcess> {
     const file = await this.configFile(id, changes, place.address);
     const { address } = loadControllerConfig(file);
-    const node = [process.execPath, '--import', 'tsx', controllerProgram, '--config', file];
+    const loader = isBuilt ? [] : ['--import', 'tsx'];
+    const node = [process.execPath, ...loader, controllerProgram, '--config', file];
     const [program = process.execPath, ...words] = [...place.prefix, ...node];
     const child = spawn(program, words, {
       stdio: ['ignore', 'ignore', 'pipe'],

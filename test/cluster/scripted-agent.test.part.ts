@@ -60,6 +60,8 @@ export class ScriptedAgent {
   readonly adoptions: bigint[] = [];
   /** Every call under a token, in order. */
   readonly contacts: ('adopt' | 'execute')[] = [];
+  /** When each of them came, on the clock of `performance.now()`. */
+  readonly contactsAtMs: number[] = [];
   release: Release;
   health = 'healthy';
   healthReason = '';
@@ -198,7 +200,7 @@ export class ScriptedAgent {
         ),
       adopt: (call, callback) => {
         const { token = openToken, lineage } = call.request;
-        this.contacts.push('adopt');
+        this.contacted('adopt');
         try {
           this.raiseFence(token);
         } catch (thrown) {
@@ -236,6 +238,11 @@ export class ScriptedAgent {
     };
   }
 
+  private contacted(how: 'adopt' | 'execute'): void {
+    this.contacts.push(how);
+    this.contactsAtMs.push(performance.now());
+  }
+
   private raiseFence(token: Token): void {
     const order = ['epoch', 'term', 'seq'] as const;
     const part = order.find((name) => token[name] !== this.fence[name]);
@@ -245,7 +252,7 @@ export class ScriptedAgent {
   }
 
   private async execute(call: ServerWritableStream<ExecuteRequest, ExecuteResponse>): Promise<void> {
-    this.contacts.push('execute');
+    this.contacted('execute');
     const { command } = call.request;
     if (command === undefined) throw new PlexiError('USAGE', 'Execute needs a command');
     const send = (event: NonNullable<ExecuteResponse['event']>['event']): void => {

@@ -11,11 +11,14 @@ import { PartedCluster } from '../cluster/parted.test.part.js';
 import { assertAllPassed, tryAll } from '../crash/spread.test.part.js';
 import { deepUntilMs, reportDeep } from './share.test.part.js';
 
+/** At once, so that a run that hangs shows where. */
+const say = (text: string): boolean => process.stdout.write(`# ${text}\n`);
+
 describe('a rollout outlives whatever happens to the cluster', { skip: noNetworks() ?? false }, () => {
   let parted: PartedCluster | undefined;
   after(() => parted?.stop());
 
-  test('it ends as it should, with every command executed once', async (t) => {
+  test('it ends as it should, with every command executed once', async () => {
     const wanted = env.PLEXI_CASE ?? '';
     const tries = cases
       .filter((one) => nameOf(one).includes(wanted))
@@ -24,14 +27,14 @@ describe('a rollout outlives whatever happens to the cluster', { skip: noNetwork
         const beganMs = performance.now();
         try {
           const tried = await tryCase(one, parted);
-          console.error(`${Math.round(performance.now() - beganMs)} ms: ${tried.what}`);
-          if (tried.wrong.length > 0) console.error(tried.wrong.join('; '));
+          say(`${Math.round(performance.now() - beganMs)} ms: ${tried.what}`);
+          if (tried.wrong.length > 0) say(tried.wrong.join('; '));
           return tried;
         } catch (thrown) {
           // What it left is not what the next case begins with.
           await parted.stop();
           parted = undefined;
-          console.error(`${nameOf(one)}: ${thrown instanceof Error ? thrown.stack : thrown}`);
+          say(`${nameOf(one)}: ${thrown instanceof Error ? thrown.stack : thrown}`);
           throw thrown;
         }
       });
