@@ -46,7 +46,7 @@ export async function tryCase(one: Case, parted: PartedCluster): Promise<Tried> 
   const { revision } = await readKey(parted.client(), keys.leader);
   const slots = new SlotHistory(parted.cluster.etcd.connection(), keys.slots, revision + 1n);
   const scene = await bringTo(one.moment, parted, lead.other);
-  if (one.fault.name.startsWith('etcd forgets')) await slots.follow();
+  parted.followedTo = await slots.follow();
   const rollout = await happen(one, scene, parted, lead);
   await parted.whole();
   await slots.follow();
@@ -153,6 +153,10 @@ async function wrongAudit({ id, commands }: Scene, { calls }: Seat): Promise<str
   return wrong;
 }
 
+/** Milliseconds in which etcd tells what happened in a case; and how often it is asked. */
+const followMs = 5_000;
+const followsMax = 4;
+
 /** Every change of the slots since a revision, from etcd's own history: at no revision is there more than one. */
 class SlotHistory {
   readonly wrong: string[] = [];
@@ -164,14 +168,27 @@ class SlotHistory {
     private from: bigint,
   ) {}
 
-  /** Follows what happened up to now. */
-  async follow(): Promise<void> {
+  /** Follows what happened up to now. @returns the revision up to which nobody needs etcd's history any more */
+  async follow(): Promise<bigint> {
+    for (let tries = 1; ; tries++) {
+      try {
+        await this.followOnce();
+        return this.from - 1n;
+      } catch (thrown) {
+        if (tries === followsMax) throw thrown;
+      }
+    }
+  }
+
+  private async followOnce(): Promise<void> {
     const marker = '/plexi-test/marker';
     const client = connectEtcd(this.connection);
     try {
       await client.kv.put({ key: Buffer.from(marker), value: Buffer.from('') });
       const stream = await client.watchClient.watch();
       await new Promise<void>((resolve, reject) => {
+        const silent = (): void => reject(new Error('etcd does not tell the history of the slots'));
+        setTimeout(silent, followMs).unref();
         stream.on('error', reject);
         stream.on('end', () => reject(new Error('etcd ended the watch')));
         stream.on('data', (response: IWatchResponse) => {

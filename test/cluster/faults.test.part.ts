@@ -3,7 +3,6 @@
  * two of them at once. Each says how long it lasts by an event, but for the one that is a length of time.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
-import { readKey } from '../../controller/leadership/etcd.js';
 import type { Lead, PartedCluster } from './parted.test.part.js';
 
 /**
@@ -122,9 +121,7 @@ const twoKilled: Begin = async (parted) => {
 
 /** The history that watches stand on is taken away, and the files are written anew. */
 const compacted: Begin = async (parted) => {
-  const client = parted.client();
-  const { revision } = await readKey(client, parted.cluster.keys.leader);
-  await client.kv.compact({ revision: String(revision), physical: true });
+  await parted.client().kv.compact({ revision: String(parted.followedTo), physical: true });
   for (const index of parted.members.keys()) await parted.client(index).member.maintenance.defragment();
   return async () => undefined;
 };

@@ -43,6 +43,8 @@ export class PartedCluster {
   readonly agents: ScriptedAgent[] = [];
   readonly seats: Seat[] = [];
   members: RealEtcd[] = [];
+  /** The history of etcd up to this revision is of no use any more. */
+  followedTo = 0n;
   private clients: EtcdClient[] = [];
   private made: TestCluster | undefined;
 
