@@ -206,6 +206,6 @@ export class Mirror {
 }
 
 /** The type of an event arrives as a number or a word, by how the proto was loaded. */
-export function isDelete(type: unknown): boolean {
+function isDelete(type: unknown): boolean {
   return type === 1 || String(type).toUpperCase() === 'DELETE';
 }
