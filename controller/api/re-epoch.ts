@@ -2,14 +2,16 @@
  * An operator's word that etcd was restored on purpose (protocol, rule 21). The epoch is raised above all
  * that etcd and the agents have seen, and the lead is taken away in the same transaction: whatever older
  * leaders still send is refused by every node that the next leader has adopted. Any replica does it, since
- * nobody may be able to lead before.
+ * nobody may be able to lead before; and so it is the one word whose audit record no leader writes. That
+ * record is created in the same transaction, and whoever appends at the same moment is read and tried again.
  */
 import { PlexiError } from '../../config/errors.js';
 import { limits } from '../../config/limits.js';
 import type { ControllerConfig } from '../../config/schema/controller.js';
 import { ReEpochResponse } from '../../gen/plexi/v1/cluster.js';
 import { epochOf } from '../leadership/campaign.js';
-import { type EtcdClient, readKey, readPrefix, transact } from '../leadership/etcd.js';
+import { type EtcdClient, readKey, readLast, readPrefix, transact } from '../leadership/etcd.js';
+import { type AuditEntry, appendAudit, headOf } from '../state/audit.js';
 import type { ClusterKeys } from '../state/keys.js';
 import type { Mirror } from '../state/mirror.js';
 import { readNodes } from '../state/node-store.js';
@@ -24,7 +26,7 @@ export interface ReEpochParts {
   readonly wall: () => Date;
 }
 
-/** Tries of the transaction, when others raise the epoch at the same moment. */
+/** Tries of the transaction, when others raise the epoch or append to the audit at the same moment. */
 const writesMax = 10;
 
 /**
@@ -64,21 +66,36 @@ async function raise(
 ): Promise<{ epoch: bigint; previousEpoch: bigint }> {
   for (let tries = 0; tries < writesMax; tries++) {
     const { entry } = await readKey(client, keys.epoch);
+    const { entry: leader } = await readKey(client, keys.leader);
+    const head = headOf(await readLast(client, keys.audit));
     const previousEpoch = entry === undefined ? 0n : epochOf(entry);
-    const epoch = nextEpoch([previousEpoch, ...seen], wall());
-    const value = { epoch: Number(epoch), recovering: true, by, reason, since: wall().toISOString() };
+    const at = wall();
+    const epoch = nextEpoch([previousEpoch, ...seen], at);
+    const value = { epoch: Number(epoch), recovering: true, by, reason, since: at.toISOString() };
+    const word = wordOf(by, reason, epoch, previousEpoch);
+    const record = appendAudit(keys, head, [word], { at, term: String(leader?.createRevision ?? 0n) });
     const done = await transact(
       client,
-      [{ kind: 'modRevision', key: keys.epoch, equals: entry?.modRevision ?? 0n }],
+      [{ kind: 'modRevision', key: keys.epoch, equals: entry?.modRevision ?? 0n }, ...record.guards],
       [
         { kind: 'put', key: keys.epoch, value: encode(value, entry?.value) },
         { kind: 'delete', key: keys.leader },
         { kind: 'delete', key: keys.restored },
+        ...record.operations,
       ],
     );
     if (done !== undefined) return { epoch, previousEpoch };
   }
-  throw new PlexiError('CONFLICT', 'the epoch is raised by others at the same moment; see plexictl status');
+  throw new PlexiError(
+    'CONFLICT',
+    'others write at the same moment; see plexictl status, and say it again when the epoch is not raised',
+  );
+}
+
+/** What the audit tells of it, under the term that it ends. */
+function wordOf(who: string, reason: string, epoch: bigint, previousEpoch: bigint): AuditEntry {
+  const details = { epoch: String(epoch), previousEpoch: String(previousEpoch) };
+  return { what: 'wish', rollout: '', who, wish: 're_epoch', details, reason, error: null };
 }
 
 /** Above all that were seen; by the clock too, for the sake of nodes that could not be asked. */

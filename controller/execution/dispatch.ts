@@ -3,6 +3,7 @@
  * events. Nothing is repeated here: a broken stream is an event, and the engine decides (protocol, 7).
  */
 import type { Logger } from 'pino';
+import { PlexiError } from '../../config/errors.js';
 import { fromServiceError } from '../../config/grpc-status.js';
 import { limits } from '../../config/limits.js';
 import type { TlsFiles } from '../../config/tls-files.js';
@@ -19,12 +20,14 @@ import type { OpenCommand } from '../rollout/rollout.js';
 import type { World } from '../rollout/world.js';
 import { AgentLink } from './agent-link.js';
 import { buildCommand, buildMaintenance, buildTakeOver, type TokenParts } from './commands.js';
-import { strangeHistory } from './history-check.js';
+import { seqAt, strangeHistory } from './history-check.js';
 
 export interface DispatchParts {
   readonly cluster: string;
   readonly tls: TlsFiles;
   readonly lead: Lead;
+  /** The number of the last audit record that this leader knows to be in etcd. */
+  readonly auditSequence: () => number;
   readonly wall: () => Date;
   /** Milliseconds for a maintenance hook, when an operator asks for it. */
   readonly maintenanceMs: number;
@@ -40,8 +43,8 @@ export class Dispatch {
   private readonly links = new Map<string, AgentLink>();
   private readonly seqs = new Map<string, bigint>();
   private readonly looks = new Map<string, NodeJS.Timeout>();
-  /** Nodes whose history was compared with etcd's since their line was opened. */
-  private readonly compared = new Set<string>();
+  /** What the comparison of each node's history with etcd's came to, since its line was opened. */
+  private readonly compared = new Map<string, Promise<string | undefined>>();
 
   constructor(private readonly parts: DispatchParts) {}
 
@@ -54,7 +57,10 @@ export class Dispatch {
       this.parts.emit({ kind: 'unreachable', node });
     }
     for (const [node, address] of nodes) {
-      if (!this.links.has(node) && address !== '') this.links.set(node, this.openLink(node, address));
+      if (this.links.has(node) || address === '') continue;
+      this.links.set(node, this.openLink(node, address));
+      // Beside the first status: what is adopted next need not wait for it.
+      this.compare(node).catch(() => 'it is logged where it is asked');
     }
   }
 
@@ -96,7 +102,7 @@ export class Dispatch {
       {
         status: (status) => {
           seen(node, status);
-          if (!this.compared.has(node)) this.compare(node);
+          this.compare(node).catch(() => 'it is logged where it is asked');
           emit({ kind: 'observed', node, observation: observationOf(status) });
         },
         lost: () => {
@@ -109,29 +115,35 @@ export class Dispatch {
     );
   }
 
-  /** Before anything is sent: a restored etcd is noticed by the first node that answers. */
-  private compare(node: string): void {
+  /**
+   * Before anything is sent: a restored etcd is noticed by the first node that answers.
+   * @returns what is strange; undefined when their histories are one, or when the line is gone
+   */
+  private compare(node: string): Promise<string | undefined> {
     const { lead, strange, log } = this.parts;
-    this.compared.add(node);
-    this.links
-      .get(node)
-      ?.describe()
-      .then(
-        (described) => {
-          const reason = strangeHistory(node, described, lead);
-          if (reason !== undefined) strange(reason);
-        },
-        (thrown) => log.debug({ node, err: thrown }, 'the node did not describe itself'),
-      );
+    const known = this.compared.get(node);
+    const link = this.links.get(node);
+    if (known !== undefined || link === undefined) return known ?? Promise.resolve(undefined);
+    const asked = link.describe().then((described) => strangeHistory(node, described, lead));
+    this.compared.set(node, asked);
+    asked.then(
+      (reason) => reason !== undefined && strange(reason),
+      (thrown) => {
+        log.debug({ node, err: thrown }, 'the node did not describe itself');
+        if (this.compared.get(node) === asked) this.compared.delete(node);
+      },
+    );
+    return asked;
   }
 
   /** The token as it is; pings carry it. */
   private token(node: string): TokenParts {
-    const { epoch, term } = this.parts.lead;
-    return { epoch, term, seq: this.seqs.get(node) ?? 0n };
+    const { lead, auditSequence } = this.parts;
+    const { epoch, term } = lead;
+    return { epoch, term, seq: seqAt(auditSequence(), this.seqs.get(node) ?? 0n) };
   }
 
-  /** The next token: seq counts within the term, and no other process has this term. */
+  /** The next token: seq rises within the term, and no other process has this term (decisions 3 and 13). */
   private nextToken(node: string): TokenParts {
     this.seqs.set(node, (this.seqs.get(node) ?? 0n) + 1n);
     return this.token(node);
@@ -139,19 +151,16 @@ export class Dispatch {
 
   private adopt(link: AgentLink): void {
     const { node } = link.target;
-    const { lead, emit, log } = this.parts;
-    const request = {
-      token: this.nextToken(node),
-      lineage: { term: lead.term, nonce: lead.nonce },
-      operatorWord: '',
-      knownLineage: lead.lineage.map((entry) => ({ term: BigInt(entry.term), nonce: entry.nonce })),
-    };
-    link.adopt(request).then(
+    const { emit, log } = this.parts;
+    this.adoptOneOfOurs(link).then(
       (response) => emit({ kind: 'adopted', node, report: reportOf(response) }),
       (thrown) => {
-        const error = fromServiceError(thrown);
+        const error = fromServiceError(thrown) ?? (thrown instanceof PlexiError ? thrown : undefined);
         // The node may have been adopted by another since it was looked at: then this lead is over.
-        if (error?.code === 'ETCD_RESTORED' || error?.code === 'STALE_TOKEN') this.compare(node);
+        if (error?.code === 'ETCD_RESTORED' || error?.code === 'STALE_TOKEN') {
+          this.compared.delete(node);
+          this.compare(node).catch(() => 'it is logged where it is asked');
+        }
         log.warn({ node, err: error ?? thrown }, 'the node was not adopted');
         const fault = {
           code: error?.code ?? 'NODE_UNREACHABLE',
@@ -160,6 +169,20 @@ export class Dispatch {
         emit({ kind: 'adoption_failed', node, fault });
       },
     );
+  }
+
+  /** An adoption takes from the node what it knew of older terms, so their histories are compared before. */
+  private async adoptOneOfOurs(link: AgentLink): Promise<AdoptResponse> {
+    const { node } = link.target;
+    const { lead } = this.parts;
+    const reason = await this.compare(node);
+    if (reason !== undefined) throw new PlexiError('ETCD_RESTORED', reason);
+    return link.adopt({
+      token: this.nextToken(node),
+      lineage: { term: lead.term, nonce: lead.nonce },
+      operatorWord: '',
+      knownLineage: lead.lineage.map((entry) => ({ term: BigInt(entry.term), nonce: entry.nonce })),
+    });
   }
 
   /** Undefined when the engine's world holds nothing to make it from; then it will not ask again. */

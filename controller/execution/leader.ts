@@ -81,6 +81,7 @@ class Term {
       cluster: config.cluster,
       tls: config.tls,
       lead,
+      auditSequence: () => this.loop.auditSequence,
       wall,
       maintenanceMs: config.rollout.timeouts.maintenanceMs,
       emit: (event) => this.loop.emit(event),

@@ -29,6 +29,9 @@ export interface LoadParts {
 export async function loadCluster(parts: LoadParts, before: World | undefined): Promise<LoadedCluster> {
   const { client, keys, config } = parts;
   const { entries: slots, revision } = await readPrefix(client, keys.slots);
+  const lastAudit = readLast(client, keys.audit, revision);
+  // It is waited for last, and may fail before.
+  lastAudit.catch(() => undefined);
   const rest = await Promise.all(
     [keys.budget, keys.active, keys.nodes, keys.intents, keys.epoch, keys.restored].map((prefix) =>
       readPrefix(client, prefix, revision),
@@ -44,6 +47,6 @@ export async function loadCluster(parts: LoadParts, before: World | undefined): 
   const views = before?.views ?? new Map();
   const { term, leadSinceMs } = parts;
   const world = loadWorld(keys, entries, configuredMax, term, views, leadSinceMs, spreadOf(config));
-  const auditHead = headOf(await readLast(client, keys.audit, revision));
+  const auditHead = headOf(await lastAudit);
   return { world, entries, revision, auditHead };
 }

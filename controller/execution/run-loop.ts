@@ -11,6 +11,8 @@ import { limits } from '../../config/limits.js';
 import type { EtcdCompare, EtcdEntry, EtcdOperation } from '../leadership/etcd.js';
 import type { FencedStore } from '../leadership/fenced-store.js';
 import { advance } from '../rollout/advance.js';
+import { slotOf } from '../rollout/budget.js';
+import { viewOf } from '../rollout/change.js';
 import type { Effect, EngineEvent } from '../rollout/events.js';
 import { isFinal } from '../rollout/rollout.js';
 import type { World } from '../rollout/world.js';
@@ -65,7 +67,8 @@ type Item = { readonly event: EngineEvent } | { readonly work: () => Promise<voi
 /**
  * Milliseconds that news which nobody waits for may stand in the queue: how far a command is, and what a
  * node says of itself. Gathered they cost one write instead of one each, and a write beside the work of a
- * node makes both wait for the disk; whatever else comes takes them along.
+ * node makes both wait for the disk; whatever else comes takes them along. The first word of a node that is
+ * out is waited for: a new leader adopts it then.
  */
 const gatherMs = 100;
 const patientKinds: readonly EngineEvent['kind'][] = ['progress', 'observed'];
@@ -206,13 +209,22 @@ export class RunLoop {
       return;
     }
     this.queue.push(item);
-    if (this.gathering === undefined || !isPatient(item)) this.run();
+    if (this.gathering === undefined || !this.isPatient(item)) this.run();
+  }
+
+  private isPatient(item: Item): boolean {
+    if (!('event' in item) || !patientKinds.includes(item.event.kind)) return false;
+    const { current } = this;
+    if (item.event.kind !== 'observed' || current === undefined) return true;
+    const { node } = item.event;
+    return viewOf(current, node).reachable || slotOf(current.slots, node) === undefined;
   }
 
   /** Takes up the queue: at once when something in it is urgent, else when its time is over. */
   private run(): void {
     if (this.running !== undefined || this.queue.length === 0 || this.stopped) return;
-    if (this.queue.every(isPatient)) this.gathering ??= setTimeout(() => this.begin(), gatherMs);
+    if (this.queue.every((item) => this.isPatient(item)))
+      this.gathering ??= setTimeout(() => this.begin(), gatherMs);
     else this.begin();
   }
 
@@ -236,7 +248,7 @@ export class RunLoop {
         } else {
           await this.take(this.nextEvents());
         }
-      } while (!this.stopped && !this.queue.every(isPatient));
+      } while (!this.stopped && !this.queue.every((item) => this.isPatient(item)));
     } catch (thrown) {
       this.failed(asPlexiError(thrown, 'INTERNAL', 'the leader could not go on'));
     }
@@ -301,8 +313,4 @@ export class RunLoop {
 
 function isOver(world: World): boolean {
   return world.rollout !== undefined && isFinal(world.rollout.phase);
-}
-
-function isPatient(item: Item): boolean {
-  return 'event' in item && patientKinds.includes(item.event.kind);
 }

@@ -314,6 +314,32 @@ describe('who leads', () => {
   });
 });
 
+describe('the answer to the transaction that writes the leader key is lost', () => {
+  /** A candidate whose first such transaction ends with an error, committed or not; and the term that it wrote. */
+  function unlucky(isCommitted: boolean): { candidate: Candidate; written: () => bigint | undefined } {
+    let written: bigint | undefined;
+    const candidate = field.add('a');
+    const txn = candidate.client.kv.txn.bind(candidate.client.kv);
+    let isFirst = true;
+    candidate.client.kv.txn = async (request, options) => {
+      const isOurs = request.success?.some(({ request_put: put }) => put?.key?.toString() === keys.leader);
+      if (isOurs !== true || !isFirst) return txn(request, options);
+      isFirst = false;
+      if (isCommitted) written = BigInt((await txn(request, options)).header.revision);
+      throw new Error('the answer was lost');
+    };
+    return { candidate, written: () => written };
+  }
+
+  for (const isCommitted of [true, false])
+    test(`${isCommitted ? 'behind' : 'before'} the commit: it leads under the key that stands`, async () => {
+      const { candidate, written } = unlucky(isCommitted);
+      assert.equal(await field.leader(), candidate);
+      await assertKeyNames(candidate);
+      if (isCommitted) assert.equal(candidate.lead?.term, written(), 'it leads under the key that it wrote');
+    });
+});
+
 describe('the epoch', () => {
   test('nobody wins with an epoch that was raised while he campaigned', async () => {
     const write = (epoch: number) =>

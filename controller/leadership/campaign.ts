@@ -40,13 +40,15 @@ export interface CampaignEnvironment {
   readonly wall: () => Date;
   readonly nonce: () => string;
   /** What else is written when a lead is taken up: its record in the audit. */
-  readonly entering: (lead: EnteredLead) => Promise<Writes>;
+  readonly entering: (lead: EnteredLead) => Promise<Entrance>;
   readonly log: Logger;
 }
 
 export interface LineageRecord {
   readonly term: string;
   readonly nonce: string;
+  /** The number of the audit record with which the term began; absent from terms of older controllers. */
+  readonly audit?: number | undefined;
 }
 
 /** A lead that is just taken up. */
@@ -59,6 +61,12 @@ export interface EnteredLead {
 export interface Writes {
   readonly operations: readonly EtcdOperation[];
   readonly guards: readonly EtcdCompare[];
+}
+
+/** What is written along with a lead that is taken up. */
+export interface Entrance extends Writes {
+  /** Where the audit ends then: with the record of this lead. */
+  readonly head?: { readonly sequence: number };
 }
 
 /** A lead that was won. */
@@ -101,8 +109,10 @@ export async function campaign(
       const holder = (await readKey(client, keys.leader)).entry;
       const lead = holder === undefined ? await tryOnce(client, keys, settings, environment) : undefined;
       if (lead !== undefined) return lead;
+      const sinceMs = environment.nowMs();
       await leaderGone(tryAgainMs);
-      await sleep(tryAgainMinMs, undefined, { ref: false });
+      const restMs = tryAgainMinMs - (environment.nowMs() - sinceMs);
+      if (restMs > 0) await sleep(restMs, undefined, { ref: false });
     } catch (error) {
       environment.log.warn({ err: error }, 'the campaign goes on');
       await sleep(tryAgainMs, undefined, { ref: false });
@@ -118,15 +128,17 @@ async function tryOnce(
   environment: CampaignEnvironment,
 ): Promise<Lead | undefined> {
   const grantedMs = environment.nowMs();
-  const lease = await grantLease(client, settings.ttlSeconds);
-  const { epoch, modRevision } = await readEpoch(client, keys.epoch);
+  const [lease, { epoch, modRevision }] = await Promise.all([
+    grantLease(client, settings.ttlSeconds),
+    readEpoch(client, keys.epoch),
+  ]);
   const value = JSON.stringify({
     id: settings.id,
     address: settings.address,
     epoch: Number(epoch),
     since: environment.wall().toISOString(),
   });
-  await transact(
+  const written = await transact(
     client,
     [
       { kind: 'createRevision', key: keys.leader, equals: 0n },
@@ -134,19 +146,20 @@ async function tryOnce(
       { kind: 'modRevision', key: keys.epoch, equals: modRevision },
     ],
     [{ kind: 'put', key: keys.leader, value, lease }],
-  ).catch((error) =>
+  ).catch(async (error) => {
     environment.log.warn(
       { err: error },
       'it is not known whether the leader key was written; reading it back',
-    ),
-  );
-  const { entry } = await readKey(client, keys.leader);
-  if (entry === undefined || entry.lease !== lease) {
+    );
+    const { entry } = await readKey(client, keys.leader);
+    return entry?.lease === lease ? entry.createRevision : undefined;
+  });
+  if (written === undefined) {
     await revokeLease(client, lease);
     return undefined;
   }
   try {
-    return await takeLead(client, keys, settings, environment, { entry, lease, epoch, grantedMs });
+    return await takeLead(client, keys, settings, environment, { term: written, lease, epoch, grantedMs });
   } catch (thrown) {
     // Nobody leads under this key, so it must not stand until the lease expires.
     await revokeLease(client, lease);
@@ -159,13 +172,16 @@ async function takeLead(
   keys: CampaignKeys,
   settings: CandidateSettings,
   environment: CampaignEnvironment,
-  won: { entry: EtcdEntry; lease: string; epoch: bigint; grantedMs: number },
+  won: { term: bigint; lease: string; epoch: bigint; grantedMs: number },
 ): Promise<Lead> {
-  const term = won.entry.createRevision;
+  const { term } = won;
   const nonce = environment.nonce();
   // Nobody else appends any more: whoever led before has no leader key to compare.
-  const writes = await environment.entering({ term, epoch: won.epoch });
-  const lineage = await appendLineage(client, keys, term, nonce, writes);
+  const [entrance, { entry: before }] = await Promise.all([
+    environment.entering({ term, epoch: won.epoch }),
+    readKey(client, keys.lineage),
+  ]);
+  const lineage = await appendLineage(client, keys, before, { term: String(term), nonce }, entrance);
   const over = new AbortController();
   const keeping = keepLease(client, won, settings, environment, over);
   return {
@@ -176,8 +192,8 @@ async function takeLead(
     signal: over.signal,
     async resign(reason) {
       if (!over.signal.aborted) over.abort(new PlexiError('NOT_LEADER', reason));
-      await keeping;
-      await revokeLease(client, won.lease);
+      // Beside a renewal that is under way, which may take a second.
+      await Promise.all([keeping, revokeLease(client, won.lease)]);
     },
   };
 }
@@ -248,16 +264,15 @@ export function epochOf({ key, value }: EtcdEntry): bigint {
 async function appendLineage(
   client: EtcdClient,
   keys: CampaignKeys,
-  term: bigint,
-  nonce: string,
-  { operations, guards }: Writes,
+  entry: EtcdEntry | undefined,
+  own: LineageRecord,
+  { operations, guards, head }: Entrance,
 ): Promise<LineageRecord[]> {
-  const { entry } = await readKey(client, keys.lineage);
   const before = entry === undefined ? [] : decode(lineageRecord, keys.lineage, entry.value).terms;
-  const terms = [...before, { term: String(term), nonce }].slice(-limits.lineageTerms);
+  const terms = [...before, { ...own, ...(head && { audit: head.sequence }) }].slice(-limits.lineageTerms);
   const done = await transact(
     client,
-    [{ kind: 'createRevision', key: keys.leader, equals: term }, ...guards],
+    [{ kind: 'createRevision', key: keys.leader, equals: BigInt(own.term) }, ...guards],
     [{ kind: 'put', key: keys.lineage, value: encode({ terms }, entry?.value) }, ...operations],
   );
   if (done === undefined) throw new PlexiError('NOT_LEADER', 'the lead was lost while it was taken');

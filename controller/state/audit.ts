@@ -2,7 +2,7 @@
  * The audit record: what was wished, commanded and answered, and who led, each once, under
  * `audit/<sequence>`. Every record carries the hash of the one before it, so that one that is changed or
  * taken out shows. Records are written in the transaction that changes the state they tell of
- * (protocol, rule 24), by the leader alone.
+ * (protocol, rule 24), by the leader alone, but for the word that raises the epoch (api/re-epoch.ts).
  */
 import { createHash } from 'node:crypto';
 import { PlexiError } from '../../config/errors.js';

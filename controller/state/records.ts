@@ -20,7 +20,9 @@ const release = z.object({ version: z.string(), digest: z.string() });
 export const fault = z.object({ code: z.string(), message: z.string() });
 
 /** The last terms, newest last. */
-export const lineageRecord = z.object({ terms: z.array(z.object({ term: digits, nonce: z.string() })) });
+export const lineageRecord = z.object({
+  terms: z.array(z.object({ term: digits, nonce: z.string(), audit: z.number().int().min(1).optional() })),
+});
 
 export const leaderRecord = z.object({
   id: z.string(),

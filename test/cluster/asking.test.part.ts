@@ -19,8 +19,9 @@ export async function eventually<T>(
   ask: () => Promise<T>,
   holds: (answer: T) => boolean,
   what: string,
+  patienceMs = 15_000,
 ): Promise<T> {
-  const deadlineMs = performance.now() + 15_000;
+  const deadlineMs = performance.now() + patienceMs;
   for (;;) {
     const answer = await ask();
     if (holds(answer)) return answer;

@@ -9,7 +9,7 @@ import { once } from 'node:events';
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { Client, type MethodDefinition } from '@grpc/grpc-js';
+import { Client, Metadata, type MethodDefinition } from '@grpc/grpc-js';
 import pino from 'pino';
 import { createAuthority, issueCertificate } from '../../config/certificate-authority.js';
 import { fromServiceError } from '../../config/grpc-status.js';
@@ -34,7 +34,11 @@ import { sampleManifest, sha256 } from '../../release/sample-release.test.part.j
 import { here, type Place, type RealEtcd } from './real-etcd.test.part.js';
 import { ScriptedAgent } from './scripted-agent.test.part.js';
 
-const controllerProgram = fileURLToPath(new URL('../../controller/main.ts', import.meta.url));
+/** The controller's program as this file runs itself: from its source, or as it is built. */
+const isBuilt = import.meta.url.endsWith('.js');
+const controllerProgram = fileURLToPath(
+  new URL(`../../controller/main.${isBuilt ? 'js' : 'ts'}`, import.meta.url),
+);
 
 /** What runs a version of the repository's. */
 export function releaseOf(version: string): Release {
@@ -43,6 +47,9 @@ export function releaseOf(version: string): Release {
 
 /** An etcd of one member or of several. */
 export type EtcdOfTests = Pick<RealEtcd, 'folder' | 'connection' | 'client'>;
+
+/** Milliseconds that one call to a replica may take; a wish is waited for up to 20 s of them. */
+const callMs = 30_000;
 
 /** A replica in this process. */
 export interface LocalReplica {
@@ -161,7 +168,8 @@ export class TestCluster {
   ): Promise<ReplicaProcess> {
     const file = await this.configFile(id, changes, place.address);
     const { address } = loadControllerConfig(file);
-    const node = [process.execPath, '--import', 'tsx', controllerProgram, '--config', file];
+    const loader = isBuilt ? [] : ['--import', 'tsx'];
+    const node = [process.execPath, ...loader, controllerProgram, '--config', file];
     const [program = process.execPath, ...words] = [...place.prefix, ...node];
     const child = spawn(program, words, {
       stdio: ['ignore', 'ignore', 'pipe'],
@@ -247,10 +255,11 @@ function asOurs(thrown: unknown): unknown {
 export class Calls {
   constructor(private readonly client: Client) {}
 
-  /** A unary call. */
+  /** A unary call, which ends within the time that it has. */
   ask<Request, Response>(
     { path, requestSerialize, responseDeserialize }: MethodDefinition<Request, Response>,
     request: Request,
+    timeoutMs = callMs,
   ): Promise<Response> {
     return new Promise((resolve, reject) => {
       this.client.makeUnaryRequest(
@@ -258,6 +267,8 @@ export class Calls {
         requestSerialize,
         responseDeserialize,
         request,
+        new Metadata(),
+        { deadline: Date.now() + timeoutMs },
         (error, response) => {
           if (error !== null) reject(fromServiceError(error) ?? error);
           else if (response === undefined) reject(new Error(`${path} answered nothing`));
@@ -282,8 +293,8 @@ export class Calls {
     return this.ask(RolloutsServiceService.start, whole).then(({ id }) => id);
   }
 
-  status(id = ''): Promise<ClusterStatus> {
-    return this.ask(RolloutsServiceService.get, { id }).then(({ status }) =>
+  status(id = '', timeoutMs = callMs): Promise<ClusterStatus> {
+    return this.ask(RolloutsServiceService.get, { id }, timeoutMs).then(({ status }) =>
       ClusterStatus.fromPartial({ ...status }),
     );
   }

@@ -33,6 +33,8 @@ export class Networks {
   /** The test's own end of the line to the bridge. */
   private readonly outer = `plx${process.pid}`;
   private readonly addresses = new Map<string, string>();
+  /** More addresses of the test's own network. */
+  private readonly atHome: Place[] = [];
   /** The network of the test itself. */
   readonly home: Place = { address: `${this.subnet}.1`, prefix: [] };
 
@@ -61,6 +63,14 @@ export class Networks {
     return { address, prefix: ['ip', 'netns', 'exec', network] };
   }
 
+  /** One more address of the test's own network, which can be lost by itself. */
+  address(number: number): Place {
+    const place: Place = { address: `${this.subnet}.${number}`, prefix: [] };
+    ip('addr', 'add', `${place.address}/24`, 'dev', this.outer);
+    this.atHome.push(place);
+    return place;
+  }
+
   /** Neither hears nor is heard. @returns what joins it again */
   unplug(name: string): () => void {
     ip('-n', this.hub, 'link', 'set', name, 'down');
@@ -70,7 +80,8 @@ export class Networks {
   /** It hears everybody, and nobody hears it. */
   mute(name: string): () => void {
     const others = [...this.addresses].filter(([other]) => other !== name);
-    return this.lose([name], [this.home.address, ...others.map(([, address]) => address)]);
+    const home = [this.home, ...this.atHome].map(({ address }) => address);
+    return this.lose([name], [...home, ...others.map(([, address]) => address)]);
   }
 
   /** Everybody hears it, and it hears nobody. */
@@ -89,6 +100,8 @@ export class Networks {
 
   /** Takes all of it away; the processes in it must have ended. */
   remove(): void {
+    // A network lives on for a moment after its name is gone; its end of this line would hold the name.
+    ip('link', 'del', this.outer);
     for (const network of this.made.splice(0).reverse()) ip('netns', 'del', network);
   }
 

@@ -1,7 +1,8 @@
 /**
  * Real partitions: three members of etcd and two controllers, each in a network of its own, agents in
  * another. Whoever is cut off, and in whichever direction, the rollout goes on or waits, and ends with every
- * command executed once. Needs root; elsewhere it is skipped.
+ * command executed once. Two of many ways; `test/deep/partitions.test.ts` has the others. Needs root;
+ * elsewhere it is skipped.
  */
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
@@ -15,9 +16,6 @@ import type { ScriptedAgent } from './scripted-agent.test.part.js';
 
 const controllers = ['controller-0', 'controller-1'];
 const skip = noNetworks() ?? false;
-
-/** One of each kind, unless there is time for all of them (`test/deep/partitions.test.ts`). */
-const isLong = process.env.PLEXI_DEEP_MINUTES !== undefined;
 
 describe('a rollout outlives a partition', { skip, concurrency: false }, () => {
   let networks: Networks;
@@ -108,10 +106,8 @@ describe('a rollout outlives a partition', { skip, concurrency: false }, () => {
 
   const cuts: [name: string, cut: (short: string) => () => void][] = [
     ['from etcd, and not from the agents', (short) => networks.cut(short, places)],
-    ['from everybody', (short) => networks.unplug(short)],
-    ['in what it says, and hears everybody', (short) => networks.mute(short)],
   ];
-  for (const [name, cut] of isLong ? cuts : cuts.slice(0, 1))
+  for (const [name, cut] of cuts)
     test(`the leader is cut off ${name}`, { timeout: 60_000 }, async () => {
       const { id, to, release, leading, other, term, second, short } = await inFlight();
       const adoptions = second.adoptions.length;
@@ -142,10 +138,9 @@ describe('a rollout outlives a partition', { skip, concurrency: false }, () => {
     });
 
   const losses: [name: string, lose: (member: string) => () => void][] = [
-    ['is cut off', (member) => networks.unplug(member)],
     ['hears nobody', (member) => networks.deafen(member)],
   ];
-  for (const [name, lose] of isLong ? losses : losses.slice(1))
+  for (const [name, lose] of losses)
     test(`each member of etcd in turn ${name}`, { timeout: 60_000 }, async () => {
       const { id, to, release, other } = await inFlight();
       for (const member of ['etcd-0', 'etcd-1', 'etcd-2']) {

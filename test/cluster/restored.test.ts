@@ -8,6 +8,7 @@ import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { readKey, readPrefix } from '../../controller/leadership/etcd.js';
 import { readSlot } from '../../controller/state/codec.js';
+import { AuditServiceService } from '../../gen/plexi/v1/audit.js';
 import { ClusterServiceService } from '../../gen/plexi/v1/cluster.js';
 import { NodesServiceService } from '../../gen/plexi/v1/nodes.js';
 import { addNodes, eventually, refused } from './asking.test.part.js';
@@ -143,6 +144,20 @@ describe('etcd is restored', { concurrency: true }, () => {
       assert.equal(await recoveryOf(later.calls), undefined, 'all of it is over');
     });
 
+    test('the word stands in the audit record, which is one chain across the restore', async () => {
+      const request = { limit: 1_000, verify: true };
+      const { records, verification } = await later.calls.ask(AuditServiceService.list, request);
+      assert.equal(verification?.problem, '');
+      const words = records
+        .map(({ json }) => JSON.parse(json))
+        .filter(({ what, wish }) => what === 'wish' && wish === 're_epoch');
+      const { epoch } = (await later.calls.status()).leader ?? {};
+      assert.deepEqual(
+        words.map(({ who, reason, details, error }) => [who, reason, details, error]),
+        [['op', 'restored from Monday', { epoch: String(epoch), previousEpoch: '1' }, null]],
+      );
+    });
+
     test('once an operator confirmed that node the cluster rolls out as before', async () => {
       release();
       const order = { nodeId: 'node-2', version: '0b1', directory: '', confirm: true, reason: 'looked at' };
@@ -155,6 +170,73 @@ describe('etcd is restored', { concurrency: true }, () => {
         all.agents.map((agent) => agent.release.version),
         ['0r1', '0r1', '0r1'],
       );
+    });
+  });
+
+  describe('to a time of the same lead, and no controller lived through it', { concurrency: false }, () => {
+    let all: Restorable;
+    before(async () => {
+      all = await restorable('same-lead');
+    });
+    after(() => all.stop());
+
+    test('a node that was commanded since tells it, and no node is adopted before', async () => {
+      const [first] = all.agents;
+      assert.ok(first);
+      await all.calls.follow(await all.calls.start({ to: '0b1' }));
+      await all.etcd.snapshot(all.file);
+      const { leader } = await all.calls.status();
+      const out = { nodeId: first.node, on: true, reason: 'new disks' };
+      await all.calls.ask(NodesServiceService.setMaintenance, out);
+      await eventually(
+        async () => first.executed.length,
+        (count) => count === 4,
+        'it is not taken out',
+      );
+      assert.deepEqual((await all.calls.status()).leader, leader, 'the lead did not change');
+      await all.replica.stop();
+      await all.etcd.restore(all.file);
+      const adoptions = all.agents.map((agent) => agent.adoptions.length);
+      const replica = await all.cluster.replica('controller-1');
+      const calls = await all.cluster.calls(replica.address);
+      const { reason = '' } = (await noticed(calls)) ?? {};
+      assert.match(reason, /node-1 knows record \d+ of the audit from term \d+, and etcd does not/);
+      await assert.rejects(calls.start({ to: '0r1' }), refused('ETCD_RESTORED', /re-epoch/));
+      assert.deepEqual(
+        all.agents.map((agent) => agent.adoptions.length),
+        adoptions,
+      );
+      await calls.ask(ClusterServiceService.reEpoch, { reason: 'it was meant' });
+      assert.deepEqual(
+        (await slotsOf(all)).map(([, { node }]) => node),
+        ['node-1'],
+        'the maintenance that etcd had forgotten',
+      );
+    });
+  });
+
+  describe('to before nothing that a node knows of', { concurrency: false }, () => {
+    let all: Restorable;
+    before(async () => {
+      all = await restorable('nothing-lost');
+    });
+    after(() => all.stop());
+
+    test('it goes on as before, because nothing that was sent is forgotten', async () => {
+      await all.calls.follow(await all.calls.start({ to: '0b1' }));
+      await all.etcd.snapshot(all.file);
+      await all.replica.stop();
+      await all.etcd.restore(all.file);
+      const replica = await all.cluster.replica('controller-1');
+      const calls = await all.cluster.calls(replica.address);
+      await eventually(
+        () => calls.status().catch(() => undefined),
+        (status) => status?.leader?.id === 'controller-1',
+        'nobody leads',
+      );
+      const id = await calls.start({ to: '0r1' });
+      assert.equal((await calls.follow(id)).phase, 'succeeded');
+      assert.equal(await recoveryOf(calls), undefined);
     });
   });
 

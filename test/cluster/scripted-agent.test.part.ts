@@ -60,6 +60,8 @@ export class ScriptedAgent {
   readonly adoptions: bigint[] = [];
   /** Every call under a token, in order. */
   readonly contacts: ('adopt' | 'execute')[] = [];
+  /** When each of them came, on the clock of `performance.now()`. */
+  readonly contactsAtMs: number[] = [];
   release: Release;
   health = 'healthy';
   healthReason = '';
@@ -69,7 +71,7 @@ export class ScriptedAgent {
   private readonly results = new Map<string, Promise<CommandResult>>();
   /** What its journal would hold, by command. */
   private readonly jobs = new Map<string, JournalJob>();
-  private readonly gates = new Map<StepName, { open: Promise<void>; release: () => void }>();
+  private readonly gates = new Map<StepName, { open: Promise<void>; release: () => void; at: string }>();
   private readonly failures = new Map<StepName, { code: ErrorCode; message: string }>();
   private readonly watchers = new Set<ServerDuplexStream<WatchStatusRequest, WatchStatusResponse>>();
   private readonly wakes = new Set<() => void>();
@@ -78,6 +80,7 @@ export class ScriptedAgent {
   private phase = 'idle';
   private inMaintenance = false;
   private goodSinceMs = performance.now();
+  private soakIsHeld = false;
   private server: Server;
 
   private constructor(private readonly options: ScriptedAgentOptions) {
@@ -99,17 +102,34 @@ export class ScriptedAgent {
     return `${this.options.host}:${this.port}`;
   }
 
-  /** Lets every command of this kind wait until it is released; returns what releases it. */
-  hold(step: StepName): () => void {
+  /**
+   * Lets every command of this kind wait until it is released; returns what releases it.
+   * @param at the phase in which an upgrade waits; else it waits before the first one
+   */
+  hold(step: StepName, at = ''): () => void {
     let release = (): void => undefined;
     const open = new Promise<void>((resolve) => {
       release = resolve;
     });
-    this.gates.set(step, { open, release });
+    this.gates.set(step, { open, release, at });
     return () => {
       this.gates.delete(step);
       release();
     };
+  }
+
+  /** It has been good for no time at all until it is released; returns what releases it. */
+  holdSoak(): () => void {
+    this.soakIsHeld = true;
+    return () => {
+      this.soakIsHeld = false;
+      this.tell();
+    };
+  }
+
+  /** Lets the next commands of this kind succeed again. */
+  mend(step: StepName): void {
+    this.failures.delete(step);
   }
 
   /** Lets the next commands of this kind fail. */
@@ -180,7 +200,7 @@ export class ScriptedAgent {
         ),
       adopt: (call, callback) => {
         const { token = openToken, lineage } = call.request;
-        this.contacts.push('adopt');
+        this.contacted('adopt');
         try {
           this.raiseFence(token);
         } catch (thrown) {
@@ -218,6 +238,11 @@ export class ScriptedAgent {
     };
   }
 
+  private contacted(how: 'adopt' | 'execute'): void {
+    this.contacts.push(how);
+    this.contactsAtMs.push(performance.now());
+  }
+
   private raiseFence(token: Token): void {
     const order = ['epoch', 'term', 'seq'] as const;
     const part = order.find((name) => token[name] !== this.fence[name]);
@@ -227,7 +252,7 @@ export class ScriptedAgent {
   }
 
   private async execute(call: ServerWritableStream<ExecuteRequest, ExecuteResponse>): Promise<void> {
-    this.contacts.push('execute');
+    this.contacted('execute');
     const { command } = call.request;
     if (command === undefined) throw new PlexiError('USAGE', 'Execute needs a command');
     const send = (event: NonNullable<ExecuteResponse['event']>['event']): void => {
@@ -275,7 +300,10 @@ export class ScriptedAgent {
     // As an agent's own upgrade does, until it has committed and left maintenance again.
     const wasInMaintenance = this.inMaintenance;
     if (step.$case === 'upgrade') this.inMaintenance = true;
-    await this.gates.get(step.$case)?.open;
+    const gate = this.gates.get(step.$case);
+    const entered = phases.slice(0, phases.indexOf(gate?.at ?? '') + 1);
+    for (const phase of entered) enter(phase);
+    await gate?.open;
     if (step.$case === 'upgrade') this.inMaintenance = wasInMaintenance;
     const failure = this.failures.get(step.$case);
     if (failure !== undefined) {
@@ -283,7 +311,7 @@ export class ScriptedAgent {
       return CommandResult.fromPartial({ outcome, failure, failedStep: 'probe', release: this.release });
     }
     if (step.$case === 'upgrade') {
-      for (const phase of phases) enter(phase);
+      for (const phase of phases.slice(entered.length)) enter(phase);
       this.release = step.value.to ?? this.release;
       this.goodSinceMs = performance.now();
     }
@@ -308,7 +336,7 @@ export class ScriptedAgent {
       release: this.release,
       health: this.health,
       healthReason: this.healthReason,
-      goodForMs: BigInt(Math.round(performance.now() - this.goodSinceMs)),
+      goodForMs: this.soakIsHeld ? 0n : BigInt(Math.round(performance.now() - this.goodSinceMs)),
       inMaintenance: this.inMaintenance,
       phase: this.phase,
       os: 'linux',
