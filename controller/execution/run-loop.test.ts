@@ -4,8 +4,6 @@
  */
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { type EtcdOperation, readKey, readPrefix, transact } from '../leadership/etcd.js';
-import { loadRollout } from '../state/load-world.js';
 import {
   agents,
   cluster,
@@ -21,7 +19,9 @@ import {
   started,
   takesSlot,
   wish,
-} from './term.test.part.js';
+} from '../../test/cluster/term.test.part.js';
+import { type EtcdOperation, readKey, readPrefix, transact } from '../leadership/etcd.js';
+import { loadRollout } from '../state/load-world.js';
 
 describe('an answer that is lost after the commit', () => {
   test('of the transaction that puts a start in force: there is one rollout, and the lead goes on', async () => {

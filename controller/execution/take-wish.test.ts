@@ -4,7 +4,6 @@
  */
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { type EtcdOperation, readKey, readPrefix, transact } from '../leadership/etcd.js';
 import {
   agents,
   cluster,
@@ -20,7 +19,8 @@ import {
   started,
   takesSlot,
   wish,
-} from './term.test.part.js';
+} from '../../test/cluster/term.test.part.js';
+import { type EtcdOperation, readKey, readPrefix, transact } from '../leadership/etcd.js';
 
 describe('wishes', () => {
   test('that waited for a leader are taken in order, each once', async () => {

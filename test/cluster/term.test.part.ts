@@ -7,16 +7,16 @@ import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
 import { after, afterEach, before, beforeEach } from 'node:test';
 import pino from 'pino';
+import { leadTerm } from '../../controller/execution/leader.js';
+import { campaign, type Lead } from '../../controller/leadership/campaign.js';
+import { type EtcdClient, type EtcdOperation, readKey, transact } from '../../controller/leadership/etcd.js';
+import { Mirror } from '../../controller/state/mirror.js';
+import { decode } from '../../controller/state/records.js';
+import { type IntentOutcome, outcomeRecord } from '../../controller/state/wish-records.js';
 import { openRepository } from '../../release/repository/fetch.js';
-import { releaseOf, TestCluster } from '../../test/cluster/cluster.test.part.js';
-import { TcpProxy } from '../../test/cluster/proxy.test.part.js';
-import { RealEtcd } from '../../test/cluster/real-etcd.test.part.js';
-import { campaign, type Lead } from '../leadership/campaign.js';
-import { type EtcdClient, type EtcdOperation, readKey, transact } from '../leadership/etcd.js';
-import { Mirror } from '../state/mirror.js';
-import { decode } from '../state/records.js';
-import { type IntentOutcome, outcomeRecord } from '../state/wish-records.js';
-import { leadTerm } from './leader.js';
+import { releaseOf, TestCluster } from './cluster.test.part.js';
+import { TcpProxy } from './proxy.test.part.js';
+import { RealEtcd } from './real-etcd.test.part.js';
 
 const nothing = async () => ({ operations: [], guards: [] });
 
