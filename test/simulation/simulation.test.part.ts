@@ -13,7 +13,7 @@ import { ModelEtcd } from '../scenarios/model-etcd.test.part.js';
 import { keys, ModelLeader } from '../scenarios/model-leader.test.part.js';
 import { sampleInputs, sampleNode, sampleTarget } from '../scenarios/sample-plan.test.part.js';
 import { SimulatedAgent } from './agent.test.part.js';
-import { Clock } from './clock.test.part.js';
+import { Clock, outsideOfPromises } from './clock.test.part.js';
 import { epochMs, SimulatedController, withModelLinks } from './controller.test.part.js';
 import type { Action, Drawn } from './drawn.test.part.js';
 import { onClock, versions } from './host.test.part.js';
@@ -118,7 +118,7 @@ class Simulation {
       for (const controller of this.controllers) controller.start();
       for (const action of drawn.actions) clock.after(action.atMs, () => this.act(action), null);
       clock.after(drawn.faultyMs, () => this.calmDown(), null);
-      await this.steps();
+      await outsideOfPromises(() => this.steps());
     } catch (thrown) {
       watch.wrong(`the history breaks: ${thrown instanceof Error ? thrown.stack : String(thrown)}`);
     } finally {
@@ -128,9 +128,9 @@ class Simulation {
     return this.result();
   }
 
-  private async steps(): Promise<void> {
+  private steps(): void {
     const { clock, watch, drawn } = this;
-    while (watch.broken === undefined && (await clock.step())) {
+    while (watch.broken === undefined && clock.step()) {
       watch.checkNodes();
       if (clock.nowMs > drawn.faultyMs + calmMaxMs) {
         const { rollout } = watch.world;

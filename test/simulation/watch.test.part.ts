@@ -255,7 +255,9 @@ export class Watch implements AgentWatch, LeaderWatch {
     const { rollout } = this.world;
     const state = this.etcd.get(keys.rolloutState(this.rollout));
     if (rollout === undefined || state === undefined) return this.load();
-    const { phase, reason, course, exitCode, forgiven } = readState(state.key, state.value);
+    const { phase, reason, course, exitCode, forgiven } = names.includes(state.key)
+      ? readState(state.key, state.value)
+      : rollout;
     this.lastPhase = phase;
     if (this.etcd.get(keys.active) === undefined) return this.load();
     const prefix = keys.rolloutNodes(this.rollout);
