@@ -5,6 +5,8 @@ import { play } from './simulation.test.part.js';
 
 export interface Sum {
   histories: number;
+  /** Those that were in force; one that was asked for and refused is none. */
+  rollouts: number;
   simulatedMs: number;
   tookMs: number;
   readonly ends: Map<string, number>;
@@ -27,7 +29,7 @@ export interface Bounds {
 
 export async function playMany({ from, count, maxMs, failuresMax, isPlain = false }: Bounds): Promise<Sum> {
   const sum: Sum = {
-    ...{ histories: 0, simulatedMs: 0, tookMs: 0, failures: [] },
+    ...{ histories: 0, rollouts: 0, simulatedMs: 0, tookMs: 0, failures: [] },
     ...{ ends: new Map<string, number>(), faults: new Map<string, number>() },
   };
   const startedAt = performance.now();
@@ -36,7 +38,8 @@ export async function playMany({ from, count, maxMs, failuresMax, isPlain = fals
     const played = await play(drawn(seed));
     sum.histories += 1;
     sum.simulatedMs += played.simulatedMs;
-    add(sum.ends, played.end, 1);
+    sum.rollouts += played.ends.length;
+    for (const end of played.ends) add(sum.ends, end, 1);
     for (const [fault, times] of played.faults) add(sum.faults, fault, times);
     sum.tookMs = performance.now() - startedAt;
     if (played.broken === undefined) continue;
@@ -48,11 +51,11 @@ export async function playMany({ from, count, maxMs, failuresMax, isPlain = fals
 }
 
 /** The sum in lines for people. */
-export function linesOf({ histories, simulatedMs, tookMs, ends, faults, failures }: Sum): string[] {
+export function linesOf({ histories, rollouts, simulatedMs, tookMs, ends, faults, failures }: Sum): string[] {
   const total = [...faults.values()].reduce((before, times) => before + times, 0);
   const speed = Math.round(simulatedMs / Math.max(1, tookMs));
   return [
-    `${histories} rollouts, ${total} faults, ${Math.round(simulatedMs / 1_000)} s of simulated time in ${(tookMs / 1_000).toFixed(1)} s: ${speed} times faster than real time`,
+    `${rollouts} rollouts in ${histories} histories, ${total} faults, ${Math.round(simulatedMs / 1_000)} s of simulated time in ${(tookMs / 1_000).toFixed(1)} s: ${speed} times faster than real time`,
     `ends: ${inOrder(ends)}`,
     `faults: ${inOrder(faults)}`,
     ...failures,
