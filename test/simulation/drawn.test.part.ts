@@ -110,7 +110,7 @@ export function drawn(seed: number, less: Less = {}): Drawn {
   const random = new Random(seed, 'drawn');
   const size = random.next();
   const nodes =
-    size < 0.9 ? random.between(3, 6) : size < 0.98 ? random.between(7, 12) : random.between(13, 50);
+    size < 0.93 ? random.between(3, 6) : size < 0.99 ? random.between(7, 12) : random.between(13, 50);
   const without = new Set(less.without ?? []);
   const chance = Object.fromEntries(
     steadyFaults.map((fault) => {
@@ -118,7 +118,7 @@ export function drawn(seed: number, less: Less = {}): Drawn {
       return [fault, without.has(fault) ? 0 : probability];
     }),
   ) as Record<SteadyFault, number>;
-  const rounds = Array.from({ length: random.between(2, 5) }, (): Round => roundOf(random));
+  const rounds = Array.from({ length: random.between(2, nodes > 12 ? 2 : 5) }, (): Round => roundOf(random));
   const faultyMs = random.between(20_000, 45_000) * rounds.length;
   const actions: Action[] = [];
   for (const kind of momentFaults) {

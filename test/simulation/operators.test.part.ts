@@ -3,6 +3,7 @@
  * end, some of the nodes only), and between it and beside it pauses, retries, maintenance by hand, holds,
  * freezes, and nodes that are taken off the list and come back. They see what a replica would show them.
  */
+import { isStuck } from '../../controller/rollout/budget.js';
 import type { Rollout } from '../../controller/rollout/rollout.js';
 import type { World } from '../../controller/rollout/world.js';
 import { readNodes } from '../../controller/state/node-store.js';
@@ -59,7 +60,7 @@ export class Operators {
   /** Nothing more will be asked for, and nothing is kept from going on. */
   get isDone(): boolean {
     const { etcd } = this.scene;
-    const isKept = [...this.scene.world().slots.values()].some((slot) => slot.maintenance !== null);
+    const isKept = [...this.scene.world().slots].some(([key, slot]) => !isStuck(key) && slot.maintenance !== null);
     const isHeld = etcd.under(keys.nodes).some(({ key }) => key.endsWith('/hold'));
     const isWished = etcd.under(keys.intents).length > 0;
     return this.rounds.length === 0 && this.waitsFor === undefined && !isKept && !isHeld && !isWished;
@@ -109,7 +110,7 @@ export class Operators {
 
   /** Takes a node off the list, one that needs an operator or cannot be reached before any other. */
   remove(node: string, forMs: number): void {
-    const stuck = [...this.scene.world().slots].find(([key]) => key.startsWith('stuck-'))?.[1].node;
+    const stuck = [...this.scene.world().slots].find(([key]) => isStuck(key))?.[1].node;
     const meant = stuck ?? this.nodes().find(({ status }) => status?.unknown)?.id ?? node;
     this.say('remove', { node: meant });
     this.scene.clock.after(forMs, () => this.add(meant), null);
@@ -156,7 +157,10 @@ export class Operators {
     // After a partial end the same once more, or back to what was before.
     const isMixed = running.includes(versions.new) && running.includes(versions.old);
     const to = (isMixed ? round.part % 2 === 0 : !isNew) ? versions.new : versions.old;
-    const unknown = nodes.filter(({ status }) => status?.unknown !== false).map(({ id }) => id);
+    const stuck = [...this.scene.world().slots].filter(([key]) => isStuck(key)).map(([, { node }]) => node);
+    const unknown = nodes
+      .filter(({ id, status }) => status?.unknown !== false || stuck.includes(id))
+      .map(({ id }) => id);
     const some = nodes.map(({ id }) => id).filter((_, index) => (round.part >> (index % 8)) % 2 === 0);
     const isSome = round.isSubset && some.length > 0;
     return {
@@ -196,11 +200,15 @@ export class Operators {
     else this.tell('resume');
   }
 
-  /** Nobody keeps anything back any longer. */
+  /** Nobody keeps anything back any longer; what is out and has no slot gets one first. */
   private letGo(): void {
     const { etcd } = this.scene;
-    for (const { node, maintenance, rollout } of this.scene.world().slots.values())
+    const { slots } = this.scene.world();
+    for (const { node, maintenance, rollout } of slots.values())
       if (maintenance !== null && rollout === '') this.say('maintenance', { node, on: false });
+    const holders = new Set([...slots.values()].map(({ node }) => node));
+    for (const { id, status } of this.nodes())
+      if (status?.inMaintenance && !holders.has(id)) this.say('maintenance', { node: id, on: true });
     for (const { key } of etcd.under(keys.nodes)) {
       if (key.endsWith('/hold')) this.say('hold', { node: key.slice(keys.nodes.length, -5), on: false });
     }

@@ -60,6 +60,7 @@ class Simulation {
   /** Nodes of which the rollout's plan was not true when it began, or that somebody has changed since. */
   private readonly changed = new Set<string>();
   private last: Rollout | undefined;
+  private beganAtMs = 0;
   private atRestSinceMs = 0;
 
   constructor(
@@ -138,7 +139,7 @@ class Simulation {
     const { clock, watch, drawn } = this;
     while (watch.broken === undefined && clock.step()) {
       watch.checkNodes();
-      if (clock.nowMs > drawn.faultyMs + calmMaxMs) {
+      if (clock.nowMs > Math.max(drawn.faultyMs, this.beganAtMs) + calmMaxMs) {
         watch.wrong(this.whyNoEnd(), 10);
         return;
       }
@@ -179,6 +180,7 @@ class Simulation {
   private began(rollout: Rollout): void {
     this.last = rollout;
     this.ends.push('active');
+    this.beganAtMs = this.clock.nowMs;
     this.operators.began();
     this.changed.clear();
     for (const { node, from } of rollout.plan.parts)
@@ -318,18 +320,19 @@ class Simulation {
   /** Guarantee 10, at the very moment of the end: nothing is under way then that could still change it. */
   private checkEnd(rollout: Rollout): void {
     const { slots } = this.watch.world;
-    const byHand = new Set(
-      [...slots.values()].filter(({ maintenance }) => maintenance !== null).map(({ node }) => node),
+    // An operator's, or one that needs an operator since an earlier one.
+    const others = new Set(
+      [...slots.values()].filter((slot) => slot.rollout !== rollout.id).map(({ node }) => node),
     );
     const truths = [...this.agents.values()].map((agent) => ({
       ...{ id: agent.id, release: agent.release },
-      inMaintenance: agent.model.state.inMaintenance && !byHand.has(agent.id),
+      inMaintenance: agent.model.state.inMaintenance && !others.has(agent.id),
       touched: this.watch.isTouched(agent.id, rollout.id),
       removed: this.changed.has(agent.id),
     }));
-    const [inPlan, others] = [true, false].map((is) => truths.filter(({ id }) => rollout.nodes.has(id) === is));
+    const [inPlan, outside] = [true, false].map((is) => truths.filter(({ id }) => rollout.nodes.has(id) === is));
     try {
-      for (const { id, touched } of others ?? [])
+      for (const { id, touched } of outside ?? [])
         if (touched) throw new Error(`${id} is touched, and has no part in it`);
       checkEnd(rollout, inPlan ?? [], this.operators.leftOut);
       if (rollout.reason === '') throw new Error('it ended without a reason');

@@ -47,7 +47,10 @@ export class Watch implements AgentWatch, LeaderWatch {
   world: World;
   /** The rollout that is in force, or was last. */
   rollout = '';
-  /** Off the list of nodes; and back on it, and not seen in order yet. */
+  /**
+   * Taken off the list of nodes, and not in service since. Its slot went with it, and back on the list it
+   * gets none for the maintenance of before: an operator has to say so.
+   */
   private readonly away = new Set<string>();
   private readonly records = new Map<string, Record>();
   private readonly storedCommands = new Set<string>();
@@ -272,7 +275,6 @@ export class Watch implements AgentWatch, LeaderWatch {
 
   private lookAtSpec(key: string): void {
     const { removed }: { removed: boolean } = JSON.parse(this.etcd.get(key)?.value ?? '{}');
-    // What a node that was taken off the list does is nobody's; once it is back, that is told at its rest.
     if (removed) this.away.add(key.slice(keys.nodes.length, -'/spec'.length));
   }
 
@@ -281,7 +283,6 @@ export class Watch implements AgentWatch, LeaderWatch {
     const value = this.etcd.get(key)?.value;
     const slot = value === undefined ? undefined : readSlot(key, value);
     if (slot === undefined) return;
-    this.away.delete(slot.node);
     if (isManual(slot)) this.storedCommands.add(manualCommandId(slot));
   }
 
@@ -350,8 +351,9 @@ export class Watch implements AgentWatch, LeaderWatch {
     if (unknownMs < unknownMaxMs) this.wrong(`${key} is called lost after ${unknownMs} ms`, 10);
   }
 
-  /** Protocol, rule 15: what a transaction compares, before it is tried. */
+  /** Protocol, rule 15: what a transaction compares, before it is committed. One that is refused writes nothing. */
   transaction(guards: readonly EtcdCompare[], operations: readonly EtcdOperation[]): void {
+    if (!this.etcd.allHold(guards)) return;
     try {
       checkGuards(keys, this.etcd, [{ operations, guards }]);
     } catch (thrown) {
@@ -380,8 +382,8 @@ export class Watch implements AgentWatch, LeaderWatch {
 
   /** Guarantee 6: no node starts while a wish waits that may stop it. */
   private checkTaken(before: World): void {
-    for (const [key, { node }] of this.world.slots) {
-      if (isStuck(key) || before.slots.get(key)?.node === node) continue;
+    for (const [key, { node, rollout }] of this.world.slots) {
+      if (isStuck(key) || rollout === '' || before.slots.get(key)?.node === node) continue;
       const waiting = this.etcd.under(keys.rolloutIntents(this.rollout));
       if (waiting.length > 0) this.wrong(`${node} starts while ${waiting[0]?.key} waits`, 6);
     }
@@ -418,7 +420,8 @@ export class Watch implements AgentWatch, LeaderWatch {
   private checkOut(): void {
     const holders = new Set([...this.world.slots.values()].map(({ node }) => node));
     for (const { id } of this.agents.values()) {
-      if (this.isOut(id) && !holders.has(id) && !this.away.has(id))
+      if (!this.isOut(id)) this.away.delete(id);
+      else if (!holders.has(id) && !this.away.has(id))
         this.wrong(`${id} is out of service and has no slot`, 1);
     }
   }
