@@ -42,7 +42,7 @@ test('a bug that is not where the list says is an error, and not a bug that noth
 function playWith(bug: PlantedBug, from: number, count: number): Promise<string | undefined> {
   const loader = `./${join('test', 'simulation', 'planted-loader.mjs')}`;
   const replay = join('dist', 'test', 'simulation', 'replay.test.part.js');
-  const words = ['--import', loader, replay, '--from', `${from}`, '--count', `${count}`, '--until-broken'];
+  const words = ['--import', loader, replay, '--from', `${from}`, '--count', `${count}`, '--until-broken', '--jobs', '1'];
   const env = { ...process.env, PLEXI_PLANTED: JSON.stringify(bug) };
   return new Promise((resolve, reject) => {
     execFile(process.execPath, words, { cwd: checkout, env }, (error, stdout, stderr) => {
