@@ -286,7 +286,7 @@ export class SimulatedAgent {
     const { clock, network } = this.parts;
     const { state } = this.model;
     if (isIn) state.inMaintenance = true;
-    await clock.sleep(network.between(20, 2_000));
+    await clock.sleep(network.between(20, network.between(0, 2) === 0 ? 15_000 : 1_000));
     if (network.chance('failing_steps')) throw new PlexiError('HOOK_FAILED', `a hook of ${this.id} fails`);
     state.inMaintenance = isIn;
   }

@@ -61,6 +61,11 @@ export class SimulatedController {
     this.links.clear();
   }
 
+  /** The calls of this controller break, each of them once. */
+  breakCalls(): void {
+    for (const link of this.links) link.breakCalls();
+  }
+
   /** In the place of Dispatch's own way of opening a line to a node. */
   openLink(
     dispatch: DispatchParts,

@@ -95,7 +95,7 @@ const most: Readonly<Record<SteadyFault, number>> = {
   late_calls: 0.2,
   late_writes: 0.15,
   stale_reads: 1,
-  failing_steps: 0.05,
+  failing_steps: 0.12,
 };
 
 /** Longer than any step takes that does not hang. */

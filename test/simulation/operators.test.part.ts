@@ -207,7 +207,8 @@ export class Operators {
     for (const { node, maintenance, rollout } of slots.values())
       if (maintenance !== null && rollout === '') this.say('maintenance', { node, on: false });
     const holders = new Set([...slots.values()].map(({ node }) => node));
-    for (const { id, status } of this.nodes())
+    const isOut = etcd.under(keys.nodes).some(({ value }) => value.includes('"inMaintenance":true'));
+    for (const { id, status } of isOut ? this.nodes() : [])
       if (status?.inMaintenance && !holders.has(id)) this.say('maintenance', { node: id, on: true });
     for (const { key } of etcd.under(keys.nodes)) {
       if (key.endsWith('/hold')) this.say('hold', { node: key.slice(keys.nodes.length, -5), on: false });

@@ -225,4 +225,40 @@ export const plantedBugs: readonly PlantedBug[] = [
     wrong: 'if (stranded.length > 1_000) {',
     seed: 1,
   },
+  {
+    name: 'a hold is not looked at',
+    file: 'controller/rollout/course.ts',
+    right: "const isHeld = rollout.plan.header.direction === 'forward' && world.holds.has(node);",
+    wrong: 'const isHeld = false;',
+  },
+  {
+    name: 'a freeze is not looked at',
+    file: 'controller/execution/cluster-facts.ts',
+    right: '    ...freezeProblems(keys, entries),\n',
+    wrong: '',
+  },
+  {
+    name: 'the slot of maintenance by hand goes with the upgrade',
+    file: 'controller/rollout/change.ts',
+    right: 'key !== undefined && slot !== undefined && slot.maintenance !== null',
+    wrong: "key === '' && slot !== undefined && slot.maintenance !== null",
+  },
+  {
+    name: 'a slot of maintenance by hand is freed once the node is out',
+    file: 'controller/rollout/manual.ts',
+    right: "maintenance.wanted === 'out'\n        ?",
+    wrong: 'maintenance.attempt > 0\n        ?',
+  },
+  {
+    name: 'a node that needs an operator is upgraded by the next rollout',
+    file: 'controller/rollout/plan-check.ts',
+    right: "strategy !== 'none' && stuck.includes(node)",
+    wrong: "strategy !== 'none' && stuck.includes('')",
+  },
+  {
+    name: 'a removal frees the slot, and is stored after that',
+    file: 'controller/state/world-writes.ts',
+    right: 'operations: group.operations.filter(({ key }) => !own.has(key)),',
+    wrong: 'operations: group.operations,',
+  },
 ];

@@ -62,6 +62,7 @@ class Simulation {
   private last: Rollout | undefined;
   private beganAtMs = 0;
   private atRestSinceMs = 0;
+  private lookAgainMs = 0;
 
   constructor(
     private readonly drawn: Drawn,
@@ -143,6 +144,8 @@ class Simulation {
         watch.wrong(this.whyNoEnd(), 10);
         return;
       }
+      if (!this.network.isCalm || clock.nowMs < this.lookAgainMs) continue;
+      this.lookAgainMs = clock.nowMs + restMs / 10;
       if (!this.isAtRest()) this.atRestSinceMs = clock.nowMs;
       else if (clock.nowMs > this.atRestSinceMs + restMs) {
         this.checkRest();
@@ -153,10 +156,8 @@ class Simulation {
 
   /** Every rollout has ended, the faults too, and nobody has anything left to do or to say. */
   private isAtRest(): boolean {
-    const { watch, network, operators } = this;
-    return (
-      network.isCalm && watch.world.rollout === undefined && operators.isDone && this.atWork().length === 0
-    );
+    const { watch, operators } = this;
+    return watch.world.rollout === undefined && operators.isDone && this.atWork().length === 0;
   }
 
   private whyNoEnd(): string {
@@ -245,13 +246,14 @@ class Simulation {
         if (!this.change(agent)) return;
         break;
       case 'lonely_leader':
-        if (!this.isolate(forMs, agent, how)) return;
+        if (!this.isolate(forMs, how)) return;
         break;
       case 'wish':
         if (!this.operators.wish(how, agent.id)) return;
         break;
       case 'maintenance':
-        this.operators.maintain(agent.id, 2 * forMs);
+        // Some think better of it while the node is still on its way out.
+        this.operators.maintain(agent.id, how % 2 === 0 ? how / 5 : 2 * forMs);
         break;
       case 'hold':
         this.operators.hold(agent.id, forMs);
@@ -284,15 +286,16 @@ class Simulation {
     return true;
   }
 
-  /** Whoever leads has no etcd for longer than its lease, and its nodes fall silent meanwhile and come back. */
-  private isolate(forMs: number, agent: SimulatedAgent, how: number): boolean {
+  /** Whoever leads has no etcd for longer than its lease; then its commands break, which it would send again. */
+  private isolate(forMs: number, how: number): boolean {
     const { leader } = this.watch;
     const { network, clock, drawn } = this;
     if (leader === undefined) return false;
-    const lonelyMs = forMs + 3 * drawn.ttlSeconds * 1_000;
-    network.cut(leader, 'etcd', lonelyMs);
-    network.cut('etcd', leader, lonelyMs);
-    clock.after(how % 3_000, () => network.isCalm || this.kill(agent, false, how % 900), null);
+    const leaseMs = drawn.ttlSeconds * 1_000;
+    network.cut(leader, 'etcd', forMs + 2 * leaseMs);
+    network.cut('etcd', leader, forMs + 2 * leaseMs);
+    const controller = this.controllers.find(({ process }) => process.name === leader);
+    clock.after(leaseMs - 1_000 + (how % 2_000), () => network.isCalm || controller?.breakCalls(), null);
     return true;
   }
 

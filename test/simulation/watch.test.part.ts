@@ -248,7 +248,7 @@ export class Watch implements AgentWatch, LeaderWatch {
     for (const key of records) if (key.startsWith(keys.rolloutNodes(this.rollout))) this.lookAtRecord(key);
     for (const key of names) if (key.startsWith(keys.slots)) this.lookAtSlot(key);
     this.world = began === undefined ? this.entered(names) : this.load();
-    if (began !== undefined && this.world.rollout !== undefined) this.hear.began(this.world.rollout);
+    if (began !== undefined) this.begins(changed);
     try {
       this.checkBudget(before);
       checkPlaces(this.world);
@@ -267,6 +267,16 @@ export class Watch implements AgentWatch, LeaderWatch {
     if (rollout === undefined || !isFinal(rollout.phase)) return;
     this.hear.ended(rollout);
     this.world = { ...this.world, rollout: undefined };
+  }
+
+  /** Guarantee 6: a freeze that stands lets no rollout begin but one that takes back what is wrong. */
+  private begins(changed: ModelChange['changed']): void {
+    const { rollout } = this.world;
+    if (rollout === undefined) return;
+    const freeze = changed.has(keys.freeze) ? undefined : this.etcd.get(keys.freeze);
+    if (freeze !== undefined && rollout.plan.header.direction === 'forward')
+      this.wrong(`${rollout.id} begins while the cluster is frozen`, 6);
+    this.hear.began(rollout);
   }
 
   private load(): World {
@@ -386,6 +396,10 @@ export class Watch implements AgentWatch, LeaderWatch {
       if (isStuck(key) || rollout === '' || before.slots.get(key)?.node === node) continue;
       const waiting = this.etcd.under(keys.rolloutIntents(this.rollout));
       if (waiting.length > 0) this.wrong(`${node} starts while ${waiting[0]?.key} waits`, 6);
+      const isForward = this.world.rollout?.plan.header.direction === 'forward';
+      const isBack = this.world.rollout?.nodes.get(node)?.state.phase === 'rolling_back';
+      if (isForward && !isBack && this.etcd.get(keys.nodeHold(node)) !== undefined)
+        this.wrong(`${node} starts while an operator holds it`, 6);
     }
   }
 
