@@ -16,11 +16,6 @@ test('a node that is taken off the list loses its slot in the transaction that s
     operations.map(({ kind, key }) => `${kind} ${key}`),
   );
   assert.deepEqual(transactions, [
-    [
-      'put rollouts/r/nodes/node-1',
-      'delete slots/0',
-      'put nodes/node-1/spec',
-      'delete nodes/node-1/status',
-    ],
+    ['put rollouts/r/nodes/node-1', 'delete slots/0', 'put nodes/node-1/spec', 'delete nodes/node-1/status'],
   ]);
 });

@@ -79,7 +79,8 @@ export function checkGuards(keys: ClusterKeys, store: ModelEtcd, groups: readonl
       assert.ok(ranges.includes(keys.intents), 'the wishes are not compared');
       const isOfRollout = store.get(keys.active) !== undefined || rolloutOf(operation.value) !== '';
       assert.ok(
-        !isOfRollout || ranges.some((prefix) => prefix.startsWith(keys.rollouts) && prefix.endsWith('/intents/')),
+        !isOfRollout ||
+          ranges.some((prefix) => prefix.startsWith(keys.rollouts) && prefix.endsWith('/intents/')),
         'the wishes for the rollout are not compared',
       );
     }

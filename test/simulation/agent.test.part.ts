@@ -309,7 +309,10 @@ export class SimulatedAgent {
     const failure = isOther
       ? { code: 'NODE_CHANGED', message: `${this.id} runs something else` }
       : { code: 'PREFLIGHT_FAILED', message: `${this.id} is not ready` };
-    const fails = isOther || needsOperator !== undefined || (network.between(0, 9) === 0 && network.chance('failing_steps'));
+    const fails =
+      isOther ||
+      needsOperator !== undefined ||
+      (network.between(0, 9) === 0 && network.chance('failing_steps'));
     const { release } = this;
     return CommandResult.fromPartial(
       fails ? { outcome: 'failed', failure, failedStep: step, release } : { outcome: 'done', release },

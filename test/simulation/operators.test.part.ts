@@ -60,7 +60,9 @@ export class Operators {
   /** Nothing more will be asked for, and nothing is kept from going on. */
   get isDone(): boolean {
     const { etcd } = this.scene;
-    const isKept = [...this.scene.world().slots].some(([key, slot]) => !isStuck(key) && slot.maintenance !== null);
+    const isKept = [...this.scene.world().slots].some(
+      ([key, slot]) => !isStuck(key) && slot.maintenance !== null,
+    );
     const isHeld = etcd.under(keys.nodes).some(({ key }) => key.endsWith('/hold'));
     const isWished = etcd.under(keys.intents).length > 0;
     return this.rounds.length === 0 && this.waitsFor === undefined && !isKept && !isHeld && !isWished;

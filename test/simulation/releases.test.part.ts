@@ -4,10 +4,10 @@
  */
 import { PlexiError } from '../../config/errors.js';
 import type { ControllerConfig } from '../../config/schema/controller.js';
+import { sha256 } from '../../controller/state/load-world.js';
 import { printManifest, type ReleaseManifest } from '../../release/manifest.js';
 import type { ReleaseRepository } from '../../release/repository/fetch.js';
 import { sampleManifest, sampleMigration } from '../../release/sample-release.test.part.js';
-import { sha256 } from '../../controller/state/load-world.js';
 import { releaseAt } from '../scenarios/sample-plan.test.part.js';
 import type { Drawn } from './drawn.test.part.js';
 import { versions } from './host.test.part.js';
@@ -39,7 +39,14 @@ export const modelRepository = Object.assign({} as ReleaseRepository, {
 export function configOf(name: string, { policy }: Drawn): ControllerConfig {
   const { soakMs, failureBudget, timeouts, probe, backupRule } = policy;
   return Object.assign({} as ControllerConfig, {
-    ...{ id: name, cluster: 'paper', address: `${name}:1`, tls: {}, zoneLabel: 'zone', versionScheme: 'plexi' },
+    ...{
+      id: name,
+      cluster: 'paper',
+      address: `${name}:1`,
+      tls: {},
+      zoneLabel: 'zone',
+      versionScheme: 'plexi',
+    },
     rollout: {
       ...{ soakMs, failureBudget, timeouts, probe, backupKeep: backupRule.keep },
       ...{ maxPerZone: null, groups: [], canary: 0 },

@@ -41,7 +41,9 @@ async function one(seed: number): Promise<number> {
   say(`seed ${seed}: ${nodes} nodes, ${controllers} controllers, at most ${policy.maxConcurrent} at a time`);
   say(`faults: ${faultsOf(history).join(', ') || 'none'}`);
   const { broken, ends, simulatedMs, events, trace } = await play(history, values.verbose ? say : undefined);
-  say(`ends: ${ends.join(', ') || 'none'}, after ${(simulatedMs / 1_000).toFixed(1)} simulated seconds, ${events} events`);
+  say(
+    `ends: ${ends.join(', ') || 'none'}, after ${(simulatedMs / 1_000).toFixed(1)} simulated seconds, ${events} events`,
+  );
   say(`trace: ${trace}`);
   if (broken !== undefined) say(`BROKEN, guarantee ${broken.guarantee}: ${broken.sentence}`);
   return broken === undefined ? 0 : 1;

@@ -1,11 +1,12 @@
 /**
  * One history from one seed: controllers that campaign for the lead in the model etcd, agents, a network
- * between them, operators. First with faults, in which nothing that is promised may break; then without,
- * in which the rollout must end, with an end that the nodes confirm.
+ * between them, operators who ask for one rollout after the other. First with faults, in which nothing that
+ * is promised may break; then without, in which every rollout must end, with an end that the nodes confirm.
  */
 import { createHash } from 'node:crypto';
 import pino, { type Logger } from 'pino';
 import type { Rollout } from '../../controller/rollout/rollout.js';
+import { readNodes } from '../../controller/state/node-store.js';
 import { checkAudit, checkEnd } from '../scenarios/invariants.test.part.js';
 import { ModelEtcd } from '../scenarios/model-etcd.test.part.js';
 import { keys } from '../scenarios/model-leader.test.part.js';
@@ -333,7 +334,9 @@ class Simulation {
       touched: this.watch.isTouched(agent.id, rollout.id),
       removed: this.changed.has(agent.id),
     }));
-    const [inPlan, outside] = [true, false].map((is) => truths.filter(({ id }) => rollout.nodes.has(id) === is));
+    const [inPlan, outside] = [true, false].map((is) =>
+      truths.filter(({ id }) => rollout.nodes.has(id) === is),
+    );
     try {
       for (const { id, touched } of outside ?? [])
         if (touched) throw new Error(`${id} is touched, and has no part in it`);
@@ -348,6 +351,8 @@ class Simulation {
   /** Guarantees 4, 9 and 10, once everything has come to rest. */
   private checkRest(): void {
     const named = new Set([...this.watch.world.slots.values()].map(({ node }) => node));
+    for (const { id, spec, status } of readNodes(keys, this.etcd.under(keys.nodes)))
+      if (spec.removed || (status?.needsOperator ?? '') !== '') named.add(id);
     for (const agent of this.agents.values()) {
       if (agent.model.state.inMaintenance && !named.has(agent.id))
         this.watch.wrong(`${agent.id} is left in maintenance, and nobody is told`, 4);

@@ -129,7 +129,8 @@ export class Watch implements AgentWatch, LeaderWatch {
   admitted(agent: SimulatedAgent, { commandId, token, step }: Command): void {
     const isStored = step?.$case !== 'preflight' && step?.$case !== 'stage';
     // A job's token counts from its record on, which came before.
-    if (step?.$case !== 'upgrade' && step?.$case !== 'maintenance') this.actOn(agent.id, token, commandId, isStored);
+    if (step?.$case !== 'upgrade' && step?.$case !== 'maintenance')
+      this.actOn(agent.id, token, commandId, isStored);
   }
 
   refused(agent: SimulatedAgent, { commandId }: Command, { code, message }: PlexiError): void {
@@ -244,7 +245,8 @@ export class Watch implements AgentWatch, LeaderWatch {
     const began = changed.get(keys.active)?.value;
     if (began !== undefined) this.rollout = (JSON.parse(began) as { rollout: string }).rollout;
     // The records of a large rollout are stored before it is in force.
-    const records = began === undefined ? names : this.etcd.under(keys.rolloutNodes(this.rollout)).map(({ key }) => key);
+    const records =
+      began === undefined ? names : this.etcd.under(keys.rolloutNodes(this.rollout)).map(({ key }) => key);
     for (const key of records) if (key.startsWith(keys.rolloutNodes(this.rollout))) this.lookAtRecord(key);
     for (const key of names) if (key.startsWith(keys.slots)) this.lookAtSlot(key);
     this.world = began === undefined ? this.entered(names) : this.load();
