@@ -34,7 +34,7 @@ export function problemsOf(
     ...clusterProblems(inputs),
     ...nodeProblems(inputs, chosen),
     ...plan.parts.flatMap((part) => partProblems(inputs, part)),
-    ...stuckProblems(inputs),
+    ...stuckProblems(inputs, plan),
     ...groupProblems(inputs, plan),
   ];
   return inputs.request.force
@@ -98,14 +98,24 @@ function emptyGroups({ nodes, spread }: PlanInputs): string[] {
     .map((group) => `group ${group.name} of controller.yml has no node: no node has its labels`);
 }
 
-/** They block new upgrades; never a way back, nor what touches no node (protocol, rule 17). */
-function stuckProblems({ stuck, policy, direction, request }: PlanInputs): string[] {
-  if (stuck.length <= policy.failureBudget || direction === 'back' || request.stageOnly) return [];
+/** They block new upgrades; never a way back of others, nor what touches no node (protocol, rule 17). */
+function stuckProblems(inputs: PlanInputs, { parts }: Plan): string[] {
+  const { stuck, policy, direction, request } = inputs;
+  if (request.stageOnly) return [];
   const first = stuck[0];
-  const needs = stuck.length === 1 ? `${first} needs` : `${stuck.join(', ')} need`;
-  return [
-    `${needs} an operator; look with plexictl why ${first}, put it right, then say plexictl node confirm ${first} --version VERSION --reason TEXT`,
-  ];
+  if (stuck.length > policy.failureBudget && direction === 'forward') {
+    const needs = stuck.length === 1 ? `${first} needs` : `${stuck.join(', ')} need`;
+    return [
+      `${needs} an operator; look with plexictl why ${first}, put it right, then say plexictl node confirm ${first} --version VERSION --reason TEXT`,
+    ];
+  }
+  // Its slot is apart from the budget, so nothing would count it when it goes out of service once more.
+  return parts
+    .filter(({ node, strategy }) => strategy !== 'none' && stuck.includes(node))
+    .map(
+      ({ node }) =>
+        `${node} needs an operator before anything else is done to it: put it right and say plexictl node confirm ${node} --version VERSION --reason TEXT, or leave it out with --exclude ${node}`,
+    );
 }
 
 interface ForcibleProblem {

@@ -222,6 +222,13 @@ describe('what speaks against it', () => {
     assert.deepEqual(samplePlan({ nodes: three, to: '0b1', policy, stuck: ['node-9'] }).problems, []);
   });
 
+  test('a stuck node has no part in a rollout, whatever the failure budget', () => {
+    const policy = { failureBudget: 1 };
+    const { problems } = samplePlan({ nodes: three, to: '0b1', policy, stuck: ['node-2'] });
+    assert.equal(problems.length, 1);
+    assert.match(problems[0] ?? '', /^node-2 needs an operator .*--exclude node-2$/);
+  });
+
   test('a canary selector that matches no node is a problem, and only canaries a warning', () => {
     assert.match(
       planWith(three, { canarySelector: 'zone=zzz' }).problems.join(),

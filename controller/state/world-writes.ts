@@ -213,7 +213,13 @@ export function transactionsOf(
   sizeMax = operationsMax,
 ): WriteGroup[] {
   const result: WriteGroup[] = [];
-  for (const group of [...groups.slice(0, -1), joined(groups.at(-1), extra)]) {
+  // What the caller writes under a key is the last word on it, and must not cut in two what belongs together.
+  const own = new Set(extra.operations.map(({ key }) => key));
+  const others = groups.map((group) => ({
+    ...group,
+    operations: group.operations.filter(({ key }) => !own.has(key)),
+  }));
+  for (const group of [...others.slice(0, -1), joined(others.at(-1), extra)]) {
     const last = result.at(-1);
     if (last === undefined || !fits(last, group, sizeMax)) result.push(group);
     else result[result.length - 1] = joined(last, group);

@@ -13,7 +13,7 @@ import {
   type Rollout,
   type RolloutNode,
 } from '../../controller/rollout/rollout.js';
-import type { World } from '../../controller/rollout/world.js';
+import type { Slot, World } from '../../controller/rollout/world.js';
 import { AuditChain } from '../../controller/state/audit.js';
 import type { ClusterKeys } from '../../controller/state/keys.js';
 import type { WriteGroup } from '../../controller/state/world-writes.js';
@@ -21,8 +21,19 @@ import type { ModelEtcd } from './model-etcd.test.part.js';
 
 /** Guarantee 1: slots within the budget, one for each node, and exactly for the nodes that are out. */
 export function checkSlots(world: World): void {
-  const held = [...world.slots].filter(([key]) => !isStuck(key));
+  const held = heldSlots(world);
   assert.ok(held.length <= world.budget.max, `${held.length} slots with a budget of ${world.budget.max}`);
+  checkPlaces(world);
+}
+
+/** The slots that count against the budget. */
+export function heldSlots(world: World): [string, Slot][] {
+  return [...world.slots].filter(([key]) => !isStuck(key));
+}
+
+/** Guarantee 1 but for the number: who has a slot, and what an end leaves of them. */
+export function checkPlaces(world: World): void {
+  const held = heldSlots(world);
   const holders = [...world.slots.values()].map((slot) => slot.node);
   assert.equal(new Set(holders).size, holders.length, `a node holds two slots: ${holders.join(' ')}`);
   const { rollout } = world;
@@ -66,10 +77,11 @@ export function checkGuards(keys: ClusterKeys, store: ModelEtcd, groups: readonl
       assert.ok(compares(guards, 'modRevision', keys.budget), 'the budget is not compared');
       assert.ok(ranges.includes(keys.slots), 'the other slots are not compared');
       assert.ok(ranges.includes(keys.intents), 'the wishes are not compared');
-      // An operator's own may be taken while there is no rollout, and so no wishes for one.
-      if (slotIn(operation.value).rollout === '') continue;
+      assert.ok(ranges.includes(keys.labels), 'the labels are not compared');
+      const isOfRollout = store.get(keys.active) !== undefined || slotIn(operation.value).rollout !== '';
       assert.ok(
-        ranges.some((prefix) => prefix.startsWith(keys.rollouts) && prefix.endsWith('/intents/')),
+        !isOfRollout ||
+          ranges.some((prefix) => prefix.startsWith(keys.rollouts) && prefix.endsWith('/intents/')),
         'the wishes for the rollout are not compared',
       );
     }

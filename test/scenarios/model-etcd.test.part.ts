@@ -59,7 +59,7 @@ export class ModelEtcd {
     if (named.size < operations.length) {
       throw new Error(`duplicate key in one transaction: ${operations.map(({ key }) => key).join(' ')}`);
     }
-    if (!compares.every((compare) => this.holds(compare))) return undefined;
+    if (!this.allHold(compares)) return undefined;
     // A deletion of what is not there changes nothing, and has no revision.
     const real = operations.filter(({ kind, key }) => kind === 'put' || this.kept.has(key));
     if (real.length === 0) return this.now;
@@ -68,6 +68,11 @@ export class ModelEtcd {
     const changed = new Map(real.map(({ key }) => [key, this.kept.get(key)]));
     for (const listener of this.listeners) listener({ revision: this.now, changed });
     return this.now;
+  }
+
+  /** Whether a transaction with these compares would be committed now. */
+  allHold(compares: readonly EtcdCompare[]): boolean {
+    return compares.every((compare) => this.holds(compare));
   }
 
   put(key: string, value: object): void {

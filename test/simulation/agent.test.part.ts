@@ -71,7 +71,6 @@ export class SimulatedAgent {
   /** Calls back when the process is gone, so that connections to it break. */
   readonly onDeath = new Set<() => void>();
   sickUntilMs = 0;
-  isChangedByHand = false;
   private readonly records = new MemoryJournalDisk();
   private fenceBytes: Uint8Array | undefined;
   private readonly writing = new Set<Due>();
@@ -151,7 +150,6 @@ export class SimulatedAgent {
     const { state } = this.model;
     const side = state.current === 'old' ? 'new' : 'old';
     Object.assign(state, { service: side, current: side, data: side });
-    this.isChangedByHand = true;
     this.setBack();
   }
 
@@ -268,6 +266,8 @@ export class SimulatedAgent {
       get current() {
         return state.inMaintenance ? { reason: 'an upgrade', since: '' } : undefined;
       },
+      enter: () => this.move(true),
+      leave: () => this.move(false),
     };
     const config = { node: this.id, cluster: 'paper' };
     const changing = {
@@ -279,6 +279,16 @@ export class SimulatedAgent {
     const node = Object.assign({} as AgentNode, { config, monitor, maintenance, log });
     Object.assign(node, { clock: { nowMs: () => clock.nowMs, wall } });
     return Object.defineProperties(node, Object.getOwnPropertyDescriptors(changing));
+  }
+
+  /** By an operator's order: the record, and a hook that takes a moment and may fail. */
+  private async move(isIn: boolean): Promise<void> {
+    const { clock, network } = this.parts;
+    const { state } = this.model;
+    if (isIn) state.inMaintenance = true;
+    await clock.sleep(network.between(20, network.between(0, 2) === 0 ? 15_000 : 1_000));
+    if (network.chance('failing_steps')) throw new PlexiError('HOOK_FAILED', `a hook of ${this.id} fails`);
+    state.inMaintenance = isIn;
   }
 
   /** Preflight and staging look at a real host; their ends are drawn. */
@@ -293,12 +303,16 @@ export class SimulatedAgent {
 
   private async check(step: string, fromDigest = this.release.digest): Promise<CommandResult> {
     const { clock, network } = this.parts;
-    await clock.sleep(network.between(50, 5_000));
+    await clock.sleep(network.between(50, 2_000));
     const isOther = fromDigest !== this.release.digest;
+    const needsOperator = step === 'preflight' ? (await this.status())?.needsOperator : undefined;
     const failure = isOther
       ? { code: 'NODE_CHANGED', message: `${this.id} runs something else` }
       : { code: 'PREFLIGHT_FAILED', message: `${this.id} is not ready` };
-    const fails = isOther || (network.between(0, 9) === 0 && network.chance('failing_steps'));
+    const fails =
+      isOther ||
+      needsOperator !== undefined ||
+      (network.between(0, 9) === 0 && network.chance('failing_steps'));
     const { release } = this;
     return CommandResult.fromPartial(
       fails ? { outcome: 'failed', failure, failedStep: step, release } : { outcome: 'done', release },
@@ -308,7 +322,9 @@ export class SimulatedAgent {
   /** What a step of a job takes, and whether it works. */
   private async inStep(step: string, context: PhaseContext): Promise<void> {
     const { clock, network } = this.parts;
-    await clock.sleep(network.between(20, 10_000), context.signal);
+    // Mostly short, so that a history holds several rollouts; now and then as long as it takes to be cut off in.
+    const longestMs = network.between(0, 3) === 0 ? 10_000 : 1_000;
+    await clock.sleep(network.between(20, longestMs), context.signal);
     const isBack = this.model.backPhases.some((phase) => phase.step === step);
     if (step === 'commit' || (isBack && network.between(0, 3) > 0)) return;
     if (!network.chance('failing_steps')) return;

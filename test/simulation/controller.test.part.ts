@@ -4,7 +4,6 @@
  * doors of a replica, which are not opened, and the line to each node.
  */
 import type { Logger } from 'pino';
-import type { ControllerConfig } from '../../config/schema/controller.js';
 import { Dispatch, type DispatchParts } from '../../controller/execution/dispatch.js';
 import { leadTerm } from '../../controller/execution/leader.js';
 import { campaign, type EnteredLead } from '../../controller/leadership/campaign.js';
@@ -12,13 +11,13 @@ import { readLast } from '../../controller/leadership/etcd.js';
 import type { Observation } from '../../controller/rollout/events.js';
 import { type AuditAppend, appendAudit, headOf } from '../../controller/state/audit.js';
 import type { AdoptRequest, Command, NodeStatus } from '../../gen/plexi/v1/node_agent.js';
-import type { ReleaseRepository } from '../../release/repository/fetch.js';
 import { keys } from '../scenarios/model-leader.test.part.js';
 import type { SimulatedAgent } from './agent.test.part.js';
 import { Process } from './clock.test.part.js';
 import type { Drawn } from './drawn.test.part.js';
 import { type EtcdWay, LaggingMirror, modelClient } from './etcd-door.test.part.js';
 import { ModelLink } from './link.test.part.js';
+import { configOf, modelRepository } from './releases.test.part.js';
 
 /** The first moment of every history, in milliseconds since 1970. */
 export const epochMs = 1_700_000_000_000;
@@ -62,6 +61,11 @@ export class SimulatedController {
     this.links.clear();
   }
 
+  /** The calls of this controller break, each of them once. */
+  breakCalls(): void {
+    for (const link of this.links) link.breakCalls();
+  }
+
   /** In the place of Dispatch's own way of opening a line to a node. */
   openLink(
     dispatch: DispatchParts,
@@ -100,11 +104,7 @@ export class SimulatedController {
     const client = modelClient(way);
     const mirror = new LaggingMirror(way, process, log);
     this.mirror = mirror;
-    const config = Object.assign({} as ControllerConfig, {
-      ...{ id: name, cluster: 'paper', address: `${name}:1`, tls: {}, zoneLabel: 'zone' },
-      rollout: { timeouts: { maintenanceMs: 5_000 }, maxPerZone: null, groups: [] },
-      update: { clustering: { maxConcurrentNodes: 1 } },
-    });
+    const config = configOf(name, drawn);
     const wall = (): Date => new Date(epochMs + clock.nowMs);
     const settings = {
       id: name,
@@ -133,9 +133,8 @@ export class SimulatedController {
       const forever = new AbortController().signal;
       const lead = await campaign(client, keys, settings, environment, leaderGone, forever);
       if (lead === undefined) return;
-      const repository = {} as ReleaseRepository;
-      const nowMs = (): number => epochMs + clock.nowMs;
-      await leadTerm({ config, keys, client, mirror, repository, lead, nowMs, wall, log });
+      const nowMs = (): number => Math.round(epochMs + clock.nowMs);
+      await leadTerm({ config, keys, client, mirror, repository: modelRepository, lead, nowMs, wall, log });
     }
   }
 }

@@ -30,7 +30,12 @@ export const momentFaults = [
   'all_leases_lost',
   'sickness',
   'changed_by_hand',
+  'lonely_leader',
   'wish',
+  'maintenance',
+  'hold',
+  'freeze',
+  'remove',
 ] as const;
 export type SteadyFault = (typeof steadyFaults)[number];
 export type MomentFault = (typeof momentFaults)[number];
@@ -43,12 +48,25 @@ export interface Action {
   readonly how: number;
 }
 
+/** One rollout that is asked for, once the one before it has ended. */
+export interface Round {
+  readonly afterMs: number;
+  /** Back: what the one before it did is taken back. */
+  readonly way: 'on' | 'back';
+  readonly maxConcurrent: number;
+  readonly canary: number;
+  readonly isSubset: boolean;
+  /** Which nodes, where they are a subset; and which version, where nodes run both. */
+  readonly part: number;
+}
+
 export interface Drawn {
   readonly seed: number;
   readonly nodes: number;
   readonly controllers: number;
-  readonly isRollback: boolean;
-  readonly canary: number;
+  /** Every node begins with the newer release. */
+  readonly isNewer: boolean;
+  readonly rounds: readonly Round[];
   readonly policy: RolloutPolicy;
   readonly ttlSeconds: number;
   readonly marginMs: number;
@@ -62,6 +80,8 @@ export interface Drawn {
 /** Less than what the seed draws. */
 export interface Less {
   readonly nodes?: number | undefined;
+  /** How many of the rollouts. */
+  readonly rounds?: number | undefined;
   /** Faults that there shall not be. */
   readonly without?: readonly string[] | undefined;
   /** Which of the drawn actions there shall be, by number; absent: all. */
@@ -75,7 +95,7 @@ const most: Readonly<Record<SteadyFault, number>> = {
   late_calls: 0.2,
   late_writes: 0.15,
   stale_reads: 1,
-  failing_steps: 0.05,
+  failing_steps: 0.12,
 };
 
 /** Longer than any step takes that does not hang. */
@@ -90,7 +110,7 @@ export function drawn(seed: number, less: Less = {}): Drawn {
   const random = new Random(seed, 'drawn');
   const size = random.next();
   const nodes =
-    size < 0.9 ? random.between(3, 6) : size < 0.98 ? random.between(7, 12) : random.between(13, 50);
+    size < 0.93 ? random.between(3, 6) : size < 0.99 ? random.between(7, 12) : random.between(13, 50);
   const without = new Set(less.without ?? []);
   const chance = Object.fromEntries(
     steadyFaults.map((fault) => {
@@ -98,10 +118,11 @@ export function drawn(seed: number, less: Less = {}): Drawn {
       return [fault, without.has(fault) ? 0 : probability];
     }),
   ) as Record<SteadyFault, number>;
-  const faultyMs = random.between(60_000, 240_000);
+  const rounds = Array.from({ length: random.between(2, nodes > 12 ? 2 : 5) }, (): Round => roundOf(random));
+  const faultyMs = random.between(20_000, 45_000) * rounds.length;
   const actions: Action[] = [];
   for (const kind of momentFaults) {
-    if (!random.isIt(0.35)) continue;
+    if (!random.isIt(0.3)) continue;
     for (let count = random.between(1, 5); count > 0; count--) {
       const atMs = random.between(200, faultyMs);
       actions.push({ atMs, kind, who: random.between(0, 999), how: random.between(0, 9_999) });
@@ -113,8 +134,8 @@ export function drawn(seed: number, less: Less = {}): Drawn {
     seed,
     nodes: less.nodes ?? nodes,
     controllers: random.between(1, 3),
-    isRollback: random.isIt(0.15),
-    canary: random.isIt(0.2) ? 1 : 0,
+    isNewer: random.isIt(0.15),
+    rounds: rounds.slice(0, less.rounds),
     policy: {
       ...samplePolicy,
       maxConcurrent: random.between(1, 4),
@@ -129,6 +150,17 @@ export function drawn(seed: number, less: Less = {}): Drawn {
     chance,
     actions: kept.filter(({ kind }) => !without.has(kind)),
     faultyMs,
+  };
+}
+
+function roundOf(random: Random): Round {
+  return {
+    afterMs: random.between(200, 4_000),
+    way: random.isIt(0.3) ? 'back' : 'on',
+    maxConcurrent: random.pick([0, 1, 2, 3, 4]),
+    canary: random.isIt(0.2) ? 1 : 0,
+    isSubset: random.isIt(0.2),
+    part: random.between(0, 255),
   };
 }
 

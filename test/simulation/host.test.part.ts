@@ -3,12 +3,13 @@
  * of releases is listed at once. Put in place for one history, and taken away after it. Nothing here
  * waits for real time, nor for the thread pool, whose order nobody can repeat.
  */
-import {
+import files, {
   type Dirent,
   mkdirSync,
   mkdtempSync,
   readdirSync,
   rmSync,
+  type StatSyncOptions,
   symlinkSync,
   writeFileSync,
 } from 'node:fs';
@@ -54,6 +55,8 @@ export async function onClock<T>(clock: Clock, work: () => Promise<T>): Promise<
       clock.sleep(ms, options?.signal),
     ),
     replace(filesystem, 'readdir', listed),
+    replace(files, 'readlinkSync', (path: string) => links.get(path) ?? readlinkSync(path)),
+    replace(files, 'statSync', (path: string, options: StatSyncOptions) => statOf(path, options)),
   ];
   syncBuiltinESMExports();
   try {
@@ -134,6 +137,18 @@ export const pathsAt: Readonly<Record<Side, NodePaths>> = {
 };
 
 const releases: readonly Dirent[] = readdirSync(join(root, 'releases'), { withFileTypes: true });
+
+// What is asked of these folders at every status; nothing in them ever changes.
+const { readlinkSync, statSync } = files;
+const links = new Map([pathsAt.old, pathsAt.new].map(({ current }) => [current, readlinkSync(current)]));
+const stats = new Map<string, unknown>();
+
+function statOf(path: string, options: StatSyncOptions): unknown {
+  if (!path.startsWith(root)) return statSync(path, options);
+  const name = `${path} ${options.bigint}`;
+  if (!stats.has(name)) stats.set(name, statSync(path, options));
+  return stats.get(name);
+}
 
 function listed(folder: string): Promise<readonly Dirent[]> {
   if (folder === join(root, 'releases')) return Promise.resolve(releases);

@@ -127,6 +127,11 @@ export class ModelLink {
     });
   }
 
+  /** Every call that is under way breaks, and the stream of statuses does not. */
+  breakCalls(): void {
+    for (const end of [...this.calls]) end();
+  }
+
   close(): void {
     this.isClosed = true;
     this.unwatch();

@@ -1,10 +1,14 @@
-/** Many histories, one after the other: how many, how they ended, which faults they met, how fast. */
+/** Many histories, on as many threads as one likes: how many, how they ended, which faults they met, how fast. */
+import { join } from 'node:path';
+import { Worker } from 'node:worker_threads';
 import { drawn } from './drawn.test.part.js';
 import { commandOf, shrink } from './shrink.test.part.js';
 import { play } from './simulation.test.part.js';
 
 export interface Sum {
   histories: number;
+  /** Those that were in force; one that was asked for and refused is none. */
+  rollouts: number;
   simulatedMs: number;
   tookMs: number;
   readonly ends: Map<string, number>;
@@ -25,21 +29,46 @@ export interface Bounds {
   readonly isPlain?: boolean;
 }
 
-export async function playMany({ from, count, maxMs, failuresMax, isPlain = false }: Bounds): Promise<Sum> {
-  const sum: Sum = {
-    ...{ histories: 0, simulatedMs: 0, tookMs: 0, failures: [] },
-    ...{ ends: new Map<string, number>(), faults: new Map<string, number>() },
-  };
+/** What a thread is given: the same for each. */
+export interface Share extends Bounds {
+  /** Milliseconds since 1970. */
+  readonly untilMs: number;
+  /** Over shared memory: histories that were begun, and failures that were met. */
+  readonly done: Int32Array;
+}
+
+/** Megabytes for young objects: a history leaves next to nothing behind, so a large room is swept seldom. */
+const youngMb = 64;
+
+/** @param jobs threads; with one it is this thread */
+export async function playMany(bounds: Bounds, jobs = 1): Promise<Sum> {
   const startedAt = performance.now();
-  for (let seed = from; seed < from + count; seed++) {
-    if (performance.now() - startedAt > maxMs || sum.failures.length >= failuresMax) break;
+  const done = new Int32Array(new SharedArrayBuffer(2 * Int32Array.BYTES_PER_ELEMENT));
+  const share: Share = { ...bounds, untilMs: Date.now() + bounds.maxMs, done };
+  const parts =
+    jobs === 1
+      ? [await playShare(share)]
+      : await Promise.all(Array.from({ length: jobs }, () => onThread(share)));
+  const sum = parts.reduce(added, emptySum());
+  return { ...sum, tookMs: performance.now() - startedAt };
+}
+
+/** Plays one history after the other that no other thread has begun. */
+export async function playShare(share: Share): Promise<Sum> {
+  const { from, count, untilMs, failuresMax, done, isPlain = false } = share;
+  const sum = emptySum();
+  while (Date.now() < untilMs && Atomics.load(done, 1) < failuresMax) {
+    const index = Atomics.add(done, 0, 1);
+    if (index >= count) break;
+    const seed = from + index;
     const played = await play(drawn(seed));
     sum.histories += 1;
+    sum.rollouts += played.ends.length;
     sum.simulatedMs += played.simulatedMs;
-    add(sum.ends, played.end, 1);
+    for (const end of played.ends) add(sum.ends, end, 1);
     for (const [fault, times] of played.faults) add(sum.faults, fault, times);
-    sum.tookMs = performance.now() - startedAt;
     if (played.broken === undefined) continue;
+    Atomics.add(done, 1, 1);
     const { less, played: smaller } = isPlain ? { less: {}, played } : await shrink(seed, played);
     const { guarantee, sentence } = smaller.broken ?? played.broken;
     sum.failures.push(`seed ${seed}, guarantee ${guarantee}: ${sentence}\n  ${commandOf(seed, less)}`);
@@ -47,12 +76,43 @@ export async function playMany({ from, count, maxMs, failuresMax, isPlain = fals
   return sum;
 }
 
+/** Needs the build: a thread runs what stands in dist/. */
+function onThread(share: Share): Promise<Sum> {
+  const program = join(process.cwd(), 'dist', 'test', 'simulation', 'thread.test.part.js');
+  const resourceLimits = { maxYoungGenerationSizeMb: youngMb };
+  const worker = new Worker(program, { workerData: share, execArgv: [], resourceLimits });
+  return new Promise((resolve, reject) => {
+    worker.once('message', resolve);
+    worker.once('error', reject);
+    worker.once('exit', () => reject(new Error('a thread ended without a word')));
+  });
+}
+
+function emptySum(): Sum {
+  return {
+    ...{ histories: 0, rollouts: 0, simulatedMs: 0, tookMs: 0, failures: [] },
+    ...{ ends: new Map<string, number>(), faults: new Map<string, number>() },
+  };
+}
+
+function added(sum: Sum, part: Sum): Sum {
+  for (const [end, times] of part.ends) add(sum.ends, end, times);
+  for (const [fault, times] of part.faults) add(sum.faults, fault, times);
+  return {
+    ...sum,
+    histories: sum.histories + part.histories,
+    rollouts: sum.rollouts + part.rollouts,
+    simulatedMs: sum.simulatedMs + part.simulatedMs,
+    failures: [...sum.failures, ...part.failures],
+  };
+}
+
 /** The sum in lines for people. */
-export function linesOf({ histories, simulatedMs, tookMs, ends, faults, failures }: Sum): string[] {
+export function linesOf({ histories, rollouts, simulatedMs, tookMs, ends, faults, failures }: Sum): string[] {
   const total = [...faults.values()].reduce((before, times) => before + times, 0);
-  const speed = Math.round(simulatedMs / Math.max(1, tookMs));
+  const perSecond = (rollouts / Math.max(0.001, tookMs / 1_000)).toFixed(1);
   return [
-    `${histories} rollouts, ${total} faults, ${Math.round(simulatedMs / 1_000)} s of simulated time in ${(tookMs / 1_000).toFixed(1)} s: ${speed} times faster than real time`,
+    `${rollouts} rollouts in ${histories} histories, ${total} faults, ${Math.round(simulatedMs / 1_000)} s of simulated time in ${(tookMs / 1_000).toFixed(1)} s: ${perSecond} rollouts a second`,
     `ends: ${inOrder(ends)}`,
     `faults: ${inOrder(faults)}`,
     ...failures,

@@ -25,6 +25,9 @@ export async function shrink(seed: number, failed: Played): Promise<Shrunk> {
   for (const nodes of [1, 2, 3]) {
     if (nodes < drawn(seed).nodes && (await isSmaller({ ...best.less, nodes }))) break;
   }
+  for (const rounds of [1, 2, 3]) {
+    if (rounds < drawn(seed).rounds.length && (await isSmaller({ ...best.less, rounds }))) break;
+  }
   for (const fault of faultsOf(drawn(seed))) {
     await isSmaller({ ...best.less, without: [...(best.less.without ?? []), fault] });
   }
@@ -42,9 +45,10 @@ function numbersOf(seed: number, { without = [] }: Less): number[] {
 }
 
 /** The command that plays a history again. */
-export function commandOf(seed: number, { nodes, without, actions }: Less): string {
+export function commandOf(seed: number, { nodes, rounds, without, actions }: Less): string {
   const words = [`--seed ${seed}`];
   if (nodes !== undefined) words.push(`--nodes ${nodes}`);
+  if (rounds !== undefined) words.push(`--rounds ${rounds}`);
   if (without !== undefined && without.length > 0) words.push(`--without ${without.join(',')}`);
   const isBare = momentFaults.every((kind) => without?.includes(kind));
   if (actions !== undefined && !isBare) words.push(`--actions ${actions.join(',')}`);

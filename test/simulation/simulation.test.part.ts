@@ -1,37 +1,33 @@
 /**
  * One history from one seed: controllers that campaign for the lead in the model etcd, agents, a network
- * between them, operators. First with faults, in which nothing that is promised may break; then without,
- * in which the rollout must end, with an end that the nodes confirm.
+ * between them, operators who ask for one rollout after the other. First with faults, in which nothing that
+ * is promised may break; then without, in which every rollout must end, with an end that the nodes confirm.
  */
 import { createHash } from 'node:crypto';
 import pino, { type Logger } from 'pino';
-import { makePlan } from '../../controller/rollout/plan.js';
-import { isFinal, type Rollout } from '../../controller/rollout/rollout.js';
-import { loadRollout } from '../../controller/state/load-world.js';
+import type { Rollout } from '../../controller/rollout/rollout.js';
+import { readNodes } from '../../controller/state/node-store.js';
 import { checkAudit, checkEnd } from '../scenarios/invariants.test.part.js';
 import { ModelEtcd } from '../scenarios/model-etcd.test.part.js';
-import { keys, ModelLeader } from '../scenarios/model-leader.test.part.js';
-import { sampleInputs, sampleNode, sampleTarget } from '../scenarios/sample-plan.test.part.js';
+import { keys } from '../scenarios/model-leader.test.part.js';
 import { SimulatedAgent } from './agent.test.part.js';
-import { Clock } from './clock.test.part.js';
-import { epochMs, SimulatedController, withModelLinks } from './controller.test.part.js';
+import { Clock, outsideOfPromises } from './clock.test.part.js';
+import { SimulatedController, withModelLinks } from './controller.test.part.js';
 import type { Action, Drawn } from './drawn.test.part.js';
-import { onClock, versions } from './host.test.part.js';
+import { onClock } from './host.test.part.js';
 import { Network } from './network.test.part.js';
+import { Operators } from './operators.test.part.js';
 import { type Broken, sentenceOf, Watch } from './watch.test.part.js';
 
-const id = 'update_0a1_0b1_20241219_120000';
 /** Simulated milliseconds without faults within which every rollout ends, and every node comes to rest. */
 const calmMaxMs = 3_600_000;
 const restMs = 5_000;
-/** Milliseconds between two looks of an operator at a rollout that does not go on. */
-const operatorMs = 5_000;
 
 /** What one history came to. */
 export interface Played {
   readonly broken: Broken | undefined;
-  /** `succeeded 0`; empty when it did not end. */
-  readonly end: string;
+  /** `succeeded 0` for each rollout that was in force, in their order; `active` for one that did not end. */
+  readonly ends: readonly string[];
   readonly simulatedMs: number;
   readonly events: number;
   /** How often each fault happened. */
@@ -47,9 +43,8 @@ export async function play(drawn: Drawn, say: (line: string) => void = () => und
     try {
       return await new Simulation(drawn, clock, say).run();
     } catch (thrown) {
-      // The start of the rollout is held to the same sentences.
       const broken = { guarantee: 0, sentence: `it does not begin: ${sentenceOf(thrown)}` };
-      return { broken, end: '', simulatedMs: 0, events: 0, faults: new Map(), trace: '' };
+      return { broken, ends: [], simulatedMs: 0, events: 0, faults: new Map(), trace: '' };
     }
   });
 }
@@ -61,22 +56,26 @@ class Simulation {
   private readonly controllers: SimulatedController[] = [];
   private readonly watch: Watch;
   private readonly trace = createHash('sha256');
-  private readonly leftOut = new Set<string>();
-  private ended: Rollout | undefined;
-  private endedAtMs = 0;
-  private wishes = 0;
+  private readonly operators: Operators;
+  private readonly ends: string[] = [];
+  /** Nodes of which the rollout's plan was not true when it began, or that somebody has changed since. */
+  private readonly changed = new Set<string>();
+  private last: Rollout | undefined;
+  private beganAtMs = 0;
+  private atRestSinceMs = 0;
+  private lookAgainMs = 0;
 
   constructor(
     private readonly drawn: Drawn,
     private readonly clock: Clock,
     private readonly say: (line: string) => void,
   ) {
-    const { nodes, isRollback } = drawn;
+    const { nodes, isNewer } = drawn;
     this.network = new Network(clock, drawn);
     // Calls of the agents' watch come once everything stands.
     const watch = (): Watch => this.watch;
     const log = this.log();
-    const side = isRollback ? 'new' : 'old';
+    const side = isNewer ? 'new' : 'old';
     const agentWatch = new Proxy({} as Watch, { get: (_, name) => Reflect.get(watch(), name).bind(watch()) });
     for (let number = 1; number <= nodes; number++) {
       const node = `node-${number}`;
@@ -85,14 +84,23 @@ class Simulation {
         new SimulatedAgent(node, side, { clock, network: this.network, watch: agentWatch, log }),
       );
     }
-    this.begin();
-    this.watch = new Watch(this.etcd, this.agents, id, clock);
+    this.enlist();
+    const { etcd } = this;
+    this.watch = new Watch(etcd, this.agents, clock, drawn.policy.maxConcurrent, {
+      began: (rollout) => this.began(rollout),
+      ended: (rollout) => this.ended(rollout),
+    });
+    const world = (): Watch['world'] => this.watch.world;
+    const isCalm = (): boolean => this.network.isCalm;
+    this.operators = new Operators({ etcd, clock, drawn, world, isCalm });
     this.etcd.listen(({ revision, changed }) => {
       for (const [key, entry] of changed) {
         this.trace.update(`${clock.nowMs} ${revision} ${key} ${entry?.value}\n`);
         this.say(`${this.at()} etcd ${key.slice(keys.prefix.length)} ${entry?.value ?? 'deleted'}`);
+        // Of a node that is taken off the list an end says nothing any more.
+        const [, node = '', word] = key.slice(keys.prefix.length).split('/');
+        if (word === 'spec' && entry?.value.includes('"removed":true')) this.changed.add(node);
       }
-      if (changed.has(keys.rolloutState(id))) this.lookForEnd();
     });
     for (let number = 1; number <= drawn.controllers; number++) {
       const way = {
@@ -116,9 +124,10 @@ class Simulation {
     try {
       for (const agent of this.agents.values()) agent.start();
       for (const controller of this.controllers) controller.start();
+      this.operators.start();
       for (const action of drawn.actions) clock.after(action.atMs, () => this.act(action), null);
       clock.after(drawn.faultyMs, () => this.calmDown(), null);
-      await this.steps();
+      await outsideOfPromises(() => this.steps());
     } catch (thrown) {
       watch.wrong(`the history breaks: ${thrown instanceof Error ? thrown.stack : String(thrown)}`);
     } finally {
@@ -128,50 +137,63 @@ class Simulation {
     return this.result();
   }
 
-  private async steps(): Promise<void> {
+  private steps(): void {
     const { clock, watch, drawn } = this;
-    while (watch.broken === undefined && (await clock.step())) {
+    while (watch.broken === undefined && clock.step()) {
       watch.checkNodes();
-      if (clock.nowMs > drawn.faultyMs + calmMaxMs) {
-        const { rollout } = watch.world;
-        const nodes = [...(rollout?.nodes.values() ?? [])].map((node) => `${node.id} ${node.state.phase}`);
-        watch.wrong(
-          `without faults it does not end: ${rollout?.phase} ${rollout?.course.kind}, ${nodes.join(', ')}; at work: ${this.atWork().join(' ')}`,
-          10,
-        );
+      if (clock.nowMs > Math.max(drawn.faultyMs, this.beganAtMs) + calmMaxMs) {
+        watch.wrong(this.whyNoEnd(), 10);
         return;
       }
-      const isOver = this.ended !== undefined && this.network.isCalm && this.atWork().length === 0;
-      if (isOver && clock.nowMs > Math.max(this.endedAtMs, drawn.faultyMs) + restMs) {
-        this.checkRest(this.ended);
+      if (!this.network.isCalm || clock.nowMs < this.lookAgainMs) continue;
+      this.lookAgainMs = clock.nowMs + restMs / 10;
+      if (!this.isAtRest()) this.atRestSinceMs = clock.nowMs;
+      else if (clock.nowMs > this.atRestSinceMs + restMs) {
+        this.checkRest();
         return;
       }
     }
   }
 
-  /** The plan, put in force before anybody leads. */
-  private begin(): void {
-    const { drawn, etcd } = this;
-    const [from, to] = drawn.isRollback ? [versions.new, versions.old] : [versions.old, versions.new];
-    const way = drawn.isRollback ? 'down' : 'up';
-    const inputs = sampleInputs({
-      nodes: [...this.agents.keys()].map((node) => sampleNode(node, from)),
-      ...{ to, policy: drawn.policy, canary: drawn.canary },
-      direction: drawn.isRollback ? 'back' : 'forward',
-    });
-    const target = sampleTarget(to, {
-      migrationsFrom: () => [{ id: '001', checksum: 'c'.repeat(64), direction: way }],
-    });
-    const { plan, problems } = makePlan({ ...inputs, targetOf: () => target });
-    if (problems.length > 0) throw new Error(problems.join('; '));
+  /** Every rollout has ended, the faults too, and nobody has anything left to do or to say. */
+  private isAtRest(): boolean {
+    const { watch, operators } = this;
+    return watch.world.rollout === undefined && operators.isDone && this.atWork().length === 0;
+  }
+
+  private whyNoEnd(): string {
+    const { rollout, slots } = this.watch.world;
+    const nodes = [...(rollout?.nodes.values() ?? [])].map((node) => `${node.id} ${node.state.phase}`);
+    const held = [...slots].map(([key, { node, reason }]) => `${key} ${node} (${reason})`);
+    return [
+      `without faults it does not end: ${rollout?.phase} ${rollout?.course.kind}, ${nodes.join(', ')}`,
+      `at work: ${this.atWork().join(' ')}; slots: ${held.join(', ')}`,
+    ].join('; ');
+  }
+
+  /** The nodes are on the list before anybody leads. */
+  private enlist(): void {
     for (const node of this.agents.keys())
-      etcd.put(keys.nodeSpec(node), {
-        address: `${node}:1`,
-        labels: {},
-        installId: 'install',
-        removed: false,
+      this.etcd.put(keys.nodeSpec(node), {
+        ...{ address: `${node}:1`, labels: {}, installId: 'install', removed: false },
       });
-    new ModelLeader(etcd, 1, 0n).start(id, plan, epochMs);
+  }
+
+  private began(rollout: Rollout): void {
+    this.last = rollout;
+    this.ends.push('active');
+    this.beganAtMs = this.clock.nowMs;
+    this.operators.began();
+    this.changed.clear();
+    for (const { node, from } of rollout.plan.parts)
+      if (this.agents.get(node)?.release.digest !== from.digest) this.changed.add(node);
+  }
+
+  private ended(rollout: Rollout): void {
+    this.last = rollout;
+    this.ends[this.ends.length - 1] = `${rollout.phase} ${rollout.exitCode}`;
+    this.checkEnd(rollout);
+    this.operators.ended(rollout);
   }
 
   private act({ kind, who, how }: Action): void {
@@ -224,8 +246,24 @@ class Simulation {
       case 'changed_by_hand':
         if (!this.change(agent)) return;
         break;
+      case 'lonely_leader':
+        if (!this.isolate(forMs, how)) return;
+        break;
       case 'wish':
-        if (!this.wish(how, agent.id)) return;
+        if (!this.operators.wish(how, agent.id)) return;
+        break;
+      case 'maintenance':
+        // Some think better of it while the node is still on its way out.
+        this.operators.maintain(agent.id, how % 2 === 0 ? how / 5 : 2 * forMs);
+        break;
+      case 'hold':
+        this.operators.hold(agent.id, forMs);
+        break;
+      case 'freeze':
+        this.operators.freeze(forMs);
+        break;
+      case 'remove':
+        this.operators.remove(agent.id, 2 * forMs);
         break;
     }
     network.count(kind);
@@ -243,24 +281,22 @@ class Simulation {
   private change(agent: SimulatedAgent): boolean {
     const phase = this.watch.world.rollout?.nodes.get(agent.id)?.state.phase;
     if (phase !== 'ready' || agent.isWorking || this.watch.isTouched(agent.id)) return false;
+    if (agent.model.state.inMaintenance) return false;
     agent.changeByHand();
+    this.changed.add(agent.id);
     return true;
   }
 
-  private wish(how: number, node: string): boolean {
-    const words = ['pause', 'resume', 'pause', 'abort', 'retry', 'skip', 'resume', 'retry'] as const;
-    const word = words[how % words.length] ?? 'pause';
-    if (word === 'skip') this.leftOut.add(node);
-    const isOfNode = word === 'retry' || word === 'skip';
-    return this.tell(word, { ...(word === 'abort' && { rollback: how % 3 > 0 }), ...(isOfNode && { node }) });
-  }
-
-  /** Some replica stores what an operator wants. */
-  private tell(kind: string, more: object = {}): boolean {
-    if (this.watch.world.rollout === undefined) return false;
-    const reason = `${kind} ${++this.wishes}`;
-    const intent = { kind, by: 'operator', at: new Date(epochMs).toISOString(), reason, ...more };
-    this.etcd.put(keys.rolloutIntent(id, String(this.wishes)), intent);
+  /** Whoever leads has no etcd for longer than its lease; then its commands break, which it would send again. */
+  private isolate(forMs: number, how: number): boolean {
+    const { leader } = this.watch;
+    const { network, clock, drawn } = this;
+    if (leader === undefined) return false;
+    const leaseMs = drawn.ttlSeconds * 1_000;
+    network.cut(leader, 'etcd', forMs + 2 * leaseMs);
+    network.cut('etcd', leader, forMs + 2 * leaseMs);
+    const controller = this.controllers.find(({ process }) => process.name === leader);
+    clock.after(leaseMs - 1_000 + (how % 2_000), () => network.isCalm || controller?.breakCalls(), null);
     return true;
   }
 
@@ -277,18 +313,6 @@ class Simulation {
       agent.sicken(0);
       if (!agent.process.alive) agent.start();
     }
-    this.lookAfter(0);
-  }
-
-  /** An operator lets a rollout go on that waits for one. */
-  private lookAfter(round: number): void {
-    if (this.ended !== undefined) return;
-    const { rollout } = this.watch.world;
-    if (rollout?.course.kind === 'paused') {
-      if (round % 3 === 2) this.tell('abort', { rollback: round % 2 === 0 });
-      else this.tell('resume');
-    }
-    this.clock.after(operatorMs, () => this.lookAfter(round + 1), null);
   }
 
   private atWork(): string[] {
@@ -297,36 +321,45 @@ class Simulation {
       .map(({ id: node }) => node);
   }
 
-  private lookForEnd(): void {
-    const phase = this.watch.lastPhase;
-    if (phase === undefined || !isFinal(phase) || this.ended !== undefined) return;
-    this.ended = loadRollout(keys, id, this.etcd.entries());
-    this.endedAtMs = this.clock.nowMs;
+  /** Guarantee 10, at the very moment of the end: nothing is under way then that could still change it. */
+  private checkEnd(rollout: Rollout): void {
+    const { slots } = this.watch.world;
+    // An operator's, or one that needs an operator since an earlier one.
+    const others = new Set(
+      [...slots.values()].filter((slot) => slot.rollout !== rollout.id).map(({ node }) => node),
+    );
+    const truths = [...this.agents.values()].map((agent) => ({
+      ...{ id: agent.id, release: agent.release },
+      inMaintenance: agent.model.state.inMaintenance && !others.has(agent.id),
+      touched: this.watch.isTouched(agent.id, rollout.id),
+      removed: this.changed.has(agent.id),
+    }));
+    const [inPlan, outside] = [true, false].map((is) =>
+      truths.filter(({ id }) => rollout.nodes.has(id) === is),
+    );
+    try {
+      for (const { id, touched } of outside ?? [])
+        if (touched) throw new Error(`${id} is touched, and has no part in it`);
+      checkEnd(rollout, inPlan ?? [], this.operators.leftOut);
+      if (rollout.reason === '') throw new Error('it ended without a reason');
+    } catch (thrown) {
+      const { phase, exitCode, reason } = rollout;
+      this.watch.wrong(`${phase} ${exitCode} (${reason}): ${sentenceOf(thrown)}`, 10);
+    }
   }
 
-  /** Guarantees 4 and 10, once everything has come to rest. */
-  private checkRest(rollout: Rollout | undefined): void {
-    const stuck = new Set([...this.watch.world.slots.values()].map(({ node }) => node));
+  /** Guarantees 4, 9 and 10, once everything has come to rest. */
+  private checkRest(): void {
+    const named = new Set([...this.watch.world.slots.values()].map(({ node }) => node));
+    for (const { id, spec, status } of readNodes(keys, this.etcd.under(keys.nodes)))
+      if (spec.removed || (status?.needsOperator ?? '') !== '') named.add(id);
     for (const agent of this.agents.values()) {
-      if (agent.model.state.inMaintenance && !stuck.has(agent.id))
+      if (agent.model.state.inMaintenance && !named.has(agent.id))
         this.watch.wrong(`${agent.id} is left in maintenance, and nobody is told`, 4);
     }
-    const truths = [...this.agents.values()].map((agent) => ({
-      ...{ id: agent.id, release: agent.release, inMaintenance: agent.model.state.inMaintenance },
-      touched: this.watch.isTouched(agent.id),
-      removed: agent.isChangedByHand,
-    }));
+    if (this.last !== undefined) this.checkEnd(this.last);
     try {
-      if (rollout !== undefined) checkEnd(rollout, truths, this.leftOut);
-      if (rollout?.reason === '') throw new Error('it ended without a reason');
-    } catch (thrown) {
-      this.watch.wrong(
-        `${rollout?.phase} ${rollout?.exitCode} (${rollout?.reason}): ${sentenceOf(thrown)}`,
-        10,
-      );
-    }
-    try {
-      checkAudit(keys, this.etcd, rollout !== undefined);
+      checkAudit(keys, this.etcd, true);
     } catch (thrown) {
       this.watch.wrong(`the audit record: ${sentenceOf(thrown)}`, 9);
     }
@@ -335,7 +368,7 @@ class Simulation {
   private result(): Played {
     return {
       broken: this.watch.broken,
-      end: this.ended === undefined ? '' : `${this.ended.phase} ${this.ended.exitCode}`,
+      ends: this.ends,
       simulatedMs: this.clock.nowMs,
       events: this.clock.taken,
       faults: this.network.happened,

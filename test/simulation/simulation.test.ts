@@ -27,8 +27,9 @@ test('one seed is one history', async () => {
 test('a history can be played with less of it', () => {
   const whole = drawn(27);
   const [fault] = faultsOf(whole);
-  const less = drawn(27, { nodes: 2, without: [fault ?? ''], actions: [0] });
+  const less = drawn(27, { nodes: 2, rounds: 1, without: [fault ?? ''], actions: [0] });
   assert.equal(less.nodes, 2);
+  assert.equal(less.rounds.length, 1);
   assert.ok(!faultsOf(less).some((kind) => kind === fault));
   assert.deepEqual(less.policy, whole.policy);
 });

@@ -5,14 +5,15 @@
 import type { PlexiError } from '../../config/errors.js';
 import type { EtcdCompare, EtcdOperation } from '../../controller/leadership/etcd.js';
 import { isStuck } from '../../controller/rollout/budget.js';
-import type { RolloutPhase } from '../../controller/rollout/rollout.js';
+import { isManual, manualCommandId } from '../../controller/rollout/manual.js';
+import { isFinal, type Rollout } from '../../controller/rollout/rollout.js';
 import type { World } from '../../controller/rollout/world.js';
 import { readNode, readSlot, readState } from '../../controller/state/codec.js';
 import { loadWorld } from '../../controller/state/load-world.js';
 import type { AdoptRequest, Command, Token } from '../../gen/plexi/v1/node_agent.js';
 import { compareTokens } from '../../node-agent/api/fence.js';
 import type { PhaseContext } from '../../node-agent/upgrade/phase.js';
-import { checkContainment, checkGuards, checkSlots } from '../scenarios/invariants.test.part.js';
+import { checkContainment, checkGuards, checkPlaces, heldSlots } from '../scenarios/invariants.test.part.js';
 import type { ModelChange, ModelEtcd } from '../scenarios/model-etcd.test.part.js';
 import { keys } from '../scenarios/model-leader.test.part.js';
 import type { AgentWatch, SimulatedAgent, WrittenRecord } from './agent.test.part.js';
@@ -35,7 +36,8 @@ interface Record {
   steps: string[];
   isCommitted: boolean;
   readonly finished: Set<string>;
-  isTouched: boolean;
+  /** The rollouts that have begun to change it. */
+  readonly touchedBy: Set<string>;
 }
 
 const lowest: Token = { epoch: 0n, term: 0n, seq: 0n };
@@ -43,8 +45,13 @@ const lowest: Token = { epoch: 0n, term: 0n, seq: 0n };
 export class Watch implements AgentWatch, LeaderWatch {
   broken: Broken | undefined;
   world: World;
-  /** The rollout's phase as it was stored last, the final one included. */
-  lastPhase: RolloutPhase | undefined;
+  /** The rollout that is in force, or was last. */
+  rollout = '';
+  /**
+   * Taken off the list of nodes, and not in service since. Its slot went with it, and back on the list it
+   * gets none for the maintenance of before: an operator has to say so.
+   */
+  private readonly away = new Set<string>();
   private readonly records = new Map<string, Record>();
   private readonly storedCommands = new Set<string>();
   /** By the key of the node's record. */
@@ -60,11 +67,12 @@ export class Watch implements AgentWatch, LeaderWatch {
   constructor(
     private readonly etcd: ModelEtcd,
     private readonly agents: ReadonlyMap<string, SimulatedAgent>,
-    private readonly rollout: string,
     private readonly clock: Clock,
+    private readonly configuredMax: number,
+    /** Hears of a rollout that is in force now, and of one that has just ended. */
+    private readonly hear: { began(rollout: Rollout): void; ended(rollout: Rollout): void },
   ) {
     this.world = this.load();
-    for (const { key } of etcd.under(keys.rolloutNodes(rollout))) this.lookAtRecord(key);
     etcd.listen((change) => this.changed(change));
   }
 
@@ -76,8 +84,9 @@ export class Watch implements AgentWatch, LeaderWatch {
     this.etcd.expire(this.clock.nowMs);
   }
 
-  isTouched(node: string): boolean {
-    return this.recordOf(node).isTouched;
+  /** Whether the rollout, or without one any at all, has begun to change the node. */
+  isTouched(node: string, rollout = this.rollout): boolean {
+    return this.recordOf(node).touchedBy.has(rollout);
   }
 
   wrong(sentence: string, guarantee = 0): void {
@@ -120,7 +129,8 @@ export class Watch implements AgentWatch, LeaderWatch {
   admitted(agent: SimulatedAgent, { commandId, token, step }: Command): void {
     const isStored = step?.$case !== 'preflight' && step?.$case !== 'stage';
     // A job's token counts from its record on, which came before.
-    if (step?.$case !== 'upgrade') this.actOn(agent.id, token, commandId, isStored);
+    if (step?.$case !== 'upgrade' && step?.$case !== 'maintenance')
+      this.actOn(agent.id, token, commandId, isStored);
   }
 
   refused(agent: SimulatedAgent, { commandId }: Command, { code, message }: PlexiError): void {
@@ -131,7 +141,8 @@ export class Watch implements AgentWatch, LeaderWatch {
   }
 
   told(agent: SimulatedAgent, { commandId, step }: Command): void {
-    if (step?.$case === 'upgrade' && !this.recordOf(agent.id).finished.has(commandId))
+    const isJob = step?.$case === 'upgrade' || step?.$case === 'maintenance';
+    if (isJob && !this.recordOf(agent.id).finished.has(commandId))
       this.wrong(`the result of ${commandId} is told before it is on the disk of ${agent.id}`, 9);
   }
 
@@ -156,7 +167,8 @@ export class Watch implements AgentWatch, LeaderWatch {
     record.isCommitted = false;
     if (record.open !== undefined) this.wrong(`${commandId} begins beside ${record.open} on ${agent.id}`, 2);
     record.open = commandId;
-    record.isTouched = true;
+    const { rolloutId } = (command ?? {}) as { rolloutId?: string };
+    if (rolloutId !== undefined && rolloutId !== '') record.touchedBy.add(rolloutId);
     const { epoch, term, seq } = token;
     this.actOn(agent.id, { epoch: BigInt(epoch), term: BigInt(term), seq: BigInt(seq) }, commandId, true);
     this.checkPlan(agent, commandId, command ?? {});
@@ -185,7 +197,7 @@ export class Watch implements AgentWatch, LeaderWatch {
     if (known !== undefined) return known;
     const record: Record = {
       ...{ kept: lowest, highest: lowest, open: undefined, steps: [], isCommitted: false },
-      ...{ finished: new Set<string>(), isTouched: false },
+      ...{ finished: new Set<string>(), touchedBy: new Set<string>() },
     };
     this.records.set(node, record);
     return record;
@@ -222,17 +234,26 @@ export class Watch implements AgentWatch, LeaderWatch {
 
   private changed({ changed }: ModelChange): void {
     const names = [...changed.keys()];
+    for (const key of names) if (key.startsWith(keys.nodes) && key.endsWith('/spec')) this.lookAtSpec(key);
     const isOurs = (key: string): boolean =>
       key.startsWith(keys.slots) ||
       key.startsWith(keys.rollouts) ||
       key === keys.budget ||
       key === keys.active;
     if (!names.some(isOurs)) return;
-    for (const key of names) if (key.startsWith(keys.rolloutNodes(this.rollout))) this.lookAtRecord(key);
     const before = this.world;
-    this.world = this.entered(names);
+    const began = changed.get(keys.active)?.value;
+    if (began !== undefined) this.rollout = (JSON.parse(began) as { rollout: string }).rollout;
+    // The records of a large rollout are stored before it is in force.
+    const records =
+      began === undefined ? names : this.etcd.under(keys.rolloutNodes(this.rollout)).map(({ key }) => key);
+    for (const key of records) if (key.startsWith(keys.rolloutNodes(this.rollout))) this.lookAtRecord(key);
+    for (const key of names) if (key.startsWith(keys.slots)) this.lookAtSlot(key);
+    this.world = began === undefined ? this.entered(names) : this.load();
+    if (began !== undefined) this.begins(changed);
     try {
-      checkSlots(this.world);
+      this.checkBudget(before);
+      checkPlaces(this.world);
     } catch (thrown) {
       this.wrong(sentenceOf(thrown), 1);
     }
@@ -244,10 +265,37 @@ export class Watch implements AgentWatch, LeaderWatch {
     this.checkTaken(before);
     this.checkFreed(before);
     this.checkOut();
+    const { rollout } = this.world;
+    if (rollout === undefined || !isFinal(rollout.phase)) return;
+    this.hear.ended(rollout);
+    this.world = { ...this.world, rollout: undefined };
+  }
+
+  /** Guarantee 6: a freeze that stands lets no rollout begin but one that takes back what is wrong. */
+  private begins(changed: ModelChange['changed']): void {
+    const { rollout } = this.world;
+    if (rollout === undefined) return;
+    const freeze = changed.has(keys.freeze) ? undefined : this.etcd.get(keys.freeze);
+    if (freeze !== undefined && rollout.plan.header.direction === 'forward')
+      this.wrong(`${rollout.id} begins while the cluster is frozen`, 6);
+    this.hear.began(rollout);
   }
 
   private load(): World {
-    return loadWorld(keys, this.etcd.entries(), 1, 0n, new Map(), 0);
+    return loadWorld(keys, this.etcd.entries(), this.configuredMax, 0n, new Map(), 0);
+  }
+
+  private lookAtSpec(key: string): void {
+    const { removed }: { removed: boolean } = JSON.parse(this.etcd.get(key)?.value ?? '{}');
+    if (removed) this.away.add(key.slice(keys.nodes.length, -'/spec'.length));
+  }
+
+  /** An operator's own maintenance stands in its slot alone. */
+  private lookAtSlot(key: string): void {
+    const value = this.etcd.get(key)?.value;
+    const slot = value === undefined ? undefined : readSlot(key, value);
+    if (slot === undefined) return;
+    if (isManual(slot)) this.storedCommands.add(manualCommandId(slot));
   }
 
   /** The world with what changed in it; a plan never does, and is not read again. */
@@ -255,9 +303,9 @@ export class Watch implements AgentWatch, LeaderWatch {
     const { rollout } = this.world;
     const state = this.etcd.get(keys.rolloutState(this.rollout));
     if (rollout === undefined || state === undefined) return this.load();
-    const { phase, reason, course, exitCode, forgiven } = readState(state.key, state.value);
-    this.lastPhase = phase;
-    if (this.etcd.get(keys.active) === undefined) return this.load();
+    const { phase, reason, course, exitCode, forgiven } = names.includes(state.key)
+      ? readState(state.key, state.value)
+      : rollout;
     const prefix = keys.rolloutNodes(this.rollout);
     const nodes = new Map(rollout.nodes);
     const slots = new Map(this.world.slots);
@@ -315,8 +363,9 @@ export class Watch implements AgentWatch, LeaderWatch {
     if (unknownMs < unknownMaxMs) this.wrong(`${key} is called lost after ${unknownMs} ms`, 10);
   }
 
-  /** Protocol, rule 15: what a transaction compares, before it is tried. */
+  /** Protocol, rule 15: what a transaction compares, before it is committed. One that is refused writes nothing. */
   transaction(guards: readonly EtcdCompare[], operations: readonly EtcdOperation[]): void {
+    if (!this.etcd.allHold(guards)) return;
     try {
       checkGuards(keys, this.etcd, [{ operations, guards }]);
     } catch (thrown) {
@@ -345,19 +394,37 @@ export class Watch implements AgentWatch, LeaderWatch {
 
   /** Guarantee 6: no node starts while a wish waits that may stop it. */
   private checkTaken(before: World): void {
-    for (const [key, { node }] of this.world.slots) {
-      if (isStuck(key) || before.slots.get(key)?.node === node) continue;
+    for (const [key, { node, rollout }] of this.world.slots) {
+      if (isStuck(key) || rollout === '' || before.slots.get(key)?.node === node) continue;
       const waiting = this.etcd.under(keys.rolloutIntents(this.rollout));
       if (waiting.length > 0) this.wrong(`${node} starts while ${waiting[0]?.key} waits`, 6);
+      const isForward = this.world.rollout?.plan.header.direction === 'forward';
+      const isBack = this.world.rollout?.nodes.get(node)?.state.phase === 'rolling_back';
+      if (isForward && !isBack && this.etcd.get(keys.nodeHold(node)) !== undefined)
+        this.wrong(`${node} starts while an operator holds it`, 6);
     }
+  }
+
+  /**
+   * Guarantee 1: no slot beyond the budget is taken for a node that serves. A rollout that begins or ends may
+   * lower the budget below what is held; none is added then until they fit again.
+   */
+  private checkBudget(before: World): void {
+    const held = heldSlots(this.world);
+    const kept = new Set(heldSlots(before).map(([, { node }]) => node));
+    const isMore = held.some(([, { node }]) => !kept.has(node) && !this.isOut(node));
+    const { max } = this.world.budget;
+    if (isMore && held.length > max) this.wrong(`${held.length} slots with a budget of ${max}`, 1);
   }
 
   /** Guarantee 7: health held for the whole window. */
   private checkFreed(before: World): void {
     const { rollout } = this.world;
     const soakMs = rollout?.plan.header.policy.soakMs ?? 0;
-    for (const [key, { node }] of before.slots) {
-      if (isStuck(key) || this.world.slots.get(key)?.node === node) continue;
+    for (const [key, { node, rollout: taken }] of before.slots) {
+      const now = this.world.slots.get(key);
+      // A slot that an operator had before the rollout is given back to him by then.
+      if (isStuck(key) || taken !== rollout?.id || (now?.node === node && now.rollout === taken)) continue;
       const agent = this.agents.get(node);
       if (rollout?.nodes.get(node)?.state.phase !== 'done' || agent === undefined) continue;
       if (agent.longestGoodForMs < soakMs)
@@ -365,18 +432,19 @@ export class Watch implements AgentWatch, LeaderWatch {
     }
   }
 
-  /** Guarantee 1, told from the nodes: who is out of service has a slot, and they are not too many. */
+  /** Guarantee 1, told from the nodes: who is out of service has a slot. How many those are is counted there. */
   private checkOut(): void {
-    const { slots, budget } = this.world;
-    const holders = new Map([...slots].map(([key, { node }]) => [node, key]));
-    let out = 0;
-    for (const { id, model } of this.agents.values()) {
-      if (this.recordOf(id).open === undefined && !model.state.inMaintenance) continue;
-      const key = holders.get(id);
-      if (key === undefined) this.wrong(`${id} is out of service and has no slot`, 1);
-      else if (!isStuck(key)) out += 1;
+    const holders = new Set([...this.world.slots.values()].map(({ node }) => node));
+    for (const { id } of this.agents.values()) {
+      if (!this.isOut(id)) this.away.delete(id);
+      else if (!holders.has(id) && !this.away.has(id))
+        this.wrong(`${id} is out of service and has no slot`, 1);
     }
-    if (out > budget.max) this.wrong(`${out} nodes are out of service, with a budget of ${budget.max}`, 1);
+  }
+
+  private isOut(node: string): boolean {
+    const isWorking = this.recordOf(node).open !== undefined;
+    return isWorking || this.agents.get(node)?.model.state.inMaintenance === true;
   }
 }
 
