@@ -6,7 +6,7 @@ import { grpcChannel } from '../../config/tls.js';
 import { NodeAgentServiceClient } from '../../gen/plexi/v1/node_agent.js';
 
 /** Agents that are asked at the same time. */
-const atOnce = 50;
+const atOnce = 500;
 
 /** Asks every node at its address; one that does not answer within the bound is absent from the answer. */
 export async function seenEpochs(

@@ -22,7 +22,9 @@ export function stepBack(world: ActiveWorld, rollout: Rollout, reason: string, n
   const next = world.recovery === null ? newestTouched(world, rollout) : undefined;
   const index = next && (slotOf(world.slots, next.id) ?? freeIndex(world));
   if (next !== undefined && index !== undefined) {
-    return revert(takeSlot(world, next, index, `back to ${rollout.plan.header.from}`, nowMs), next, nowMs);
+    const from = rollout.plan.parts.find(({ node }) => node === next.id)?.from.version;
+    const reason = `back to ${from ?? rollout.plan.header.from}`;
+    return revert(takeSlot(world, next, index, reason, nowMs), next, nowMs);
   }
   return isAnyTouched(rollout) ? world : endIfSettled(world, rollout, rollout.reason, nowMs);
 }

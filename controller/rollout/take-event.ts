@@ -55,7 +55,11 @@ export function takeEvent(world: World, event: EngineEvent, nowMs: number): Worl
       );
     case 'adopted':
       return rebuildSlot(
-        withView(world, event.node, { adopted: true, adopting: false, refusal: null }),
+        withoutSilence(
+          withView(world, event.node, { adopted: true, adopting: false, refusal: null }),
+          event.node,
+          nowMs,
+        ),
         event.node,
         event.report ?? { inMaintenance: false, needsOperator: '', jobs: [] },
         nowMs,
@@ -79,14 +83,15 @@ export function takeEvent(world: World, event: EngineEvent, nowMs: number): Worl
   }
 }
 
-/** A node that is off the list holds nothing up: its slot is free, and nobody waits to take it back. */
+/** A node that is off the list holds nothing up: its slot is free, and nobody waits to take it back or to see to it. */
 function takeRemoval(world: World, id: string, nowMs: number): World {
   const orders = new Map([...world.orders].filter(([node]) => node !== id));
   const unheld = withoutAwaited(withHold(world, id, null), id);
   const labels = new Map([...world.labels].filter(([node]) => node !== id));
   const freed = { ...unheld, orders, labels, slots: withoutSlotOf(world.slots, id) };
-  return world.rollout?.nodes.get(id)?.state.phase === 'done'
-    ? withNode(freed, id, { state: { phase: 'skipped' } }, nowMs)
+  const phase = world.rollout?.nodes.get(id)?.state.phase;
+  return phase === 'done' || phase === 'rollback_failed'
+    ? withNode(freed, id, { state: { phase: 'skipped' }, error: null }, nowMs)
     : freed;
 }
 
@@ -142,11 +147,13 @@ function takeObservation(
 ): World {
   const { node, observation } = event;
   const seen = withView(world, node, { ...observation, reachable: true, seenAtMs: nowMs });
-  const record = seen.rollout?.nodes.get(node);
-  if (viewOf(seen, node).refusal !== null) return seen;
-  return record === undefined || record.silence === null
-    ? seen
-    : withNode(seen, node, { silence: null }, nowMs);
+  return viewOf(seen, node).refusal === null ? withoutSilence(seen, node, nowMs) : seen;
+}
+
+/** A node that answers, and obeys, is not silent any longer. */
+function withoutSilence(world: World, node: string, nowMs: number): World {
+  const silence = world.rollout?.nodes.get(node)?.silence ?? null;
+  return silence === null ? world : withNode(world, node, { silence: null }, nowMs);
 }
 
 /** A node that answers but refuses to be adopted is as good as unreachable, and its reason is shown. */

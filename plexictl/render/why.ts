@@ -31,7 +31,7 @@ export function whyOf(node: Node, status: ClusterStatus, recovery?: Recovery): W
   const waitingOn = [
     ...operatorReasons(node, part),
     ...restoreReasons(recovery),
-    ...(part?.waitingOn ?? []),
+    ...(part?.waitingOn ?? []).filter(({ reason }) => !isOfRestore(reason, recovery)),
     ...silence(node, part),
     ...standing(node),
     ...freezeReasons(status, rollout),
@@ -59,10 +59,16 @@ function operatorReasons(node: Node, part: RolloutNode | undefined): Waiting[] {
 /** A restore of etcd keeps every node where it is, and each of them says which ones it waits for. */
 function restoreReasons(recovery: Recovery | undefined): Waiting[] {
   if (recovery === undefined) return [];
-  if (recovery.awaited.length === 0) return [waiting(recovery.reason, '`plexictl cluster re-epoch`')];
-  const [first = ''] = recovery.awaited;
+  if (recovery.state === 'refused') return [waiting(recovery.reason, '`plexictl cluster re-epoch`')];
+  const [first] = recovery.awaited;
+  if (first === undefined) return [waiting(recovery.reason, 'a controller that leads')];
   const unblock = `the agents of ${recovery.awaited.join(', ')}; one that is gone: \`plexictl node remove ${first}\``;
   return [waiting(recovery.reason, unblock)];
+}
+
+/** The engine says it too, of each node of a rollout, and in fewer words. */
+function isOfRestore(reason: string, recovery: Recovery | undefined): boolean {
+  return recovery !== undefined && (reason === recovery.reason || reason.startsWith('etcd was restored'));
 }
 
 /** The rollout says so itself of its own nodes. */

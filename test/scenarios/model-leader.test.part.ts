@@ -112,6 +112,20 @@ export class ModelLeader {
     return { before, after, effects };
   }
 
+  /** Takes a node off the list: its record says so in the same transaction. */
+  remove(node: string, nowMs: number): Step {
+    const before = this.current;
+    const { world: after, effects } = advance(before, [{ kind: 'removed', node }], nowMs);
+    const operations: EtcdOperation[] = [
+      { kind: 'put', key: keys.nodeSpec(node), value: JSON.stringify({ address: '', removed: true }) },
+      { kind: 'put', key: keys.labels, value: JSON.stringify({ changed: node }) },
+    ];
+    assert.ok(this.persist(before, after, { operations, guards: [] }, Number.POSITIVE_INFINITY));
+    this.accept(before, after, effects);
+    this.labelsRevision = this.store.revision;
+    return { before, after, effects };
+  }
+
   private readHead(): AuditHead {
     return headOf(this.store.under(keys.audit).at(-1));
   }

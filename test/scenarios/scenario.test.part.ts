@@ -188,7 +188,7 @@ export class Scenario {
 
   private remove(node: string): void {
     this.nodes.delete(node);
-    this.take([{ kind: 'removed', node }]);
+    this.follow(this.leader.remove(node, this.nowMs));
   }
 
   private changeLeader(): void {
