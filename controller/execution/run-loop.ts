@@ -142,7 +142,9 @@ export class RunLoop {
   ): Promise<void> {
     for (let reloads = 0; reloads <= reloadsMax && !this.stopped; reloads++) {
       await this.parts.urgent();
-      const before = { ...this.world, holdStarts: this.parts.wishesWait() };
+      // The slot of a node that is taken off the list goes to another one only once that is stored.
+      const isRemoval = events.some(({ kind }) => kind === 'removed');
+      const before = { ...this.world, holdStarts: this.parts.wishesWait() || isRemoval };
       const { world, effects } = advance(before, events, this.parts.nowMs());
       if (await this.persist(before, world, extra)) {
         this.current = isOver(world) ? { ...world, rollout: undefined } : world;
