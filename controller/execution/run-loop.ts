@@ -172,7 +172,9 @@ export class RunLoop {
     for (let reloads = 0; reloads <= reloadsMax && !this.stopped; reloads++) {
       await this.parts.urgent();
       const { events, writes } = await batch();
-      const before = { ...this.world, holdStarts: this.parts.wishesWait() };
+      // The slot of a node that is taken off the list goes to another one only once that is stored.
+      const isRemoval = events.some(({ kind }) => kind === 'removed');
+      const before = { ...this.world, holdStarts: this.parts.wishesWait() || isRemoval };
       const { world, effects } = advance(before, events, this.parts.nowMs());
       if (await this.isPersisted(before, world, writes)) {
         this.current = isOver(world) ? { ...world, rollout: undefined } : world;

@@ -19,7 +19,7 @@ export function stepBack(world: ActiveWorld, rollout: Rollout, reason: string, n
   if (recalled !== world) return recalled;
   const soaking = nodesInOrder(rollout).find((node) => node.state.phase === 'soaking');
   if (soaking !== undefined) return revert(world, soaking, nowMs);
-  const next = world.recovery === null ? newestTouched(world, rollout) : undefined;
+  const next = world.holdStarts || world.recovery !== null ? undefined : newestTouched(world, rollout);
   const index = next && (slotOf(world.slots, next.id) ?? freeIndex(world));
   if (next !== undefined && index !== undefined) {
     const from = rollout.plan.parts.find(({ node }) => node === next.id)?.from.version;
