@@ -1,7 +1,9 @@
 /** Slots keep their places within one decision, since two that change places could not be stored in any order. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { advance } from './advance.js';
 import { withSamePlaces } from './budget.js';
+import { emptyWorld } from './empty-world.test.part.js';
 import type { Slot } from './world.js';
 
 function slots(...places: (readonly [key: string, node: string])[]): ReadonlyMap<string, Slot> {
@@ -25,4 +27,12 @@ test('one that is kept apart, or was freed, stays where it is now', () => {
   const before = slots(['0', 'node-1'], ['1', 'node-2']);
   const apart = slots(['stuck-node-1', 'node-1']);
   assert.deepEqual(placesOf(withSamePlaces(before, apart)), ['stuck-node-1: node-1']);
+});
+
+test('without a rollout the configured budget is in force, whatever stood in etcd', () => {
+  const { configuredMax, budget } = emptyWorld;
+  const stored = { max: configuredMax + 3, generation: 7 };
+  const { world } = advance({ ...emptyWorld, budget: stored }, [], 0);
+  assert.deepEqual(world.budget, { max: configuredMax, generation: 8 });
+  assert.equal(advance(emptyWorld, [], 0).world.budget, budget);
 });

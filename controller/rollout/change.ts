@@ -27,6 +27,7 @@ const unseen: NodeView = {
   release: null,
   inMaintenance: null,
   waitsFor: '',
+  joined: false,
   seenAtMs: 0,
 };
 

@@ -208,3 +208,36 @@ describe('the slot that an agent speaks of', () => {
 function job(commandId: string, rollout: string, ended: boolean) {
   return { commandId, rollout, attempt: 1, ended };
 }
+
+describe('a node that joins under a leader', () => {
+  const joined: EngineEvent = { kind: 'joined', node: 'node-9' };
+  const out = (inMaintenance: boolean): EngineEvent => ({
+    kind: 'observed',
+    node: 'node-9',
+    observation: { ...seen, inMaintenance },
+  });
+
+  test('and is in maintenance has its slot by its own word, also above the budget', () => {
+    const held = { ...emptyWorld, slots: new Map([['0', manualSlot('node-1')]]) };
+    const [other, slot] = [...after(held, joined, out(true)).slots];
+    assert.deepEqual(other, ['0', manualSlot('node-1')]);
+    assert.equal(slot?.[0], '1');
+    assert.equal(slot?.[1].node, 'node-9');
+    assert.match(slot?.[1].reason ?? '', /by its agent's word/);
+  });
+
+  test('and serves has none, nor has it one when it goes out by itself later', () => {
+    const serving = after(emptyWorld, joined, out(false));
+    assert.equal(serving.slots.size, 0);
+    assert.equal(after(serving, out(true)).slots.size, 0);
+  });
+
+  test('keeps the slot that it has', () => {
+    const held = { ...emptyWorld, slots: new Map([['0', manualSlot('node-9')]]) };
+    assert.deepEqual(after(held, joined, out(true)).slots, held.slots);
+  });
+
+  test('one that was there before has none by that', () => {
+    assert.equal(after(emptyWorld, out(true)).slots.size, 0);
+  });
+});

@@ -5,7 +5,7 @@
  * A node that is out by its agent's own word gets the slot that etcd has lost, even above the budget.
  */
 import { heldBy, lowestIndex, withoutSlotOf, withSlot } from './budget.js';
-import { takeSlot, withNode } from './change.js';
+import { takeSlot, viewOf, withNode, withView } from './change.js';
 import type { AdoptionReport, ReportedJob } from './events.js';
 import { isManual, manualCommandId } from './manual.js';
 import { commandId, type Milliseconds, type NodePhase, type RolloutNode } from './rollout.js';
@@ -34,6 +34,18 @@ export function withoutAwaited(world: World, node: string): World {
     ...world,
     recovery: { ...recovery, awaited: new Set([...recovery.awaited].filter((id) => id !== node)) },
   };
+}
+
+/**
+ * A node that joined, or was let back, and is in maintenance takes its slot by its own word, even above the
+ * budget: it is out of service already (protocol, rule 20).
+ */
+export function withJoinersSlot(world: World, node: string, nowMs: Milliseconds): World {
+  const { joined, inMaintenance } = viewOf(world, node);
+  if (!joined || inMaintenance === null) return world;
+  const known = withView(world, node, { joined: false });
+  const isSettled = !inMaintenance || world.recovery !== null || heldBy(world.slots, node) !== undefined;
+  return isSettled ? known : withManualSlot(known, node, nowMs);
 }
 
 /** The last node was adopted: the cluster is as it was before the restore. */

@@ -95,3 +95,24 @@ test('a soak counts only what is seen of the release that was committed, and non
   const without = after(rolling(1, { soakMs: 0 }), finished(node, 'upgrade'));
   assert.equal(without.rollout?.phase, 'succeeded');
 });
+
+test('a node that is removed is no member of a group any more, and needs nobody', () => {
+  const labels = new Map([
+    ['node-1', { role: 'db' }],
+    ['node-2', { role: 'db' }],
+  ]);
+  const failed = finished(node, 'upgrade', { outcome: 'rollback_failed', failure: fault });
+  const stuck = after({ ...upgrading, labels }, failed);
+  assert.equal(nodeOf(stuck, node).state.phase, 'rollback_failed');
+  const without = after(stuck, { kind: 'removed', node });
+  assert.deepEqual([...without.labels.keys()], ['node-2']);
+  assert.equal(nodeOf(without, node).state.phase, 'skipped');
+  assert.equal(nodeOf(without, node).error, null);
+});
+
+test('a node that lets itself be adopted is silent no longer, before it tells how it is', () => {
+  const refusal = { code: 'STALE_TOKEN', message: 'it knows a newer leader' };
+  const silent = after(upgrading, { kind: 'adoption_failed', node, fault: refusal });
+  assert.notEqual(nodeOf(silent, node).silence, null);
+  assert.equal(nodeOf(after(silent, { kind: 'adopted', node }), node).silence, null);
+});

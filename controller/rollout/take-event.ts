@@ -7,7 +7,7 @@ import { settle, strand, viewOf, withNode, withView } from './change.js';
 import type { CommandOutcome, EngineEvent } from './events.js';
 import { failMaintenance, finishMaintenance, wishMaintenance } from './manual.js';
 import { failOrder, finishOrder, forgetStranded, withOrder } from './orders.js';
-import { rebuildSlot, withJoined, withoutAwaited, withRestored } from './recovery.js';
+import { rebuildSlot, withJoined, withJoinersSlot, withoutAwaited, withRestored } from './recovery.js';
 import {
   type EndedCommand,
   type Fault,
@@ -67,7 +67,7 @@ export function takeEvent(world: World, event: EngineEvent, nowMs: number): Worl
     case 'restored':
       return withRestored(world, event.reason);
     case 'joined':
-      return withJoined(world, event.node);
+      return withView(withJoined(world, event.node), event.node, { joined: true });
     case 'adoption_failed':
       return takeAdoptionFailure(world, event.node, event.fault, nowMs);
     case 'progress':
@@ -147,7 +147,8 @@ function takeObservation(
 ): World {
   const { node, observation } = event;
   const seen = withView(world, node, { ...observation, reachable: true, seenAtMs: nowMs });
-  return viewOf(seen, node).refusal === null ? withoutSilence(seen, node, nowMs) : seen;
+  const known = withJoinersSlot(seen, node, nowMs);
+  return viewOf(known, node).refusal === null ? withoutSilence(known, node, nowMs) : known;
 }
 
 /** A node that answers, and obeys, is not silent any longer. */

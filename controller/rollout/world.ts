@@ -97,6 +97,8 @@ export interface NodeView {
   readonly inMaintenance: boolean | null;
   /** What a person must do before its command goes on; empty: it waits for nobody. */
   readonly waitsFor: string;
+  /** It came to the list under this leader, and has not told yet whether it is in maintenance. */
+  readonly joined: boolean;
   readonly seenAtMs: Milliseconds;
 }
 

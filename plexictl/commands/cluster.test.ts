@@ -107,6 +107,12 @@ describe('cluster re-epoch', () => {
       assert.match(stdout, /- etcd was restored \(why\)\n {4}goes on with: `plexictl cluster re-epoch`\n/);
     });
 
+    test('says what is awaited once every node was adopted', async () => {
+      script.cluster = () => ({ recovery: { state: 'adopting', reason: 'etcd was restored', awaited: [] } });
+      const { stdout } = await plexictl(['why', 'node-1'], { config });
+      assert.match(stdout, /- etcd was restored\n {4}goes on with: a controller that leads\n/);
+    });
+
     test('names the nodes that are awaited', async () => {
       const reason = 'not every node was adopted';
       script.cluster = () => ({ recovery: { state: 'adopting', reason, awaited: ['node-2', 'node-3'] } });
