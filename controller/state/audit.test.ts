@@ -113,4 +113,11 @@ describe("an operator's maintenance", () => {
     assert.deepEqual(told(on, taken), [`${first} superseded`]);
     assert.deepEqual(told(on, emptyWorld), [`${first} superseded`]);
   });
+
+  test('whose node is taken off before its end did not end well', () => {
+    const listed = { ...on, labels: new Map([['node-1', {}]]) };
+    const off = wishMaintenance(listed, 'node-1', false, '', 2_000);
+    assert.deepEqual(told(off, { ...emptyWorld, labels: new Map() }), [`${second} superseded`]);
+    assert.deepEqual(told(off, { ...emptyWorld, labels: off.labels }), [`${second} done`]);
+  });
 });
