@@ -8,9 +8,10 @@
  *   node test/run.mjs --deep --minutes 5  only test/deep/, which shares 5 minutes; the last line says what
  *                                         was tried
  */
-import { spawnSync } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
+import { once } from 'node:events';
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { constants, setPriority, tmpdir } from 'node:os';
 import { delimiter, dirname, join, sep } from 'node:path';
 import { argv, env, execPath, exit } from 'node:process';
 import { parseArgs } from 'node:util';
@@ -42,7 +43,7 @@ if (!(minutes > 0)) throw new Error(`--minutes must be a number above 0, not ${v
 if (await stage('set-up', setUp)) {
   // The tests tell more beside a finding of the linter; without a build there is nothing to test.
   if (filters.length === 0 && !values.deep) await stage('lint', lint);
-  if (await stage('build and type check', build)) runTests();
+  if (await stage('build and type check', build)) await runTests();
 }
 exit(summary());
 
@@ -72,30 +73,38 @@ function lint() {
   if (result.status !== 0) throw new Error('see above');
 }
 
-function runTests() {
+async function runTests() {
   const files = rooms.flatMap(testFiles).filter((file) => isWanted(file));
   const isEndToEnd = (file) => file.startsWith(join('test', 'e2e') + sep);
   const isDeep = (file) => file.startsWith(join('test', 'deep') + sep);
   if (values.deep) return runDeep(files.filter(isDeep));
-  runFiles(
-    'unit and integration tests',
-    files.filter((file) => !isEndToEnd(file) && !isDeep(file)),
-    2,
-  );
+  const others = files.filter((file) => !isEndToEnd(file) && !isDeep(file));
+  await runFiles('unit and integration tests', others, { concurrency: 2 });
   // Whole clusters, which mostly wait: two at a time.
-  runFiles('end-to-end tests', files.filter(isEndToEnd), 2);
+  await runFiles('end-to-end tests', files.filter(isEndToEnd), { concurrency: 2 });
 }
 
 /**
- * One harness after the other. What is left of the minutes is shared evenly among those that are left, so
- * what one does not need goes to the next; the minutes begin with this program, set-up and build included.
+ * One harness after the other; beside them the simulation, which only computes, on what they leave of the
+ * cores. The minutes begin with this program, set-up and build included.
  */
-function runDeep(files) {
+async function runDeep(files) {
+  const isSimulation = (file) => file === join('test', 'deep', 'simulation.test.ts');
+  await Promise.all([
+    runInTurn(files.filter(isSimulation), { isBackground: true }),
+    runInTurn(files.filter((file) => !isSimulation(file))),
+  ]);
+}
+
+/** What is left of the minutes is shared evenly among the files that are left: what one does not need goes to the next. */
+async function runInTurn(files, options = {}) {
   for (const [index, file] of files.entries()) {
     const leftMs = Math.max(0, minutes * 60_000 - performance.now());
     const shareMs = leftMs / (files.length - index);
-    runFiles(`deep: ${file}`, [file], 1, shareMs + deepOverrunMs, {
-      PLEXI_DEEP_MINUTES: String(shareMs / 60_000),
+    await runFiles(`deep: ${file}`, [file], {
+      ...options,
+      timeoutMs: shareMs + deepOverrunMs,
+      environment: { PLEXI_DEEP_MINUTES: String(shareMs / 60_000) },
     });
   }
 }
@@ -112,9 +121,13 @@ function testFiles(room) {
     .sort();
 }
 
-/** A file that is not done after `timeoutMs` has failed: a test that hangs must not hold everything up. */
-function runFiles(name, files, concurrency, timeoutMs = 240_000, environment = {}) {
+/**
+ * A file that is not done after `timeoutMs` has failed: a test that hangs must not hold everything up.
+ * `isBackground`: everything else on this machine goes first.
+ */
+async function runFiles(name, files, options) {
   if (files.length === 0) return;
+  const { concurrency = 1, timeoutMs = 240_000, environment = {}, isBackground = false } = options;
   const startedAt = performance.now();
   const folder = mkdtempSync(join(tmpdir(), 'plexi-test-'));
   const counts = join(folder, 'counts.json');
@@ -127,12 +140,14 @@ function runFiles(name, files, concurrency, timeoutMs = 240_000, environment = {
     `--test-timeout=${Math.round(timeoutMs)}`,
     '--test-reporter=./test/reporter.mjs',
   ];
-  const result = spawnSync(execPath, [...words, '--test-reporter-destination=stdout', ...files], {
+  const runner = spawn(execPath, [...words, '--test-reporter-destination=stdout', ...files], {
     cwd: checkout,
     stdio: 'inherit',
     env: { ...env, PLEXI_TEST_COUNTS: counts, PLEXI_DEEP_REPORT: report, ...environment },
   });
-  add(name, result, counts);
+  if (isBackground) setPriority(runner.pid, constants.priority.PRIORITY_LOW);
+  const [status, signal] = await once(runner, 'exit');
+  add(name, { status, signal }, counts);
   deepReports.push(
     ...(readIfThere(report) ?? '')
       .split('\n')
