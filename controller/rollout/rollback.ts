@@ -22,8 +22,8 @@ export function stepBack(world: ActiveWorld, rollout: Rollout, reason: string, n
   const next = world.holdStarts || world.recovery !== null ? undefined : newestTouched(world, rollout);
   const index = next && (slotOf(world.slots, next.id) ?? freeIndex(world));
   if (next !== undefined && index !== undefined) {
-    const from = rollout.plan.parts.find(({ node }) => node === next.id)?.from.version;
-    const reason = `back to ${from ?? rollout.plan.header.from}`;
+    const before = rollout.plan.parts.filter(({ node }) => node === next.id).map(({ from }) => from.version);
+    const reason = `back to ${before.join()}`;
     return revert(takeSlot(world, next, index, reason, nowMs), next, nowMs);
   }
   return isAnyTouched(rollout) ? world : endIfSettled(world, rollout, rollout.reason, nowMs);
