@@ -71,6 +71,13 @@ export function parseRequest(json: unknown): ByHandRequest {
   );
 }
 
+/** Refuses a name or a reason that no record can hold. @throws PlexiError USAGE */
+export function checkSaid(who: { by: string; reason: string }): void {
+  const parsed = z.object(said).safeParse(who);
+  if (parsed.success) return;
+  throw new PlexiError('USAGE', `this cannot be recorded: ${z.prettifyError(parsed.error)}`);
+}
+
 /** What the other side answered. @throws PlexiError as it threw there */
 export function parseAnswer<T>(json: unknown, schema: z.ZodType<T>): T {
   const parsed = answer.parse(json);
