@@ -221,7 +221,10 @@ describe('without a fence that can be read, nobody gets through', () => {
       const all = { epoch: 2n ** 64n - 1n, term: 2n ** 64n - 1n, seq: 2n ** 64n - 1n };
       assert.match(fence.broken ?? '', bytes === undefined ? /is missing/ : /cannot be read/);
       assert.equal(fence.current, undefined);
-      assert.throws(() => fence.check(all, 'a'), { code: 'FENCE_UNREADABLE' });
+      assert.throws(() => fence.check(all, 'a'), {
+        code: 'FENCE_UNREADABLE',
+        message: /until an operator says plexi-node-agent restore --as-it-is on it$/,
+      });
       await assert.rejects(fence.raise(all, 'a'), { code: 'FENCE_UNREADABLE' });
       assert.equal(fence.isOfCurrentTerm(all), false);
       assert.equal(disk.bytes, bytes, 'what is there is left for the operator');

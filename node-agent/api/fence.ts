@@ -82,9 +82,12 @@ export class Fence {
     return new Fence(disk, state, state, broken);
   }
 
-  /** Writes a fence anew by an operator's word; no command passes before the next adoption. */
-  static async renew(disk: FenceDisk, known: FenceToken): Promise<void> {
-    await disk.write(encodeFence({ token: known, holder: 'restore', lineage: undefined, adoptFirst: true }));
+  /**
+   * Writes a fence anew by an operator's word; no command passes before the next adoption.
+   * @param known what is still known of the fence before it
+   */
+  static async renew(disk: FenceDisk, known: Pick<FenceState, 'token' | 'lineage'>): Promise<void> {
+    await disk.write(encodeFence({ ...known, holder: 'restore', adoptFirst: true }));
   }
 
   /** Writes the first fence of a new node. */
@@ -106,7 +109,7 @@ export class Fence {
     if (this.state === undefined) {
       throw new PlexiError(
         'FENCE_UNREADABLE',
-        `${this.broken}; the node obeys no command until an operator adopts it anew`,
+        `${this.broken}; the node obeys no command until an operator says plexi-node-agent restore --as-it-is on it`,
       );
     }
     const order = compareTokens(token, this.state.token);
