@@ -34,7 +34,9 @@ export async function nodeDocumentOf(parts: StatusParts): Promise<NodeDocument> 
     maintenance: maintenance.current ?? null,
     job: last === undefined ? null : jobDocument(last),
     fence: fence.current === undefined ? null : printToken(fence.current.token),
-    needsOperator: needsOperator ?? null,
+    // Said anew, because the sentence of an error is lost when the error is sent as JSON.
+    needsOperator:
+      needsOperator === undefined ? null : { code: needsOperator.code, message: needsOperator.message },
     next: nextWord(parts, last) ?? null,
   };
 }
