@@ -53,7 +53,8 @@ export async function startByHand(
 }
 
 /**
- * What another user starts or writes the agent could not stop or read.
+ * What another user starts or writes the agent could not stop or read, and of its state another user sees
+ * nothing; only root may look at it with `status`.
  * @param word what was said, for the sentence
  * @throws PlexiError USAGE as another user than the agent's
  */
@@ -62,7 +63,13 @@ export async function refuseOtherUser(
   word: string,
   ownUser: number | undefined,
 ): Promise<void> {
+  if (word === 'status' && ownUser === 0) return;
   const agentUser = await ownerOf(nodePaths(config.root).agent);
+  if (agentUser === 'hidden')
+    throw new PlexiError(
+      'USAGE',
+      `this user may not look into ${config.root}; say ${word} on ${config.node} as the user of its agent`,
+    );
   if (agentUser === undefined || agentUser === ownUser) return;
   const what =
     word === 'start' ? `the service of ${config.node} must be started` : `say ${word} on ${config.node}`;
@@ -73,10 +80,11 @@ export async function refuseOtherUser(
 }
 
 /** The number of the user that owns what the agent has made; undefined when no agent was there. */
-async function ownerOf(folder: string): Promise<number | undefined> {
+async function ownerOf(folder: string): Promise<number | 'hidden' | undefined> {
   try {
     return (await stat(folder)).uid;
   } catch (thrown) {
+    if (isSystemError(thrown, 'EACCES')) return 'hidden';
     if (isSystemError(thrown, 'ENOENT')) return undefined;
     throw thrown;
   }

@@ -2,6 +2,7 @@
  * A node whose agent does not run, in the hands of a program that a person has called. It holds the local
  * door for as long as it changes something, so no agent starts beside it.
  */
+import { existsSync } from 'node:fs';
 import type { Logger } from 'pino';
 import { PlexiError } from '../../config/errors.js';
 import type { NodeAgentConfig } from '../../config/schema/node-agent.js';
@@ -31,6 +32,11 @@ export interface OfflineEnvironment {
 /** What the disk says; nothing is written. @throws PlexiError NOT_FOUND where no agent ever ran */
 export async function statusOffline(config: NodeAgentConfig): Promise<NodeDocument> {
   const paths = nodePaths(config.root);
+  if (!existsSync(paths.agent))
+    throw new PlexiError(
+      'NOT_FOUND',
+      `no agent ever ran on ${config.node}: there is no ${paths.agent}; start plexi-node-agent, or correct root in its configuration`,
+    );
   const journal = await Journal.open(journalDisk(paths.journal), () => new Date()).catch(() => undefined);
   const [damaged] = await unreadableState(config, paths);
   const maintenance = await Maintenance.open(maintenanceFile(paths), {});
