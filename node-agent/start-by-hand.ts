@@ -1,6 +1,7 @@
 /**
- * `plexi-node-agent start`: a person starts the service, when an upgrade waits for that. It runs beside
- * the agent, which starts nothing meanwhile. At any other moment it refuses: in the middle of a job the
+ * `plexi-node-agent start`: a person starts the service, when an upgrade waits for that. A running agent does
+ * it in the critical section of its commands, else the program does that holds the node's door; the caller
+ * sees to either. At any other moment it refuses: in the middle of a job the
  * service must be down, and without one the agent keeps it running by itself, so that there is never
  * a second one. So it does for any user but the agent's: the agent could not stop what another one started,
  * and the service would leave files that it cannot read.

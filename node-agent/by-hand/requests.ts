@@ -12,6 +12,11 @@ export const byHandRequest = z.discriminatedUnion('word', [
 ]);
 export type ByHandRequest = z.infer<typeof byHandRequest>;
 
+/** `plexi-node-agent start`, said to a running agent; it is no word that is journaled. */
+export const startRequest = z.strictObject({ word: z.literal('start') });
+/** What was started. */
+export const started = z.object({ version: z.string() });
+
 const release = z.object({ version: z.string(), digest: z.string() });
 const problem = z.object({ code: z.string(), message: z.string() });
 

@@ -111,6 +111,25 @@ describe('the words on the node', together, () => {
     assert.match(hidden.stderr, /may not look into \S+; say status on node-1 as the user of its agent$/m);
   });
 
+  test('install beside a running agent is refused before it sweeps or takes up anything', async (t) => {
+    const { running, node } = await withFile(t);
+    const inFlight = node.at('agent', 'journal', '.tmp-in-flight');
+    await writeFile(inFlight, 'a record that the agent is about to make');
+    const beside = await run(node, 'install', '--version', '0b1');
+    assert.equal(beside.exitCode, 3);
+    assert.match(
+      beside.stderr,
+      /^plexi-node-agent: another agent of this root, or a word by hand, is at work/,
+    );
+    assert.equal(await readFile(inFlight, 'utf8'), 'a record that the agent is about to make');
+    assert.equal((await running.caller.describe()).needsOperator, undefined);
+    await running.stop();
+    const again = await run(node, 'install', '--version', '0b1');
+    assert.equal(again.exitCode, 3);
+    assert.match(again.stderr, /node-1 runs 0a1-\S+ already/);
+    await assert.rejects(readFile(inFlight), { code: 'ENOENT' }, 'without an agent it is a left-over');
+  });
+
   test('a reason is asked for, and restore wants to be told what', async (t) => {
     const { running, node } = await withFile(t);
     for (const words of [['rollback'], ['restore', '--as-it-is'], ['maintenance', 'off']]) {
