@@ -248,6 +248,7 @@ test("a fence is a new node's until it was raised, and none that cannot be read 
   assert.equal((await Fence.create(disk)).isNew, true);
   const first = await Fence.open(disk);
   assert.equal(first.isNew, true);
+  first.checkAdopted();
   await first.raise(token(0, 0, 1), 'a');
   for (const fence of [first, await Fence.open(disk)]) assert.equal(fence.isNew, false);
   await Fence.renew(disk, openFence);
