@@ -643,7 +643,10 @@ describe('state that cannot be trusted', together, () => {
     const node = await TinyNode.create(cluster, { version: 'none' });
     t.after(() => node.remove());
     await mkdir(node.at('agent', 'fence.json'), { recursive: true });
-    await assert.rejects(startAgent(node.config, environment));
+    const first = await startAgent(node.config, environment);
+    await first.stop();
+    const identity = await readdir(node.at('agent', 'identity'));
+    assert.ok(!identity.includes('install.json'), 'with something in the place of its fence it holds');
     await rmdir(node.at('agent', 'fence.json'));
     const agent = await startAgent(node.config, environment);
     t.after(() => agent.stop());

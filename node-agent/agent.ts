@@ -6,25 +6,26 @@ import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Server } from '@grpc/grpc-js';
 import type { Logger } from 'pino';
-import { type ErrorCode, PlexiError } from '../config/errors.js';
+import { asPlexiError, type ErrorCode, PlexiError } from '../config/errors.js';
 import type { NodeAgentConfig } from '../config/schema/node-agent.js';
 import { grpcServerCredentials } from '../config/tls.js';
 import { openRepository } from '../release/repository/fetch.js';
 import { CommandService } from './api/command-service.js';
-import { Fence } from './api/fence.js';
+import type { Fence } from './api/fence.js';
 import { NodeStatusSource } from './api/node-status.js';
 import { createAgentServer, listen } from './api/server.js';
 import { loadOrCreateBackupKeys } from './backup/keys.js';
 import { type Door, doorOf, openDoor } from './by-hand/door.js';
 import { localAnswers } from './by-hand/local-answers.js';
 import { finishReplacing } from './by-hand/set-aside.js';
-import { unreadableBesideJournal } from './by-hand/unreadable.js';
+import { stillUnreadable, unreadableBesideJournal } from './by-hand/unreadable.js';
 import { ensureFolder, sweepTemporary } from './disk/durable-file.js';
 import { setAside } from './disk/quarantine.js';
-import { hasInstallIdentity, type InstallIdentity, openInstallIdentity } from './install-identity.js';
+import type { InstallIdentity } from './install-identity.js';
 import { Journal, type JournalDisk } from './journal/journal.js';
 import { openNodeLog } from './logs/update-log.js';
 import { type AgentClock, type AgentNode, nodePaths } from './node.js';
+import { openIdentity } from './open-identity.js';
 import { Orphaned } from './orphaned.js';
 import { keepRegistered } from './register.js';
 import { openServices } from './service/adapters.js';
@@ -33,7 +34,7 @@ import { Maintenance } from './service/maintenance.js';
 import { HealthMonitor } from './service/monitor.js';
 import { probeSubject, serviceContext } from './service/node-facts.js';
 import { endOrphans } from './service/orphans.js';
-import { fenceDisk, journalDisk, maintenanceFile } from './state-disk.js';
+import { journalDisk, maintenanceFile } from './state-disk.js';
 import { failedJobTrouble } from './takeover/failed-job.js';
 import { Executor } from './upgrade/executor.js';
 
@@ -78,13 +79,17 @@ async function startBehindDoor(
   door: Door,
 ): Promise<RunningAgent> {
   const { config } = node;
-  const [damaged] = await unreadableBesideJournal(config, node.paths);
-  const { fence, install } = await openIdentity(node, environment);
+  const damaged = await unreadableBesideJournal(config, node.paths);
+  const { fence, install } = await openIdentity(node, environment.newId);
   const { journal, unreadable } = await openJournal(node);
   for (const { token, commandId } of journal.list()) fence.recall(token, commandId);
   const executor = new Executor(node, journal);
   const needsOperator = (): { code: ErrorCode; message: string } | undefined =>
-    unreadable ?? fenceTrouble(fence) ?? damaged ?? executor.broken ?? failedJobTrouble(journal.list(), node);
+    unreadable ??
+    fenceTrouble(fence) ??
+    stillUnreadable(damaged, node.maintenance) ??
+    executor.broken ??
+    failedJobTrouble(journal.list(), node);
   const status = new NodeStatusSource(node, executor, install?.installId ?? '', needsOperator);
   const commands = new CommandService(node, fence, journal, executor, status, unreadable);
 
@@ -135,28 +140,6 @@ async function keepKnown(
   const { installId, starts } = install;
   const counterBase = BigInt(starts) << 32n;
   await keepRegistered({ config, installId, counterBase, jitter: environment.random, log }, signal);
-}
-
-/** The fence of a new node is on the disk before its identity is: no crash leaves the one without the other. */
-async function openIdentity(node: AgentNode, environment: AgentEnvironment) {
-  const disk = fenceDisk(node.paths);
-  const isNew = !(await hasInstallIdentity(node.paths.identity));
-  const fence = isNew ? await Fence.create(disk) : await Fence.open(disk);
-  return { fence, install: await identityOrTrouble(node, environment) };
-}
-
-/** Undefined when it cannot be read: then the node holds, and asks. */
-async function identityOrTrouble(
-  { paths, log }: AgentNode,
-  { newId }: AgentEnvironment,
-): Promise<InstallIdentity | undefined> {
-  try {
-    return await openInstallIdentity(paths.identity, newId);
-  } catch (thrown) {
-    if (!(thrown instanceof PlexiError)) throw thrown;
-    log.fatal({ err: thrown }, thrown.message);
-    return undefined;
-  }
 }
 
 /** Opens folders, service, monitor and keys of a node; starts nothing. */
@@ -230,9 +213,13 @@ export async function openJournal(
     }
     return { journal, unreadable: undefined };
   } catch (thrown) {
-    if (!(thrown instanceof PlexiError)) throw thrown;
-    node.log.fatal({ err: thrown }, thrown.message);
-    return { journal: await Journal.open(emptyDisk, wall), unreadable: thrown };
+    const why = asPlexiError(
+      thrown,
+      'JOURNAL_UNREADABLE',
+      'the journal cannot be listed, and the node holds until an operator says plexi-node-agent restore on it',
+    );
+    node.log.fatal({ err: thrown }, why.message);
+    return { journal: await Journal.open(emptyDisk, wall), unreadable: why };
   }
 }
 

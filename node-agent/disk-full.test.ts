@@ -123,7 +123,7 @@ async function openJournal(node: AgentNode): Promise<Journal> {
   return Journal.open(journalDisk(node.paths.journal), () => new Date());
 }
 
-/** Old with old data, new with new data, or named as broken; never a mix. */
+/** Old with old data or new with new data, in service, and nothing else: a full disk breaks no node. */
 async function assertClean(
   tiny: TinyNode,
   node: AgentNode,

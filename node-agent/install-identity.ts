@@ -20,16 +20,29 @@ const installFile = z.object({
   starts: z.number().int().min(1),
 });
 
-/** Whether this root was installed before. */
-export async function hasInstallIdentity(identityDir: string): Promise<boolean> {
-  return (await readBounded(join(identityDir, 'install.json'), limits.journalRecordBytes)) !== undefined;
+/** The file that holds the identity. */
+export function identityFile(identityDir: string): string {
+  return join(identityDir, 'install.json');
 }
 
-/** The identity as it stands there; undefined: never installed. @throws PlexiError CONFIG_INVALID */
+/** Whether this root has an identity, be it one that cannot be read. */
+export async function hasInstallIdentity(identityDir: string): Promise<boolean> {
+  return (await readInstallIdentity(identityDir).catch(() => 'unreadable')) !== undefined;
+}
+
+/** The identity as it stands there; undefined: there is none. @throws PlexiError CONFIG_INVALID */
 export async function readInstallIdentity(identityDir: string): Promise<InstallIdentity | undefined> {
-  const file = join(identityDir, 'install.json');
-  const bytes = await readBounded(file, limits.journalRecordBytes);
-  return bytes === undefined ? undefined : parseInstall(file, bytes);
+  const file = identityFile(identityDir);
+  try {
+    const bytes = await readBounded(file, limits.journalRecordBytes);
+    return bytes === undefined ? undefined : parseInstall(bytes);
+  } catch (cause) {
+    throw new PlexiError(
+      'CONFIG_INVALID',
+      `${file} cannot be read; restore that file, or say plexi-node-agent restore on the node, which makes a new one`,
+      { cause },
+    );
+  }
 }
 
 /** Gives this root a new identity, by an operator's word: controllers see another installation. */
@@ -50,17 +63,9 @@ export async function openInstallIdentity(
 
 async function write(identityDir: string, identity: InstallIdentity): Promise<void> {
   const bytes = Buffer.from(`${JSON.stringify({ schema: 1, ...identity })}\n`);
-  await writeDurably(join(identityDir, 'install.json'), bytes, { mode: 0o600 });
+  await writeDurably(identityFile(identityDir), bytes, { mode: 0o600 });
 }
 
-function parseInstall(file: string, bytes: Uint8Array): z.infer<typeof installFile> {
-  try {
-    return installFile.parse(JSON.parse(Buffer.from(bytes).toString('utf8')));
-  } catch (cause) {
-    throw new PlexiError(
-      'CONFIG_INVALID',
-      `${file} cannot be read; restore that file, or say plexi-node-agent restore on the node, which makes a new one`,
-      { cause },
-    );
-  }
+function parseInstall(bytes: Uint8Array): InstallIdentity {
+  return installFile.parse(JSON.parse(Buffer.from(bytes).toString('utf8')));
 }

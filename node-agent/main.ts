@@ -11,10 +11,9 @@ import { PlexiError } from '../config/errors.js';
 import { ownVersion } from '../config/own-version.js';
 import type { NodeAgentConfig } from '../config/schema/node-agent.js';
 import { endOfUsage } from '../config/usage.js';
-import { openNode, startAgent } from './agent.js';
+import { startAgent } from './agent.js';
 import { addByHandWords } from './by-hand/cli.js';
-import { installRelease } from './install.js';
-import { startByHand } from './start-by-hand.js';
+import { installOffline, startThroughDoor } from './by-hand/offline.js';
 
 const clock = { nowMs: () => performance.now(), wall: () => new Date() };
 
@@ -80,14 +79,13 @@ async function serve(file: string): Promise<void> {
 
 async function install(options: { config: string; version: string }): Promise<void> {
   const { config, log } = loadConfig(options.config);
-  const node = await openNode(config, { clock, log });
-  const folder = await installRelease(node, options.version);
+  const folder = await installOffline(config, { clock, log }, options.version);
   process.stdout.write(`${config.node}: releases/${folder} is current; start plexi-node-agent to run it\n`);
 }
 
 async function start(options: { config: string }): Promise<void> {
   const { config } = loadConfig(options.config);
-  const { version } = await startByHand(config);
+  const { version } = await startThroughDoor(config);
   process.stdout.write(`${config.node}: ${version} was started; the upgrade goes on once it is healthy\n`);
 }
 

@@ -10,8 +10,11 @@ import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import type { CommandEvent } from '../gen/plexi/v1/node_agent.js';
 import type { BuiltRelease } from '../release/repository/publish.js';
+import { agentConfig } from './agent-node.test.part.js';
+import { localAnswers, type OpenedState } from './by-hand/local-answers.js';
+import { startThroughDoor } from './by-hand/offline.js';
 import { rollBack } from './caller.test.part.js';
-import { isAlive, liveProcess } from './service/process-table.js';
+import { findProcesses, isAlive, liveProcess } from './service/process-table.js';
 import { startByHand } from './start-by-hand.js';
 import { createTinyCluster, type TinyCluster } from './tiny-node.test.part.js';
 import { buildChecked, CheckedNode, linkTo } from './upgrade/checked-node.test.part.js';
@@ -70,6 +73,43 @@ describe('a restart by hand', () => {
       code: 'CONFLICT',
       message: /does not wait for a start: the agent keeps/,
     });
+  });
+
+  test('of two starts that come at once only one starts, beside the agent and without it', async (t) => {
+    for (const agent of ['runs', 'does not run']) {
+      const { checked, ended } = await waiting(t);
+      const { node } = checked;
+      ended.catch(() => undefined);
+      if (agent !== 'runs') await checked.stop();
+      const said = await Promise.allSettled([startThroughDoor(node.config), startThroughDoor(node.config)]);
+      const refused = said.flatMap((one) => (one.status === 'rejected' ? [one.reason] : []));
+      // Whoever comes while the other one has the door meets it busy, or its service running.
+      assert.match(refused.map(({ code }) => code).join(), /^(CONFLICT|BUSY)$/, agent);
+      const all = await findProcesses({
+        groups: new Set(),
+        environmentText: `PLEXI_ROOT=${node.config.root}\0`,
+      });
+      assert.deepEqual(
+        all.map(({ pid }) => pid),
+        [node.servicePid()],
+        agent,
+      );
+      if (agent === 'runs') assert.equal((await ended).result.outcome, 'done');
+    }
+  });
+
+  test('is not begun beside a command that the agent is letting in', async () => {
+    const asked: string[] = [];
+    const answers = localAnswers('node-1');
+    await assert.rejects(answers.answer({ word: 'start' }), { code: 'BUSY' });
+    const config = agentConfig('/nowhere');
+    const exclusively = async <T>(work: () => Promise<T>): Promise<T> => {
+      asked.push('the critical section');
+      return work();
+    };
+    answers.open({ node: { config }, commands: { exclusively } } as unknown as OpenedState);
+    await assert.rejects(answers.answer({ word: 'start' }), { code: 'NOT_FOUND', message: /no release/ });
+    assert.deepEqual(asked, ['the critical section']);
   });
 
   test('starts nothing by itself after restarts of the agent, waits on, and takes a start by another program', async (t) => {

@@ -1,6 +1,7 @@
 /**
- * `plexi-node-agent start`: a person starts the service, when an upgrade waits for that. It runs beside
- * the agent, which starts nothing meanwhile. At any other moment it refuses: in the middle of a job the
+ * `plexi-node-agent start`: a person starts the service, when an upgrade waits for that. A running agent does
+ * it in the critical section of its commands, else the program does that holds the node's door; the caller
+ * sees to either. At any other moment it refuses: in the middle of a job the
  * service must be down, and without one the agent keeps it running by itself, so that there is never
  * a second one. So it does for any user but the agent's: the agent could not stop what another one started,
  * and the service would leave files that it cannot read.
@@ -53,7 +54,8 @@ export async function startByHand(
 }
 
 /**
- * What another user starts or writes the agent could not stop or read.
+ * What another user starts or writes the agent could not stop or read, and of its state another user sees
+ * nothing; only root may look at it with `status`.
  * @param word what was said, for the sentence
  * @throws PlexiError USAGE as another user than the agent's
  */
@@ -62,7 +64,13 @@ export async function refuseOtherUser(
   word: string,
   ownUser: number | undefined,
 ): Promise<void> {
+  if (word === 'status' && ownUser === 0) return;
   const agentUser = await ownerOf(nodePaths(config.root).agent);
+  if (agentUser === 'hidden')
+    throw new PlexiError(
+      'USAGE',
+      `this user may not look into ${config.root}; say ${word} on ${config.node} as the user of its agent`,
+    );
   if (agentUser === undefined || agentUser === ownUser) return;
   const what =
     word === 'start' ? `the service of ${config.node} must be started` : `say ${word} on ${config.node}`;
@@ -73,10 +81,11 @@ export async function refuseOtherUser(
 }
 
 /** The number of the user that owns what the agent has made; undefined when no agent was there. */
-async function ownerOf(folder: string): Promise<number | undefined> {
+async function ownerOf(folder: string): Promise<number | 'hidden' | undefined> {
   try {
     return (await stat(folder)).uid;
   } catch (thrown) {
+    if (isSystemError(thrown, 'EACCES')) return 'hidden';
     if (isSystemError(thrown, 'ENOENT')) return undefined;
     throw thrown;
   }

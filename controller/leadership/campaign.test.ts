@@ -16,7 +16,7 @@ import { type CampaignEnvironment, campaign, type Lead } from './campaign.js';
 import { type EtcdClient, readKey, transact } from './etcd.js';
 import { FencedStore } from './fenced-store.js';
 
-const nothing = async () => ({ operations: [], guards: [] });
+const nothing = async () => ({ operations: [], guards: [], head: { sequence: 0 } });
 
 const log = pino({ level: 'silent' });
 const ttlSeconds = 2;

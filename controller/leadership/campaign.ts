@@ -66,7 +66,7 @@ export interface Writes {
 /** What is written along with a lead that is taken up. */
 export interface Entrance extends Writes {
   /** Where the audit ends then: with the record of this lead. */
-  readonly head?: { readonly sequence: number };
+  readonly head: { readonly sequence: number };
 }
 
 /** A lead that was won. */
@@ -269,7 +269,7 @@ async function appendLineage(
   { operations, guards, head }: Entrance,
 ): Promise<LineageRecord[]> {
   const before = entry === undefined ? [] : decode(lineageRecord, keys.lineage, entry.value).terms;
-  const terms = [...before, { ...own, ...(head && { audit: head.sequence }) }].slice(-limits.lineageTerms);
+  const terms = [...before, { ...own, audit: head.sequence }].slice(-limits.lineageTerms);
   const done = await transact(
     client,
     [{ kind: 'createRevision', key: keys.leader, equals: BigInt(own.term) }, ...guards],

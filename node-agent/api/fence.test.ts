@@ -5,7 +5,7 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import * as fc from 'fast-check';
-import { compareTokens, Fence, type FenceDisk, type FenceToken } from './fence.js';
+import { compareTokens, Fence, type FenceDisk, type FenceToken, openFence } from './fence.js';
 
 /** Keeps the file in memory; `write` asks `gate` first, so that a test can hold it up or make it fail. */
 class MemoryFenceDisk implements FenceDisk {
@@ -251,13 +251,42 @@ describe('without a fence that can be read, nobody gets through', () => {
       const all = { epoch: 2n ** 64n - 1n, term: 2n ** 64n - 1n, seq: 2n ** 64n - 1n };
       assert.match(fence.broken ?? '', bytes === undefined ? /is missing/ : /cannot be read/);
       assert.equal(fence.current, undefined);
-      assert.throws(() => fence.check(all, 'a'), { code: 'FENCE_UNREADABLE' });
+      assert.throws(() => fence.check(all, 'a'), {
+        code: 'FENCE_UNREADABLE',
+        message: /until an operator says plexi-node-agent restore --as-it-is on it$/,
+      });
       assert.throws(() => fence.checkAdopted(), { code: 'FENCE_UNREADABLE' });
       await assert.rejects(fence.raise(all, 'a'), { code: 'FENCE_UNREADABLE' });
       assert.equal(fence.isOfCurrentTerm(all), false);
       assert.equal(disk.bytes, bytes, 'what is there is left for the operator');
     });
   }
+});
+
+test('a fence that the system does not let us read lets nobody through, and says why', async () => {
+  const thrown = new Error('EIO: i/o error, read');
+  const fence = await Fence.open({ read: () => Promise.reject(thrown), write: () => Promise.reject(thrown) });
+  assert.equal(fence.broken, 'agent/fence.json cannot be read (Error: EIO: i/o error, read)');
+  assert.equal(fence.isNew, false);
+  assert.equal(fence.current, undefined);
+  assert.throws(() => fence.check(token(9, 9, 9), 'a'), { code: 'FENCE_UNREADABLE' });
+  assert.throws(() => fence.checkAdopted(), { code: 'FENCE_UNREADABLE' });
+});
+
+test("a fence is a new node's until it was raised, and none that cannot be read or was made anew", async () => {
+  const disk = new MemoryFenceDisk();
+  assert.equal((await Fence.open(disk)).isNew, true);
+  assert.equal((await Fence.create(disk)).isNew, true);
+  const first = await Fence.open(disk);
+  assert.equal(first.isNew, true);
+  first.checkAdopted();
+  await first.raise(token(0, 0, 1), 'a');
+  for (const fence of [first, await Fence.open(disk)]) assert.equal(fence.isNew, false);
+  await Fence.renew(disk, openFence);
+  const renewed = await Fence.open(disk);
+  assert.equal(renewed.isNew, false, 'what was seen before is not wholly known');
+  assert.throws(() => renewed.checkAdopted(), { code: 'FENCE_UNREADABLE', message: /made anew/ });
+  assert.equal((await Fence.open(new MemoryFenceDisk(Buffer.from('{')))).isNew, false);
 });
 
 test('tokens are ordered like their parts, one after the other', () => {

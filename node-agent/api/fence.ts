@@ -63,6 +63,8 @@ export function compareTokens(a: FenceToken, b: FenceToken): number {
   return 0;
 }
 
+const isMissing = 'agent/fence.json is missing';
+
 export class Fence {
   private constructor(
     private readonly disk: FenceDisk,
@@ -73,24 +75,42 @@ export class Fence {
     readonly broken: string | undefined,
   ) {}
 
-  /** Reads the fence. A missing or unreadable one is not an error here, but lets nobody through. */
+  /**
+   * Reads the fence. A missing or unreadable one is not an error here, but lets nobody through; nor is one
+   * that the system does not let us read, because the agent has to run to say so (protocol, rule 6).
+   */
   static async open(disk: FenceDisk): Promise<Fence> {
-    const bytes = await disk.read();
-    if (bytes === undefined) return new Fence(disk, undefined, undefined, 'agent/fence.json is missing');
+    let bytes: Uint8Array | undefined;
+    try {
+      bytes = await disk.read();
+    } catch (thrown) {
+      return new Fence(disk, undefined, undefined, `agent/fence.json cannot be read (${String(thrown)})`);
+    }
+    if (bytes === undefined) return new Fence(disk, undefined, undefined, isMissing);
     const state = decodeFence(bytes);
     const broken = state === undefined ? 'agent/fence.json cannot be read' : undefined;
     return new Fence(disk, state, state, broken);
   }
 
-  /** Writes a fence anew by an operator's word; no command passes before the next adoption. */
-  static async renew(disk: FenceDisk, known: FenceToken): Promise<void> {
-    await disk.write(encodeFence({ token: known, holder: 'restore', lineage: undefined, adoptFirst: true }));
+  /**
+   * Writes a fence anew by an operator's word; no command passes before the next adoption.
+   * @param known what is still known of the fence before it
+   */
+  static async renew(disk: FenceDisk, known: Pick<FenceState, 'token' | 'lineage'>): Promise<void> {
+    await disk.write(encodeFence({ ...known, holder: 'restore', adoptFirst: true }));
   }
 
   /** Writes the first fence of a new node. */
   static async create(disk: FenceDisk): Promise<Fence> {
     await disk.write(encodeFence(openFence));
     return new Fence(disk, openFence, openFence, undefined);
+  }
+
+  /** Whether it is a new node's: there is none, or one that was never raised, so nothing can get lost with it. */
+  get isNew(): boolean {
+    const { stored, broken } = this;
+    if (stored === undefined) return broken === isMissing;
+    return stored.adoptFirst !== true && compareTokens(stored.token, openFence.token) === 0;
   }
 
   /** The highest token seen; undefined when the fence is broken. */
@@ -106,7 +126,7 @@ export class Fence {
     if (this.state === undefined) {
       throw new PlexiError(
         'FENCE_UNREADABLE',
-        `${this.broken}; the node obeys no command until an operator adopts it anew`,
+        `${this.broken}; the node obeys no command until an operator says plexi-node-agent restore --as-it-is on it`,
       );
     }
     const order = compareTokens(token, this.state.token);

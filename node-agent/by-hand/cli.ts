@@ -98,6 +98,7 @@ async function status({ load }: ByHandProgram, options: { config: string; output
   if (!['text', 'json'].includes(options.output))
     throw new PlexiError('USAGE', `-o knows text and json, not ${options.output}`);
   const { config } = load(options.config);
+  await refuseOtherUser(config, 'status', process.geteuid?.());
   const asked = await askAt(doorOf(nodePaths(config.root).run), { word: 'status' });
   const document =
     asked === undefined ? await statusOffline(config) : parseAnswer(asked.answer, nodeDocument);

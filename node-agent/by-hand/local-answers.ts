@@ -7,10 +7,11 @@ import type { CommandService } from '../api/command-service.js';
 import type { Fence } from '../api/fence.js';
 import type { Journal } from '../journal/journal.js';
 import type { AgentNode } from '../node.js';
+import { startByHand } from '../start-by-hand.js';
 import type { Executor } from '../upgrade/executor.js';
 import type { Doorkeeper } from './door.js';
 import { obey } from './hands.js';
-import { parseRequest } from './requests.js';
+import { parseRequest, startRequest } from './requests.js';
 import { nodeDocumentOf } from './status.js';
 
 export interface OpenedState {
@@ -32,7 +33,7 @@ export function localAnswers(name: string): { answer: Doorkeeper; open(state: Op
       opened = state;
     },
     async answer(json) {
-      const request = parseRequest(json);
+      const request = startRequest.safeParse(json).data ?? parseRequest(json);
       if (opened === undefined)
         throw new PlexiError('BUSY', `the agent of ${name} is starting; say it again in a moment`);
       const { node, journal, fence, executor, unreadable, needsOperator, commands } = opened;
@@ -46,6 +47,11 @@ export function localAnswers(name: string): { answer: Doorkeeper; open(state: Op
         });
       if (unreadable !== undefined) throw unreadable;
       const exclusively = commands.exclusively.bind(commands);
+      if (request.word === 'start') {
+        // Its look at the open job and its start are one: no command is let in between the two.
+        const { version } = await exclusively(() => startByHand(node.config));
+        return { version };
+      }
       return obey({ node, journal, executor, needsOperator, exclusively }, request);
     },
   };

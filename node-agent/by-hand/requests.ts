@@ -12,6 +12,11 @@ export const byHandRequest = z.discriminatedUnion('word', [
 ]);
 export type ByHandRequest = z.infer<typeof byHandRequest>;
 
+/** `plexi-node-agent start`, said to a running agent; it is no word that is journaled. */
+export const startRequest = z.strictObject({ word: z.literal('start') });
+/** What was started. */
+export const started = z.object({ version: z.string() });
+
 const release = z.object({ version: z.string(), digest: z.string() });
 const problem = z.object({ code: z.string(), message: z.string() });
 
@@ -69,6 +74,13 @@ export function parseRequest(json: unknown): ByHandRequest {
     'USAGE',
     `this is no word that can be said at a node: ${z.prettifyError(parsed.error)}`,
   );
+}
+
+/** Refuses a name or a reason that no record can hold. @throws PlexiError USAGE */
+export function checkSaid(who: { by: string; reason: string }): void {
+  const parsed = z.object(said).safeParse(who);
+  if (parsed.success) return;
+  throw new PlexiError('USAGE', `this cannot be recorded: ${z.prettifyError(parsed.error)}`);
 }
 
 /** What the other side answered. @throws PlexiError as it threw there */

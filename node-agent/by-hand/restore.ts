@@ -2,7 +2,8 @@
  * `plexi-node-agent restore`: the operator's word for a node that holds. Unreadable state goes to
  * agent/quarantine/; then data and version come from a backup, or what lies there is taken as it is. It
  * works only while no agent runs, because the agent has journal and fence in hand (decision 11). Everything
- * that can be refused is refused before anything changes.
+ * that can be refused is refused before anything of the node's state changes, and what an agent has left
+ * running is ended before that.
  */
 import { lstat } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -16,14 +17,14 @@ import { isSystemError } from '../disk/system-error.js';
 import { Journal } from '../journal/journal.js';
 import type { ByHand, JobFacts } from '../journal/records.js';
 import { type AgentNode, linkedFolder } from '../node.js';
-import { findProcesses } from '../service/process-table.js';
 import { journalDisk } from '../state-disk.js';
 import { Executor } from '../upgrade/executor.js';
 import { firstStepOf } from './acts.js';
 import { factsOf, type Said, start } from './hands.js';
-import type { ByHandOutcome } from './requests.js';
+import { type ByHandOutcome, checkSaid } from './requests.js';
 import { replaceJournal, setStateAside } from './set-aside.js';
-import { type UnreadableState, unreadableState } from './unreadable.js';
+import { endLeftRunning, refuseUnknownService } from './still-runs.js';
+import { unreadableState } from './unreadable.js';
 
 export interface RestoreOrder extends Said {
   /** The backup; undefined: what lies there is taken as it is. */
@@ -40,11 +41,13 @@ export async function restoreByHand(
   order: RestoreOrder,
   newId: () => string,
 ): Promise<ByHandOutcome & { setAside: string[] }> {
+  checkSaid({ by: order.by, reason: order.reason });
   const unreadable = await unreadableState(node.config, node.paths);
   const readable = unreadable.some(({ kind }) => kind === 'journal') ? undefined : await openJournal(node);
   refuseBesideJob(readable);
-  await refuseUnknownService(node, unreadable);
   const { act, facts } = await whatToDo(node, order, readable);
+  await endLeftRunning(node);
+  await refuseUnknownService(node, unreadable, readable);
   const aside = await setStateAside(node, unreadable, newId);
   const said = { by: order.by, reason: order.reason };
   let ended: Promise<ByHandOutcome>;
@@ -101,22 +104,6 @@ function refuseBesideJob(journal: Journal | undefined): void {
 /** A job with a step that this agent does not know: no start takes it up. */
 function isStuck(open: NonNullable<ReturnType<Journal['open']>>): boolean {
   return !Executor.knows(open);
-}
-
-/** Without its record the service cannot be stopped by the agent: it must not run any more. */
-async function refuseUnknownService(
-  { config, paths }: AgentNode,
-  unreadable: readonly UnreadableState[],
-): Promise<void> {
-  const record = unreadable.find(({ kind }) => kind === 'service');
-  if (record === undefined) return;
-  const running = await findProcesses({ groups: new Set(), environmentText: `PLEXI_ROOT=${paths.root}\0` });
-  if (running.length === 0) return;
-  const pids = running.map(({ pid }) => pid).join(', ');
-  throw new PlexiError(
-    'STOP_FAILED',
-    `${record.path} cannot be read, and something of ${config.node} runs (pid ${pids}); stop it by hand, then say this again`,
-  );
 }
 
 /** A job that nothing can finish ends here, and says so. */

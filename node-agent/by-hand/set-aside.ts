@@ -9,7 +9,7 @@
  */
 import { rename } from 'node:fs/promises';
 import { join } from 'node:path';
-import { compareTokens, Fence, type FenceToken } from '../api/fence.js';
+import { compareTokens, Fence, type FenceState, type FenceToken, openFence } from '../api/fence.js';
 import { ensureFolder, removeTreeDurably, syncFolder, writeDurably } from '../disk/durable-file.js';
 import { setAside } from '../disk/quarantine.js';
 import { isSystemError } from '../disk/system-error.js';
@@ -31,14 +31,14 @@ export async function setStateAside(
 ): Promise<string[]> {
   const { paths, clock } = node;
   const isLost = new Set(unreadable.map(({ kind }) => kind));
-  const floor = isLost.has('fence') || isLost.has('journal') ? await highestKnownToken(paths) : undefined;
+  const known = isLost.has('fence') || isLost.has('journal') ? await knownFence(paths) : undefined;
   const names: string[] = [];
   for (const { kind, path } of unreadable) {
     if (kind === 'journal') continue;
     const name = await setAside(paths.quarantine, path, clock.wall());
     if (name !== undefined) names.push(name);
   }
-  if (floor !== undefined) await Fence.renew(fenceDisk(paths), floor);
+  if (known !== undefined) await Fence.renew(fenceDisk(paths), known);
   if (isLost.has('maintenance')) await stayInMaintenance(paths, clock.wall());
   for (const { kind, path } of unreadable) if (kind === 'service') await removeTreeDurably(path);
   if (isLost.has('identity')) await renewInstallIdentity(paths.identity, newId);
@@ -91,17 +91,17 @@ async function stayInMaintenance(paths: NodePaths, at: Date): Promise<void> {
   await writeDurably(maintenanceFile(paths), `${JSON.stringify(record)}\n`);
 }
 
-/** Of the fence and of every record that can still be read. */
-async function highestKnownToken(paths: NodePaths): Promise<FenceToken> {
-  const fence = await Fence.open(fenceDisk(paths)).catch(() => undefined);
-  let highest: FenceToken = fence?.current?.token ?? { epoch: 0n, term: 0n, seq: 0n };
+/** The highest token of the fence and of every record that can still be read; the lineage, if the fence can. */
+async function knownFence(paths: NodePaths): Promise<Pick<FenceState, 'token' | 'lineage'>> {
+  const { current = openFence } = await Fence.open(fenceDisk(paths));
+  let highest: FenceToken = current.token;
   const disk = journalDisk(paths.journal);
   for (const name of await disk.list().catch(() => [])) {
     const bytes = await disk.read(name).catch(() => undefined);
     const token = tokenIn(bytes);
     if (token !== undefined && compareTokens(token, highest) > 0) highest = token;
   }
-  return highest;
+  return { token: highest, lineage: current.lineage };
 }
 
 function tokenIn(bytes: Uint8Array | undefined): FenceToken | undefined {

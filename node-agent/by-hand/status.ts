@@ -6,6 +6,7 @@ import { ownVersion } from '../../config/own-version.js';
 import { type Fence, printToken } from '../api/fence.js';
 import type { Job, Journal } from '../journal/journal.js';
 import { type AgentNode, currentRelease, linkedFolder } from '../node.js';
+import { failedJobTrouble, saysHowTheNodeIs } from '../takeover/failed-job.js';
 import { startByHandStep } from './acts.js';
 import type { NodeDocument } from './requests.js';
 
@@ -34,7 +35,9 @@ export async function nodeDocumentOf(parts: StatusParts): Promise<NodeDocument> 
     maintenance: maintenance.current ?? null,
     job: last === undefined ? null : jobDocument(last),
     fence: fence.current === undefined ? null : printToken(fence.current.token),
-    needsOperator: needsOperator ?? null,
+    // Said anew, because the sentence of an error is lost when the error is sent as JSON.
+    needsOperator:
+      needsOperator === undefined ? null : { code: needsOperator.code, message: needsOperator.message },
     next: nextWord(parts, last) ?? null,
   };
 }
@@ -57,21 +60,48 @@ export function backupMadeBy({ begun, facts }: Job): string {
   return begun.some((step) => ['migrate', 'apply', startByHandStep].includes(step)) ? facts.backupId : '';
 }
 
+const program = 'plexi-node-agent';
+const asItIs = `${program} restore --as-it-is --reason TEXT`;
+
+/** Data and release belong together; only what went wrong beside them is left. */
+function asItIsAndBack({ maintenance }: StatusParts['node']): string {
+  return maintenance.current === undefined
+    ? asItIs
+    : `${asItIs}, then ${program} maintenance off --reason TEXT`;
+}
+
+/** Whether the node asks because of a job that failed behind its commit: its data must not be taken back. */
+function isOfCommittedJob(
+  { message }: { message: string },
+  jobs: readonly Job[],
+  node: StatusParts['node'],
+): boolean {
+  const isFailed = jobs.findLast(saysHowTheNodeIs)?.result?.outcome === 'failed';
+  return isFailed && failedJobTrouble(jobs, node)?.message === message;
+}
+
 /** What an operator types next; undefined: nothing has to be done. */
 function nextWord(
-  { node, agentRuns, needsOperator }: StatusParts,
+  { node, journal, agentRuns, needsOperator }: StatusParts,
   last: Job | undefined,
 ): string | undefined {
-  const program = 'plexi-node-agent';
   const backup = last === undefined ? '' : backupMadeBy(last);
   const restore = `${program} restore ${backup === '' ? '--backup ID' : `--backup ${backup}`} --reason TEXT`;
-  const asItIs = `${program} restore --as-it-is --reason TEXT`;
-  if (needsOperator?.code === 'INTERNAL')
-    return `remove the cause (a full disk, for example), then start ${program} again: it takes up what is open`;
-  if (needsOperator !== undefined)
-    return ['FENCE_UNREADABLE', 'CONFIG_INVALID', 'STOP_FAILED'].includes(needsOperator.code)
-      ? asItIs
-      : `${restore}, or when data and release are right as they are: ${asItIs}`;
+  if (needsOperator !== undefined) {
+    if (isOfCommittedJob(needsOperator, journal?.list() ?? [], node)) return asItIsAndBack(node);
+    switch (needsOperator.code) {
+      case 'INTERNAL':
+        return `remove the cause (a full disk, for example), then start ${program} again: it takes up what is open`;
+      case 'FENCE_UNREADABLE':
+      case 'CONFIG_INVALID':
+      case 'STOP_FAILED':
+        return asItIs;
+      case 'STORE_INVALID':
+        return asItIsAndBack(node);
+      default:
+        return `${restore}, or when data and release are right as they are: ${asItIs}`;
+    }
+  }
   if (last !== undefined && last.result === undefined) {
     if (!agentRuns) return `start ${program}: it takes up what is open`;
     const canGoBack = !last.committed && last.goingBack === undefined && last.byHand === undefined;

@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { asPlexiError, type ErrorCode, PlexiError } from '../../config/errors.js';
 import type { NodeAgentConfig } from '../../config/schema/node-agent.js';
 import { Fence } from '../api/fence.js';
-import { readInstallIdentity } from '../install-identity.js';
+import { identityFile, readInstallIdentity } from '../install-identity.js';
 import { Journal } from '../journal/journal.js';
 import type { NodePaths } from '../node.js';
 import { Maintenance } from '../service/maintenance.js';
@@ -40,15 +40,18 @@ export async function unreadableBesideJournal(
   const tell = (kind: StateKind, path: string, code: ErrorCode, message: string): void => {
     found.push({ kind, path, code, message });
   };
+  const fence = await Fence.open(fenceDisk(paths));
   const identity = await readInstallIdentity(paths.identity).catch(asError);
   if (identity instanceof PlexiError)
-    tell('identity', join(paths.identity, 'install.json'), 'CONFIG_INVALID', identity.message);
-  const fence = await openFence(paths);
-  if (fence !== undefined && identity !== undefined)
-    tell('fence', fenceFile(paths), 'FENCE_UNREADABLE', `${fence}; ${byAnOperator}`);
-  const maintenance = await maintenanceDamage(paths);
-  if (maintenance !== undefined)
-    tell('maintenance', maintenanceFile(paths), 'STORE_INVALID', `${maintenance}; ${byAnOperator}`);
+    tell('identity', identityFile(paths.identity), 'CONFIG_INVALID', identity.message);
+  // An agent that died at its very first start has neither of the two, or a fence that was never raised.
+  if (identity === undefined && !fence.isNew) tell('identity', ...lostIdentity(paths));
+  const isOfNewNode = identity === undefined && fence.isNew;
+  if (fence.broken !== undefined && !isOfNewNode)
+    tell('fence', fenceFile(paths), 'FENCE_UNREADABLE', `${fence.broken}; ${byAnOperator}`);
+  const { unreadable: damage } = await Maintenance.open(maintenanceFile(paths), {});
+  if (damage !== undefined)
+    tell('maintenance', maintenanceFile(paths), 'STORE_INVALID', `${damage}; ${byAnOperator}`);
   for (const { name, adapter } of config.services) {
     const file = join(paths.run, `${name}.json`);
     const record = adapter === 'process' ? await readServiceRecord(file).catch(asError) : undefined;
@@ -63,15 +66,21 @@ async function unreadableJournal(paths: NodePaths): Promise<UnreadableState[]> {
   return [{ kind: 'journal', path: paths.journal, code: 'JOURNAL_UNREADABLE', message: journal.message }];
 }
 
-/** Why no fence can be had; undefined when it can. */
-async function openFence(paths: NodePaths): Promise<string | undefined> {
-  const fence = await Fence.open(fenceDisk(paths)).catch(asError);
-  return fence instanceof PlexiError ? fence.message : fence.broken;
+function lostIdentity({ identity }: NodePaths): [path: string, code: ErrorCode, message: string] {
+  const file = identityFile(identity);
+  const message = `${file} is missing, although this node has a fence; put that file back, or say plexi-node-agent restore on the node, which makes a new one`;
+  return [file, 'CONFIG_INVALID', message];
 }
 
-async function maintenanceDamage(paths: NodePaths): Promise<string | undefined> {
-  const maintenance = await Maintenance.open(maintenanceFile(paths), {}).catch(asError);
-  return maintenance instanceof PlexiError ? maintenance.message : maintenance.unreadable;
+/**
+ * The first of what was found that is still so. A word by hand or a controller's command ends damaged
+ * maintenance while the agent runs; the rest is put right only by `restore`, without it.
+ */
+export function stillUnreadable(
+  found: readonly UnreadableState[],
+  maintenance: Pick<Maintenance, 'unreadable'>,
+): UnreadableState | undefined {
+  return found.find(({ kind }) => kind !== 'maintenance' || maintenance.unreadable !== undefined);
 }
 
 function asError(thrown: unknown): PlexiError {

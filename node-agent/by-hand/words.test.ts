@@ -4,7 +4,8 @@
  */
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
-import { readFile, rm, truncate, writeFile } from 'node:fs/promises';
+import { chmod, copyFile, readFile, rm, truncate, writeFile } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
 import { after, before, describe, type TestContext, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { stringify } from 'yaml';
@@ -41,9 +42,14 @@ async function withFile(t: TestContext) {
 }
 
 function run(node: TinyNode, ...words: string[]) {
-  const argv = [main, ...words, '--config', node.at('node-agent.yml')];
+  return runAs(process.geteuid?.(), node, ...words);
+}
+
+function runAs(uid: number | undefined, node: TinyNode, ...words: string[]) {
+  const config = words.includes('--config') ? [] : ['--config', node.at('node-agent.yml')];
+  const argv = [main, ...words, ...config];
   return new Promise<{ exitCode: number; stdout: string; stderr: string }>((resolve) => {
-    const child = execFile(process.execPath, argv, { timeout: 60_000 }, (_error, stdout, stderr) =>
+    const child = execFile(process.execPath, argv, { timeout: 60_000, uid }, (_error, stdout, stderr) =>
       resolve({ exitCode: child.exitCode ?? -1, stdout, stderr }),
     );
   });
@@ -77,6 +83,51 @@ describe('the words on the node', together, () => {
     const again = await run(node, 'maintenance', 'off', '--reason', 'x');
     assert.equal(again.exitCode, 3);
     assert.match(again.stderr, /is not in maintenance; there is nothing to do/);
+  });
+
+  const skip = process.geteuid?.() === 0 ? false : 'only root can run a program as another user';
+  test("another user than the agent's is told whose words these are", { skip }, async (t) => {
+    const { running, node } = await withFile(t);
+    const nobody = 65_534;
+    const { ca, cert, key } = node.config.tls;
+    for (const file of [ca, cert, key]) await chmod(file, 0o644);
+    for (const folder of [cluster.folder, dirname(ca), node.config.root]) await chmod(folder, 0o755);
+    for (const agent of ['runs', 'does not run']) {
+      const { exitCode, stderr } = await runAs(nobody, node, 'status');
+      assert.equal(exitCode, 2, agent);
+      assert.match(
+        stderr,
+        /say status on node-1 as the user of its agent: sudo -u '#0' plexi-node-agent status/,
+      );
+      await running.stop();
+    }
+    // Its configuration lies elsewhere, and of the root it sees nothing.
+    const elsewhere = join(cluster.folder, 'other-node-agent.yml');
+    await copyFile(node.at('node-agent.yml'), elsewhere);
+    await chmod(elsewhere, 0o644);
+    await chmod(node.config.root, 0o700);
+    const hidden = await runAs(nobody, node, 'status', '--config', elsewhere);
+    assert.deepEqual([hidden.exitCode, hidden.stdout], [2, '']);
+    assert.match(hidden.stderr, /may not look into \S+; say status on node-1 as the user of its agent$/m);
+  });
+
+  test('install beside a running agent is refused before it sweeps or takes up anything', async (t) => {
+    const { running, node } = await withFile(t);
+    const inFlight = node.at('agent', 'journal', '.tmp-in-flight');
+    await writeFile(inFlight, 'a record that the agent is about to make');
+    const beside = await run(node, 'install', '--version', '0b1');
+    assert.equal(beside.exitCode, 3);
+    assert.match(
+      beside.stderr,
+      /^plexi-node-agent: another agent of this root, or a word by hand, is at work/,
+    );
+    assert.equal(await readFile(inFlight, 'utf8'), 'a record that the agent is about to make');
+    assert.equal((await running.caller.describe()).needsOperator, undefined);
+    await running.stop();
+    const again = await run(node, 'install', '--version', '0b1');
+    assert.equal(again.exitCode, 3);
+    assert.match(again.stderr, /node-1 runs 0a1-\S+ already/);
+    await assert.rejects(readFile(inFlight), { code: 'ENOENT' }, 'without an agent it is a left-over');
   });
 
   test('a reason is asked for, and restore wants to be told what', async (t) => {

@@ -39,9 +39,9 @@ export class Maintenance {
     hooks: MaintenanceHooks,
     keep: (file: string) => Promise<unknown> = nothingToKeep,
   ): Promise<Maintenance> {
-    const bytes = await readBounded(file, limits.journalRecordBytes);
-    if (bytes === undefined) return new Maintenance(file, hooks, keep, undefined, undefined);
-    const { record, damage } = parseMaintenance(bytes);
+    const { record, damage } = await readRecord(file);
+    if (record === undefined && damage === undefined)
+      return new Maintenance(file, hooks, keep, undefined, undefined);
     return new Maintenance(file, hooks, keep, record ?? { reason: damage ?? '', since: '' }, damage);
   }
 
@@ -97,9 +97,12 @@ async function runHook(name: HookName, argv: readonly string[] | undefined, run:
   throw new PlexiError('HOOK_FAILED', `the maintenance ${name} hook failed: ${whyItFailed(result)}`);
 }
 
-function parseMaintenance(bytes: Uint8Array): { record?: MaintenanceRecord; damage?: string } {
+/** The record, or what is wrong with its file; neither of the two when there is none. */
+async function readRecord(file: string): Promise<{ record?: MaintenanceRecord; damage?: string }> {
   try {
-    const json: unknown = JSON.parse(Buffer.from(bytes).toString('utf8'));
+    const bytes = await readBounded(file, limits.journalRecordBytes);
+    if (bytes === undefined) return {};
+    const json: unknown = JSON.parse(bytes.toString('utf8'));
     if (typeof json === 'object' && json !== null && 'reason' in json && 'since' in json) {
       return { record: { reason: String(json.reason), since: String(json.since) } };
     }

@@ -32,7 +32,7 @@ export async function endOrphans(root: string): Promise<number> {
       const pids = left.map(({ pid }) => pid).join(', ');
       throw new PlexiError(
         'COMMAND_LEFT_RUNNING',
-        `a hook or migration from before the agent's restart does not end (pid ${pids}); end it, then start the agent again`,
+        `a hook or migration that an agent has left running does not end (pid ${pids}); end it, then start the agent, or say the word, again`,
       );
     }
     signalGroups(left, 'SIGKILL');

@@ -3,9 +3,10 @@
  * until an upgrade came to a good end, or an operator confirmed what runs. Maintenance by hand puts nothing
  * right, however it ends, and a taking over that failed has changed nothing.
  */
-import type { ErrorCode } from '../../config/errors.js';
+import { type ErrorCode, isErrorCode } from '../../config/errors.js';
 import { maintenanceOffStep } from '../by-hand/acts.js';
 import type { Job } from '../journal/journal.js';
+import type { JobResult } from '../journal/records.js';
 import type { AgentNode } from '../node.js';
 import { takeOverStep } from './take-over.js';
 
@@ -27,9 +28,15 @@ export function failedJobTrouble(
       ? 'was put back into service, and nobody has confirmed what runs there since a job failed'
       : 'stays in maintenance';
   return {
-    code: 'ROLLBACK_FAILED',
-    message: `${config.node} ${how}: ${result.failure?.message ?? 'a rollback failed'}`,
+    code: codeOf(result),
+    message: `${config.node} ${how}: ${result.failure?.message ?? 'a job failed, and did not say why'}`,
   };
+}
+
+/** What failed after the commit is no failed rollback, and calls for other words: nothing has gone back. */
+function codeOf({ outcome, failure }: JobResult): ErrorCode {
+  if (outcome === 'rollback_failed') return 'ROLLBACK_FAILED';
+  return failure !== null && isErrorCode(failure.code) ? failure.code : 'INTERNAL';
 }
 
 /** Jobs of one step leave the node as it was, its troubles included; but for a taking over that is done. */

@@ -78,6 +78,16 @@ export async function processOf(folder: string, probes: readonly ProbeConfig[]):
   );
 }
 
+/**
+ * What may be a service that an agent does not know: whatever runs a program of the folder, and whoever
+ * listens where the probes ask. Nobody who merely stands in the folder.
+ * @param folder its real path
+ */
+export async function serviceLike(folder: string, probes: readonly ProbeConfig[]): Promise<LiveProcess[]> {
+  const { sure, listeners } = await candidatesOf(folder, probes);
+  return [...sure, ...listeners];
+}
+
 async function candidatesOf(folder: string, probes: readonly ProbeConfig[]): Promise<Candidates> {
   const all = await liveProcesses();
   const holders = await listenersOn(loopbackPorts(probes), all);

@@ -5,18 +5,15 @@
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { asPlexiError, PlexiError } from '../../config/errors.js';
-import { limits } from '../../config/limits.js';
 import type { NodeAgentConfig } from '../../config/schema/node-agent.js';
 import type { Command, CommandResult } from '../../gen/plexi/v1/node_agent.js';
 import { journalDisk, openNode } from '../../node-agent/agent.js';
 import { agentConfig, environment } from '../../node-agent/agent-node.test.part.js';
 import { CommandService } from '../../node-agent/api/command-service.js';
-import { Fence, type FenceDisk } from '../../node-agent/api/fence.js';
 import { NodeStatusSource } from '../../node-agent/api/node-status.js';
-import { readBounded, writeDurably } from '../../node-agent/disk/durable-file.js';
-import { hasInstallIdentity, openInstallIdentity } from '../../node-agent/install-identity.js';
 import { type Job, Journal, type JournalDisk } from '../../node-agent/journal/journal.js';
 import { type AgentNode, linkedFolder, localRelease } from '../../node-agent/node.js';
+import { openIdentity } from '../../node-agent/open-identity.js';
 import { keepRunning } from '../../node-agent/service/keeper.js';
 import { endOrphans } from '../../node-agent/service/orphans.js';
 import { failedJobTrouble } from '../../node-agent/takeover/failed-job.js';
@@ -62,15 +59,14 @@ export class AgentLife {
     diskOf: (disk: JournalDisk) => JournalDisk = (disk) => disk,
   ): Promise<AgentLife> {
     const node = await openNode(config, environment);
-    const disk = fenceDisk(join(node.paths.agent, 'fence.json'));
-    const isNew = !(await hasInstallIdentity(node.paths.identity));
-    const fence = isNew ? await Fence.create(disk) : await Fence.open(disk);
-    const { installId } = await openInstallIdentity(node.paths.identity, environment.newId);
+    const { fence, install } = await openIdentity(node, environment.newId);
+    if (install === undefined || fence.broken !== undefined)
+      throw new PlexiError('FENCE_UNREADABLE', fence.broken ?? 'the node has lost its identity');
     const journal = await Journal.open(diskOf(journalDisk(node.paths.journal)), () => node.clock.wall());
     if (journal.open() !== undefined) await endOrphans(node.paths.root);
     for (const { token, commandId } of journal.list()) fence.recall(token, commandId);
     const executor = new Executor(node, journal);
-    const status = new NodeStatusSource(node, executor, installId, () => undefined);
+    const status = new NodeStatusSource(node, executor, install.installId, () => undefined);
     const commands = new CommandService(node, fence, journal, executor, status);
     return new AgentLife(node, journal, executor, commands);
   }
@@ -136,11 +132,4 @@ export class AgentLife {
     const outcome = last === undefined ? 'none' : (last.result?.outcome ?? 'open');
     return { outcome, ...(asks && { asks: { code: asks.code, message: asks.message } }) };
   }
-}
-
-function fenceDisk(file: string): FenceDisk {
-  return {
-    read: () => readBounded(file, limits.journalRecordBytes),
-    write: (bytes) => writeDurably(file, bytes, { mode: 0o600 }),
-  };
 }

@@ -1,0 +1,107 @@
+/**
+ * What `status` says to type next where a job came to no good end, or state is damaged: never first what loses
+ * data, when nothing has gone back. And who may ask, and where there is nothing to be asked about.
+ */
+import assert from 'node:assert/strict';
+import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
+import { writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, describe, test } from 'node:test';
+import { agentConfig, openTestNode } from '../agent-node.test.part.js';
+import { accepted } from '../journal/job-records.test.part.js';
+import { Journal } from '../journal/journal.js';
+import type { JobResult } from '../journal/records.js';
+import { refuseOtherUser } from '../start-by-hand.js';
+import { journalDisk } from '../state-disk.js';
+import { statusOffline } from './offline.js';
+
+const folder = mkdtempSync(join(tmpdir(), 'plexi-status-'));
+after(() => rmSync(folder, { recursive: true, force: true }));
+
+async function newNode() {
+  const node = await openTestNode(mkdtempSync(join(folder, 'node-')));
+  await node.closeLog();
+  return node;
+}
+
+const restoreAsItIs = 'plexi-node-agent restore --as-it-is --reason TEXT';
+
+describe('what to type next', () => {
+  /** A job that ended like this, behind the backup of its data. */
+  async function ended(end: Pick<JobResult, 'outcome' | 'failure' | 'failedStep'>, inMaintenance: boolean) {
+    const node = await newNode();
+    const journal = await Journal.open(journalDisk(node.paths.journal), () => new Date(0));
+    await journal.append(accepted('u'));
+    await journal.append({ kind: 'step', commandId: 'u', done: 'backup', step: 'migrate', committed: false });
+    const rest = { release: { version: '0b1', digest: 'b' }, timings: [], backupId: 'job-1' };
+    await journal.append({ kind: 'finished', commandId: 'u', result: { ...end, ...rest } });
+    const record = { reason: 'u', since: '2026-11-21T00:00:00Z' };
+    if (inMaintenance) await writeFile(join(node.paths.agent, 'maintenance.json'), JSON.stringify(record));
+    return statusOffline(node.config);
+  }
+
+  test('after a commit that could not leave maintenance: what lies there is right', async () => {
+    const failure = { code: 'HOOK_FAILED', message: 'the maintenance leave hook failed: exit code 1' };
+    const end = { outcome: 'failed', failure, failedStep: 'leave_maintenance' } as const;
+    const held = await ended(end, true);
+    assert.equal(held.needsOperator?.code, 'HOOK_FAILED');
+    assert.match(
+      held.needsOperator?.message ?? '',
+      /stays in maintenance: the maintenance leave hook failed/,
+    );
+    assert.equal(held.next, `${restoreAsItIs}, then plexi-node-agent maintenance off --reason TEXT`);
+    const served = await ended(end, false);
+    assert.equal(served.next, restoreAsItIs);
+  });
+
+  test('after a failure whose code this agent does not know, or that told none', async () => {
+    for (const failure of [{ code: 'FROM_THE_FUTURE', message: 'x' }, null]) {
+      const end = { outcome: 'failed', failure, failedStep: 'commit' } as const;
+      const { needsOperator, next } = await ended(end, true);
+      assert.equal(needsOperator?.code, 'INTERNAL');
+      assert.match(next ?? '', /^plexi-node-agent restore --as-it-is/);
+    }
+  });
+
+  test('after a rollback that failed: its backup first', async () => {
+    const failure = { code: 'HOOK_FAILED', message: 'x' };
+    const end = { outcome: 'rollback_failed', failure, failedStep: 'restore' } as const;
+    const { needsOperator, next } = await ended(end, true);
+    assert.equal(needsOperator?.code, 'ROLLBACK_FAILED');
+    assert.match(next ?? '', /^plexi-node-agent restore --backup job-1 --reason TEXT, or when .* --as-it-is/);
+  });
+
+  test('with a damaged record of maintenance: data and release are right', async () => {
+    const node = await newNode();
+    await writeFile(join(node.paths.agent, 'maintenance.json'), '{"re');
+    const { needsOperator, next } = await statusOffline(node.config);
+    assert.equal(needsOperator?.code, 'STORE_INVALID');
+    assert.equal(next, `${restoreAsItIs}, then plexi-node-agent maintenance off --reason TEXT`);
+  });
+});
+
+describe('where no agent ever ran', () => {
+  test('status says so, and nothing is made', async () => {
+    const root = join(folder, 'nothing');
+    for (const prepare of [() => undefined, () => mkdirSync(root)]) {
+      prepare();
+      await assert.rejects(statusOffline(agentConfig(root)), {
+        code: 'NOT_FOUND',
+        message: /^no agent ever ran on node-1: there is no \S+nothing\/agent; start plexi-node-agent/,
+      });
+    }
+  });
+});
+
+test('status is for the user of the agent, and for root, who can read it all', async () => {
+  const { config } = await newNode();
+  const own = process.geteuid?.() ?? 0;
+  await refuseOtherUser(config, 'status', own);
+  await refuseOtherUser(config, 'status', 0);
+  for (const word of ['status', 'restore'])
+    await assert.rejects(refuseOtherUser(config, word, own + 1), {
+      code: 'USAGE',
+      message: new RegExp(`say ${word} on node-1 as the user of its agent: sudo -u '#${own}'`),
+    });
+});

@@ -1,0 +1,158 @@
+/**
+ * State that is damaged in ways beside a torn file: a lost identity beside a fence that was raised, a folder in
+ * the place of a file. The agent starts, answers Describe, holds, and says what to do; nothing is written over,
+ * and the word that it names puts the node right (protocol, rule 6; guarantee 2).
+ */
+import assert from 'node:assert/strict';
+import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { after, before, describe, test } from 'node:test';
+import { environment } from './agent-node.test.part.js';
+import { askAt, doorOf } from './by-hand/door.js';
+import { restoreOffline, statusOffline } from './by-hand/offline.js';
+import { byHandOutcome, nodeDocument, parseAnswer } from './by-hand/requests.js';
+import { maintenance } from './caller.test.part.js';
+import { RunningNode } from './running-node.test.part.js';
+import { createTinyCluster, type TinyCluster, type TinyNode } from './tiny-node.test.part.js';
+
+const together = { concurrency: 2 };
+const asItIs = { backupId: undefined, directory: undefined, by: 'ada', reason: 'a bad sector' };
+const identityFile = ['agent', 'identity', 'install.json'];
+const fenceFile = ['agent', 'fence.json'];
+
+let cluster: TinyCluster;
+before(async () => {
+  cluster = await createTinyCluster();
+});
+after(() => rm(cluster.folder, { recursive: true, force: true }));
+
+function restore(node: TinyNode) {
+  return restoreOffline(node.config, environment, asItIs, () => 'new-installation');
+}
+
+async function statusOf(node: TinyNode) {
+  const asked = await askAt(doorOf(node.at('run')), { word: 'status' });
+  return parseAnswer(asked?.answer, nodeDocument);
+}
+
+describe('an identity that is lost', together, () => {
+  test('does not take the fence with it: what was refused before is refused again', async (t) => {
+    const running = await RunningNode.start(t, cluster);
+    const { node } = running;
+    await running.caller.adopt([1, 9, 9]);
+    const fence = await readFile(node.at(...fenceFile), 'utf8');
+    await running.restart(() => rm(node.at(...identityFile)));
+    assert.equal(await readFile(node.at(...fenceFile), 'utf8'), fence);
+    const { needsOperator } = await running.caller.describe();
+    assert.equal(needsOperator?.code, 'CONFIG_INVALID');
+    assert.match(needsOperator?.message ?? '', /install\.json is missing.*plexi-node-agent restore/);
+    assert.match((await statusOf(node)).next ?? '', /restore --as-it-is/);
+    await assert.rejects(running.caller.adopt([1, 9, 8]), { code: 'STALE_TOKEN' });
+    await running.stop();
+    await assert.rejects(readFile(node.at(...identityFile)), { code: 'ENOENT' });
+    assert.equal((await statusOffline(node.config)).needsOperator?.code, 'CONFIG_INVALID');
+    const { outcome, setAside } = await restore(node);
+    assert.deepEqual([outcome, setAside], ['done', []]);
+    await running.restart();
+    await running.healthy();
+    const status = await running.caller.describe();
+    assert.deepEqual([status.needsOperator, status.installId], [undefined, 'new-installation']);
+    await assert.rejects(running.caller.adopt([1, 9, 8]), { code: 'STALE_TOKEN' });
+    await running.caller.adopt([1, 9, 10]);
+  });
+
+  test('beside a torn fence hides neither', async (t) => {
+    const running = await RunningNode.start(t, cluster);
+    const { node } = running;
+    await running.caller.adopt([1, 9, 9]);
+    await running.restart(async () => {
+      await rm(node.at(...identityFile));
+      await writeFile(node.at(...fenceFile), '{');
+    });
+    assert.equal((await running.caller.describe()).needsOperator?.code, 'FENCE_UNREADABLE');
+    assert.equal(await readFile(node.at(...fenceFile), 'utf8'), '{');
+    await running.stop();
+    assert.deepEqual((await restore(node)).setAside.length, 1);
+    await running.restart();
+    await running.healthy();
+    await assert.rejects(running.caller.execute(maintenance('m', [9, 9, 9], true)), {
+      code: 'FENCE_UNREADABLE',
+    });
+    await running.caller.adopt([2, 1, 1]);
+  });
+
+  test('before the fence was ever raised is made: the agent had died between the two', async (t) => {
+    const running = await RunningNode.start(t, cluster, { version: 'none' });
+    await running.restart(() => rm(running.node.at(...identityFile)));
+    const { needsOperator, installId } = await running.caller.describe();
+    assert.equal(needsOperator, undefined);
+    assert.notEqual(installId, '');
+    await running.caller.adopt([1, 1, 1]);
+  });
+});
+
+describe('a folder in the place of a file', together, () => {
+  const places: Record<string, { file: string[]; code: string; setAside: RegExp }> = {
+    fence: { file: fenceFile, code: 'FENCE_UNREADABLE', setAside: /fence\.json$/ },
+    identity: { file: identityFile, code: 'CONFIG_INVALID', setAside: /install\.json$/ },
+    maintenance: {
+      file: ['agent', 'maintenance.json'],
+      code: 'STORE_INVALID',
+      setAside: /maintenance\.json$/,
+    },
+    'a record of the journal': {
+      file: ['agent', 'journal', '0000000002.json'],
+      code: 'JOURNAL_UNREADABLE',
+      setAside: /journal$/,
+    },
+  };
+  for (const [what, { file, code, setAside }] of Object.entries(places))
+    test(`${what}: the agent answers, holds and says so, and restore puts it right`, async (t) => {
+      const running = await RunningNode.start(t, cluster);
+      const { node } = running;
+      await running.caller.execute(maintenance('on', [1, 5, 1], true));
+      const pid = node.servicePid();
+      await running.restart(async () => {
+        await rm(node.at(...file));
+        await mkdir(node.at(...file));
+        await writeFile(join(node.at(...file), 'inside'), 'kept');
+      });
+      const { needsOperator, inMaintenance } = await running.caller.describe();
+      assert.equal(needsOperator?.code, code);
+      assert.match(needsOperator?.message ?? '', /plexi-node-agent restore/);
+      assert.equal(inMaintenance, true, 'it does not serve by accident');
+      assert.match((await statusOf(node)).next ?? '', /plexi-node-agent restore/);
+      assert.equal(node.servicePid(), pid);
+      await running.stop();
+      const offline = await statusOffline(node.config);
+      assert.equal(offline.needsOperator?.code, code);
+      const restored = await restore(node);
+      assert.equal(restored.outcome, 'done');
+      assert.match(restored.setAside.join(), setAside);
+      await running.restart();
+      await running.healthy();
+      assert.equal((await running.caller.describe()).needsOperator, undefined);
+      const [kept = ''] = restored.setAside;
+      const inside = what.includes('journal') ? [kept, '0000000002.json', 'inside'] : [kept, 'inside'];
+      assert.equal(await readFile(node.at('agent', 'quarantine', ...inside), 'utf8'), 'kept');
+    });
+});
+
+test('a damaged record of maintenance asks until it is ended, and not until a restart', async (t) => {
+  const running = await RunningNode.start(t, cluster);
+  const { node } = running;
+  await running.caller.execute(maintenance('on', [1, 5, 1], true));
+  await running.restart(() => writeFile(node.at('agent', 'maintenance.json'), '{"re'));
+  assert.equal((await running.caller.describe()).needsOperator?.code, 'STORE_INVALID');
+  const pid = node.servicePid();
+  process.kill(pid, 'SIGKILL');
+  await running.caller.statusWhen(({ health }) => health === 'unhealthy');
+  assert.equal(node.servicePid(), pid, 'a node that asks starts nothing');
+  const off = { word: 'maintenance_off', by: 'ada', reason: 'seen' };
+  const asked = await askAt(doorOf(node.at('run')), off);
+  assert.equal(parseAnswer(asked?.answer, byHandOutcome).outcome, 'done');
+  const { needsOperator, inMaintenance } = await running.caller.describe();
+  assert.deepEqual([needsOperator, inMaintenance], [undefined, false]);
+  await running.healthy();
+  assert.notEqual(node.servicePid(), pid, 'the keeper starts the service again');
+});
