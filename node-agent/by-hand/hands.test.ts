@@ -73,6 +73,7 @@ describe('rollback on the node', together, () => {
     assert.match(result.failure?.message ?? '', /taken back on the node by ada: no controller is left/);
     const { jobs } = await running.caller.adopt([1, 6, 1]);
     assert.match(jobs.at(-1)?.result?.failure?.message ?? '', /by ada/);
+    assert.deepEqual([jobs.at(-1)?.by, jobs.at(-1)?.reason], ['ada', 'no controller is left']);
     assert.equal(await readFile(node.at('data', 'notes.json'), 'utf8'), firstData);
     assert.equal(await node.serviceVersion(), '0a1');
     assert.deepEqual(node.isInMaintenance(), { record: false, hook: false });
@@ -180,6 +181,13 @@ describe('maintenance off on the node', together, () => {
     );
     const { jobs } = await running.caller.adopt([1, 6, 1]);
     assert.match(jobs.at(-1)?.commandId ?? '', /^by-hand-maintenance-off-/);
+    assert.deepEqual(
+      jobs.map(({ by, reason }) => [by, reason]),
+      [
+        ['', ''],
+        ['ada', 'no controller is left'],
+      ],
+    );
     await running.restart();
     assert.equal((await statusOf(node)).needsOperator, null, 'its record is read back');
   });

@@ -213,8 +213,13 @@ function refuseTrouble({ node, needsOperator }: Hands): void {
   );
 }
 
+/** A moment as it stands in the id of a word's own job, in UTC. */
+export function timeInId(at: Date): string {
+  return at.toISOString().replace(/[-:]|\.\d+/g, '');
+}
+
 function freeId(journal: Journal, word: string, at: Date): string {
-  const name = `by-hand-${word.replaceAll('_', '-')}-${at.toISOString().replace(/[-:]|\.\d+/g, '')}`;
+  const name = `by-hand-${word.replaceAll('_', '-')}-${timeInId(at)}`;
   for (let copy = 1; ; copy++) {
     const id = copy === 1 ? name : `${name}-${copy}`;
     if (journal.find(id) === undefined) return id;
