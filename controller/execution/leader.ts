@@ -4,6 +4,7 @@
  */
 import type { Logger } from 'pino';
 import { asPlexiError, PlexiError } from '../../config/errors.js';
+import { limits } from '../../config/limits.js';
 import type { ControllerConfig } from '../../config/schema/controller.js';
 import type { JournalJob } from '../../gen/plexi/v1/node_agent.js';
 import type { ReleaseRepository } from '../../release/repository/fetch.js';
@@ -155,8 +156,16 @@ class Term {
   private async recordWords(node: string, jobs: readonly JournalJob[]): Promise<void> {
     const { keys, mirror, lead } = this.parts;
     const next = () => writeOfWords(keys, node, jobs, mirror.under(keys.nodeWords(node)), this.loop.lookup);
-    for (let write = next(); write !== undefined && !lead.signal.aborted; write = next())
+    // As many rounds as a whole journal needs; what is left is told again at the next adoption.
+    for (
+      let left = limits.journalJobsKept;
+      left > 0 && !lead.signal.aborted;
+      left -= limits.wordsOnNodeAtOnce
+    ) {
+      const write = next();
+      if (write === undefined) return;
       await this.loop.take([], write.group, write.doneKey);
+    }
   }
 
   private makeLoop(): RunLoop {
