@@ -79,6 +79,8 @@ export const limits = {
   downloadTries: 3,
   /** Characters of a command's id. */
   commandIdChars: 400,
+  /** Words said on a node itself that go into the audit record in one transaction. */
+  wordsOnNodeAtOnce: 20,
   /** Bytes of one journal record. */
   journalRecordBytes: 64 * 1024,
   /** Finished jobs that a node's journal keeps. */

@@ -95,7 +95,7 @@ async function startBehindDoor(
 
   const recovery = unreadable === undefined ? await executor.recover() : undefined;
   answers.open({ node, journal, fence, executor, unreadable, needsOperator, commands });
-  const orphaned = new Orphaned(node, journal, executor);
+  const orphaned = new Orphaned(node, journal, executor, commands);
   const server = createAgentServer({ node, commands, status, fence, heard: orphaned.heard });
   const port = await listen(server, config.listen, grpcServerCredentials(config.tls));
   node.log.info({ port, starts: install?.starts }, 'the node agent listens');

@@ -1,14 +1,16 @@
 /**
  * A node without a controller, with a clock that the test turns: it goes back from a wait for a person, takes
- * up a job whose journal could not be written, and leaves alone what works, what has committed, what a person
- * holds, and what node-agent.yml says to hold.
+ * up a job whose journal could not be written, finishes a committed one, and leaves alone what works, what a
+ * person holds, and what node-agent.yml says to hold.
  */
 import assert from 'node:assert/strict';
-import { mkdir, rm, writeFile } from 'node:fs/promises';
+import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { after, before, describe, type TestContext, test } from 'node:test';
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { BuiltRelease } from '../release/repository/publish.js';
-import { environment } from './agent-node.test.part.js';
+import { agentConfig, environment } from './agent-node.test.part.js';
 import { maintenance } from './caller.test.part.js';
+import { Orphaned } from './orphaned.js';
 import { startByHand } from './start-by-hand.js';
 import { createTinyCluster, type TinyCluster } from './tiny-node.test.part.js';
 import { buildChecked, CheckedNode } from './upgrade/checked-node.test.part.js';
@@ -136,6 +138,70 @@ describe('an orphaned node', { concurrency: 2 }, () => {
     assert.equal(await node.serviceVersion(), '0a1');
     const { jobs } = await checked.caller.adopt([1, 9, 1]);
     assert.equal(jobs.at(-1)?.result?.outcome, 'rolled_back');
+  });
+
+  for (const action of ['roll_back', 'hold'] as const)
+    test(`is none behind its commit: it leaves maintenance when there is room again (${action})`, async (t) => {
+      const { checked, turn, looks } = await onTurnedClock(t, action);
+      const { node } = checked;
+      await node.mark('maintenance.hold');
+      const order = checked.upgradeOrder(old, next);
+      const { ended } = await checked.caller.executeUntil(order, 'entering_maintenance');
+      ended.catch(() => undefined);
+      // The record of the step behind the commit.
+      const taken = node.at('agent', 'journal', '0000000006.json');
+      await mkdir(taken);
+      await node.unmark('maintenance.hold');
+      await assert.rejects(ended);
+      const { needsOperator, inMaintenance } = await checked.caller.describe();
+      assert.deepEqual([needsOperator?.code, inMaintenance], ['INTERNAL', true]);
+      assert.match(
+        await readFile(node.at('agent', 'journal', '0000000005.json'), 'utf8'),
+        /"committed":true/,
+      );
+      await looks(2);
+      turn(afterMs);
+      // It tries, in vain, and again only after the same time.
+      await looks(3);
+      assert.notEqual((await checked.caller.describe()).needsOperator, undefined);
+      await rm(taken, { recursive: true });
+      turn(afterMs);
+      await checked.caller.statusWhen((now) => !now.inMaintenance && now.needsOperator === undefined);
+      assert.equal(await node.serviceVersion(), '0b3');
+      const { jobs } = await checked.caller.adopt([1, 9, 1]);
+      assert.equal(jobs.at(-1)?.result?.outcome, 'done');
+    });
+
+  test('is taken up in the critical section of commands, and not after a call that came first', async () => {
+    const job = { commandId: 'u', committed: false, command: { commandId: 'u', upgrade: {} } };
+    for (const heardMeanwhile of [true, false]) {
+      let takenUp = 0;
+      let nowMs = 0;
+      const executor = {
+        ...{ runningCommandId: undefined, progress: undefined, cancel: () => undefined },
+        takeUpAgain: async () => {
+          takenUp++;
+          return undefined;
+        },
+      };
+      let enter: () => void = () => undefined;
+      const free = new Promise<void>((resolve) => {
+        enter = resolve;
+      });
+      const commands = { exclusively: async <T>(work: () => Promise<T>) => free.then(work) };
+      const config = agentConfig('/nowhere', { orphan: { afterMs, action: 'roll_back' } });
+      const clock = { nowMs: () => nowMs, wall: () => new Date(0) };
+      const node = { config, clock, log: environment.log };
+      const orphaned = new Orphaned(node, { open: () => Object(job) }, executor, commands);
+      nowMs = afterMs;
+      const looked = orphaned.look();
+      await nextTurn();
+      assert.equal(takenUp, 0, 'a command is being let in');
+      if (heardMeanwhile) orphaned.heard();
+      enter();
+      await looked;
+      assert.equal(takenUp, heardMeanwhile ? 0 : 1);
+    }
   });
 
   test('is never one in maintenance by hand, nor in the middle of a step', async (t) => {

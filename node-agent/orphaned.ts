@@ -2,11 +2,13 @@
  * A node that no controller looks after any more (protocol, rule 13). Orphaned is a node whose upgrade is
  * open and not committed while nothing works on it: it waits for a person, or its journal could not be
  * written. After `orphan.after_ms` without a call under a valid token it goes back, or holds, as
- * node-agent.yml says. A step at work ends by itself, a committed job leaves maintenance by itself, and
- * maintenance by hand is nobody's business but its operator's (decision 12). Monotonic clock only.
+ * node-agent.yml says. A step at work ends by itself, and maintenance by hand is nobody's business but its
+ * operator's (decision 12). A committed job that nothing works on is no orphan: it is finished, whoever
+ * calls and whatever node-agent.yml says, when it was left for that time. Monotonic clock only.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Command } from '../gen/plexi/v1/node_agent.js';
+import type { CommandService } from './api/command-service.js';
 import type { Job, Journal } from './journal/journal.js';
 import type { AgentNode } from './node.js';
 import type { Executor } from './upgrade/executor.js';
@@ -16,11 +18,14 @@ const lookMs = 1_000;
 
 export class Orphaned {
   private lastHeardMs: number;
+  /** Since when nothing works on the committed job that is open, or when it was last tried. */
+  private leftCommittedMs: number | undefined;
 
   constructor(
     private readonly node: Pick<AgentNode, 'config' | 'clock' | 'log'>,
     private readonly journal: Pick<Journal, 'open'>,
     private readonly executor: Pick<Executor, 'progress' | 'runningCommandId' | 'cancel' | 'takeUpAgain'>,
+    private readonly commands: Pick<CommandService, 'exclusively'>,
   ) {
     this.lastHeardMs = node.clock.nowMs();
   }
@@ -31,21 +36,49 @@ export class Orphaned {
   };
 
   /**
-   * Looks once, and acts when it is time.
-   * @returns the command that goes back because of it; undefined when nothing is to be done
+   * Looks once, and acts when it is time: in the critical section of commands (protocol, rule 2), so that no
+   * command is let in beside a job that is being taken up.
+   * @returns the command that goes back, or is finished, because of it; undefined when nothing is to be done
    */
   async look(): Promise<string | undefined> {
     const { afterMs, action } = this.node.config.orphan;
-    if (action === 'hold' || this.node.clock.nowMs() - this.lastHeardMs < afterMs) return undefined;
+    if (this.due(afterMs, action) === undefined) return undefined;
+    return this.commands.exclusively(async () => {
+      // A call that was let in before may have changed everything.
+      const job = this.due(afterMs, action);
+      return job && this.takeUp(job, afterMs);
+    });
+  }
+
+  /** The open job that it is time to take up. */
+  private due(afterMs: number, action: 'roll_back' | 'hold'): Job | undefined {
+    const now = this.node.clock.nowMs();
     const open = this.journal.open();
-    if (open === undefined || !isUncommittedUpgrade(open) || !this.isLeftAlone()) return undefined;
+    if (open === undefined || !open.committed || this.executor.runningCommandId !== undefined)
+      this.leftCommittedMs = undefined;
+    if (open === undefined) return undefined;
+    if (!open.committed) {
+      const isOrphaned = isUpgrade(open) && this.isLeftAlone() && now - this.lastHeardMs >= afterMs;
+      return isOrphaned && action === 'roll_back' ? open : undefined;
+    }
+    if (this.executor.runningCommandId !== undefined) return undefined;
+    this.leftCommittedMs ??= now;
+    return now - this.leftCommittedMs >= afterMs ? open : undefined;
+  }
+
+  private async takeUp({ commandId, committed }: Job, afterMs: number): Promise<string | undefined> {
+    const { executor, node } = this;
     // Tried again only after the same time: what did not work may work then.
+    if (committed) {
+      this.leftCommittedMs = node.clock.nowMs();
+      node.log.warn({ commandId }, 'nothing worked on this committed job, so it is taken up again');
+      return (await executor.takeUpAgain()) && commandId;
+    }
     this.heard();
-    const { commandId } = open;
     const reason = `no controller was heard for ${afterMs} ms, so the node took it back by itself`;
-    this.node.log.warn({ commandId }, reason);
-    if (this.executor.runningCommandId === undefined) await this.executor.takeUpAgain();
-    return this.executor.cancel(commandId, reason) === undefined ? undefined : commandId;
+    node.log.warn({ commandId }, reason);
+    if (executor.runningCommandId === undefined) await executor.takeUpAgain();
+    return executor.cancel(commandId, reason) && commandId;
   }
 
   /** Looks until the signal is aborted. Never throws: what did not work is logged. */
@@ -65,6 +98,6 @@ export class Orphaned {
   }
 }
 
-function isUncommittedUpgrade({ command, committed }: Job): boolean {
-  return !committed && Command.fromJSON(command).step?.$case === 'upgrade';
+function isUpgrade({ command }: Job): boolean {
+  return Command.fromJSON(command).step?.$case === 'upgrade';
 }

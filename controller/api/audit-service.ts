@@ -67,6 +67,8 @@ function textOf(record: AuditRecordValue): string {
       return `${word(record, 'commandId')} is commanded`;
     case 'outcome':
       return `${word(record, 'commandId')} ended ${word(record, 'outcome')}${faultText(record, ': ')}`;
+    case 'by_hand':
+      return `${word(record, 'commandId')}, by hand on the node, because ${word(record, 'reason')}, ended ${word(record, 'outcome')}${faultText(record, ': ')}`;
     case 'end':
       return `${record.rollout} ended ${word(record, 'phase')}: ${word(record, 'reason')}`;
     default:

@@ -12,6 +12,7 @@ import type {
   Command,
   CommandEvent,
   CommandResult,
+  JournalJob,
   NodeStatus,
 } from '../../gen/plexi/v1/node_agent.js';
 import type { Lead } from '../leadership/campaign.js';
@@ -34,6 +35,8 @@ export interface DispatchParts {
   readonly emit: (event: EngineEvent) => void;
   /** Every status of a node, for the records. */
   readonly seen: (node: string, status: NodeStatus | undefined) => void;
+  /** What the journal of a node holds, told when it was adopted; newest last. */
+  readonly told: (node: string, jobs: readonly JournalJob[]) => void;
   /** A node knows more than the etcd of this leader does, and why. */
   readonly strange: (reason: string) => void;
   readonly log: Logger;
@@ -151,9 +154,12 @@ export class Dispatch {
 
   private adopt(link: AgentLink): void {
     const { node } = link.target;
-    const { emit, log } = this.parts;
+    const { emit, told, log } = this.parts;
     this.adoptOneOfOurs(link).then(
-      (response) => emit({ kind: 'adopted', node, report: reportOf(response) }),
+      (response) => {
+        emit({ kind: 'adopted', node, report: reportOf(response) });
+        told(node, response.jobs);
+      },
       (thrown) => {
         const error = fromServiceError(thrown) ?? (thrown instanceof PlexiError ? thrown : undefined);
         // The node may have been adopted by another since it was looked at: then this lead is over.

@@ -4,7 +4,9 @@
  */
 import type { Logger } from 'pino';
 import { asPlexiError, PlexiError } from '../../config/errors.js';
+import { limits } from '../../config/limits.js';
 import type { ControllerConfig } from '../../config/schema/controller.js';
+import type { JournalJob } from '../../gen/plexi/v1/node_agent.js';
 import type { ReleaseRepository } from '../../release/repository/fetch.js';
 import type { Lead } from '../leadership/campaign.js';
 import { type EtcdClient, type EtcdEntry, readKey, readPrefix, readSome } from '../leadership/etcd.js';
@@ -22,6 +24,7 @@ import { NodeReports } from './node-reports.js';
 import { pruneAudit, pruneRollouts } from './prune.js';
 import { RunLoop } from './run-loop.js';
 import { Wishes } from './wishes.js';
+import { isWord, writeOfWords } from './words-on-nodes.js';
 
 export interface LeaderParts {
   readonly config: ControllerConfig;
@@ -86,6 +89,9 @@ class Term {
       maintenanceMs: config.rollout.timeouts.maintenanceMs,
       emit: (event) => this.loop.emit(event),
       seen: (node, status) => this.reports.seen(node, status),
+      told: (node, jobs) => {
+        if (jobs.some(isWord)) this.loop.schedule(() => this.recordWords(node, jobs));
+      },
       strange: (reason) => this.suspect(reason),
       log,
     });
@@ -145,6 +151,22 @@ class Term {
       },
       (thrown) => log.warn({ err: thrown, reason }, 'it is not known whether etcd was restored'),
     );
+  }
+
+  /** What was said on a node itself, into the audit record. */
+  private async recordWords(node: string, jobs: readonly JournalJob[]): Promise<void> {
+    const { keys, mirror, lead } = this.parts;
+    const next = () => writeOfWords(keys, node, jobs, mirror.under(keys.nodeWords(node)), this.loop.lookup);
+    // As many rounds as a whole journal needs; what is left is told again at the next adoption.
+    for (
+      let left = limits.journalJobsKept;
+      left > 0 && !lead.signal.aborted;
+      left -= limits.wordsOnNodeAtOnce
+    ) {
+      const write = next();
+      if (write === undefined) return;
+      await this.loop.record(write.group, write.doneKey);
+    }
   }
 
   private makeLoop(): RunLoop {

@@ -53,6 +53,41 @@ describe('an answer that is lost after the commit', () => {
       );
   });
 
+  test('of what was said on a node itself: it stands in the audit record once, also under the next leader', async () => {
+    const [agent] = await agents(1);
+    assert.ok(agent);
+    const isWord = (key: string): boolean => key.startsWith(cluster.keys.nodeWords('node-1'));
+    const stored = () => mirror.under(cluster.keys.nodeWords('node-1')).map(({ value }) => JSON.parse(value));
+    const told = async () =>
+      (await readPrefix(direct, cluster.keys.audit)).entries
+        .map(({ value }) => JSON.parse(value))
+        .filter(({ what }) => what === 'by_hand');
+    const isStored = (id: string) =>
+      mirror.waitFor(() => stored().some(({ commandId }) => commandId === id), 10_000);
+    const maintain = async (on: boolean) =>
+      assert.equal((await outcome(await wish({ kind: 'maintenance', node: 'node-1', on }))).error, null);
+    agent.saysByHand('by-hand-rollback-1');
+    agent.saysByHand('by-hand-restore-2', false);
+    let lost = 0;
+    const first = await lead({ isLost: (keys) => keys.some(isWord) && lost++ === 0 });
+    await maintain(true);
+    assert.ok(await isStored('by-hand-rollback-1'));
+    await first.lead.resign('another one leads');
+    await first.over;
+    agent.saysByHand('by-hand-restore-2');
+    await lead();
+    await maintain(false);
+    assert.ok(await isStored('by-hand-restore-2'));
+    assert.equal(lost, 1);
+    const said = { who: 'ada', node: 'node-1', reason: 'no controller is left', outcome: 'done' };
+    assert.deepEqual(
+      (await told()).map(({ who, node, commandId, reason, outcome: end }) => ({
+        ...{ who, node, commandId, reason, outcome: end },
+      })),
+      ['by-hand-rollback-1', 'by-hand-restore-2'].map((commandId) => ({ ...said, commandId })),
+    );
+  });
+
   test('of every second transaction: the rollout ends as if nothing had happened', async () => {
     const both = await agents(2);
     let number = 0;

@@ -159,6 +159,18 @@ export class RunLoop {
   }
 
   /**
+   * Stores what belongs to no decision, within scheduled work.
+   * @param doneKey a key that these writes create: if it stands after a reload, they were committed
+   */
+  async record(writes: WriteGroup, doneKey: string): Promise<void> {
+    const { exists } = this.parts;
+    await this.takeBatch(
+      async () => ({ events: [], writes }),
+      () => exists(doneKey),
+    );
+  }
+
+  /**
    * Takes a wish at once, within scheduled work. What was true when it was looked at first need not be true
    * in the state that another writer left behind, so it is looked at anew after each reload; and then the
    * wish may be over: a write whose answer was lost had been committed, or nobody wishes it any more.

@@ -445,7 +445,7 @@ describe('the lineage', () => {
     let entered = 0;
     const lead = await field.campaignAs('a', async () => {
       if (++entered === 1) await transact(client, [], [{ kind: 'delete', key: keys.leader }]);
-      return { operations: [], guards: [] };
+      return nothing();
     });
     assert.equal(entered, 2);
     const { entry } = await readKey(client, keys.lineage);

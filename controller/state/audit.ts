@@ -35,6 +35,17 @@ export type AuditFact =
       readonly release: ReleaseRef | null;
     }
   | {
+      /** A person on the node itself: a job of its own, or the taking back of one. */
+      readonly what: 'by_hand';
+      readonly who: string;
+      readonly node: string;
+      readonly commandId: string;
+      readonly reason: string;
+      readonly outcome: string;
+      readonly error: Fault | null;
+      readonly release: ReleaseRef | null;
+    }
+  | {
       readonly what: 'end';
       readonly phase: string;
       readonly reason: string;

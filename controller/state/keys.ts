@@ -34,6 +34,9 @@ export function clusterKeys(cluster: string) {
     nodeOrder: (node: string) => `${prefix}nodes/${node}/order`,
     /** The last epoch that was raised by hand and in which the node was adopted. */
     nodeEpoch: (node: string) => `${prefix}nodes/${node}/epoch`,
+    /** Words said on the node itself that stand in the audit record, as long as the node tells them. */
+    nodeWords: (node: string) => `${prefix}nodes/${node}/by-hand/`,
+    nodeWord: (node: string, id: string) => `${prefix}nodes/${node}/by-hand/${encodeURIComponent(id)}`,
     audit: `${prefix}audit/`,
     /** The numbers sort as text. */
     auditRecord: (sequence: number) => `${prefix}audit/${String(sequence).padStart(12, '0')}`,

@@ -305,6 +305,8 @@ function toJournalJob(job: Job): JournalJob {
     attempt: typeof job.command.attempt === 'number' ? job.command.attempt : 0,
     step: (job.goingBack?.begun ?? job.begun).at(-1) ?? '',
     result: job.result === undefined ? undefined : toCommandResult(job.result),
+    by: job.byHand?.by ?? '',
+    reason: job.byHand?.reason ?? '',
   };
 }
 

@@ -202,7 +202,7 @@ describe('made anew by an operator', () => {
 
   test('lets no command through, before and after a restart, until somebody adopts the node', async () => {
     const disk = new MemoryFenceDisk();
-    await Fence.renew(disk, known);
+    await Fence.renew(disk, { token: known, lineage: undefined });
     const fence = await Fence.open(disk);
     assert.throws(() => fence.checkAdopted(), unadopted);
     assert.throws(() => fence.check(token(1, 5, 4), 'old'), stale, 'and what is known is not forgotten');
@@ -216,7 +216,7 @@ describe('made anew by an operator', () => {
 
   test('is put in order also by an adoption with the very token that was known', async () => {
     const disk = new MemoryFenceDisk();
-    await Fence.renew(disk, known);
+    await Fence.renew(disk, { token: known, lineage: undefined });
     const fence = await Fence.open(disk);
     await fence.raise(known, 'restore');
     (await Fence.open(disk)).checkAdopted();

@@ -9,23 +9,26 @@ import { restoreBackup } from '../backup/restore.js';
 import { removeLinkDurably } from '../disk/durable-file.js';
 import type { Job } from '../journal/journal.js';
 import type { ByHand } from '../journal/records.js';
-import { type AgentNode, linkedFolder, localRelease } from '../node.js';
+import { type AgentNode, type LocalRelease, linkedFolder, localRelease } from '../node.js';
 import { ensureRunning, switchLinks } from '../upgrade/apply.js';
 import { backupFolder } from '../upgrade/backup.js';
 import { hookRun } from '../upgrade/maintenance.js';
+import { awaitHealthy } from '../upgrade/probe.js';
 
 type ActWord = Exclude<ByHand['act']['word'], 'take_back'>;
 
 /** The step in which the service is started: from then on its unit may start it, too. */
 export const startByHandStep = 'start_by_hand';
+/** The step after it: the service says of itself that it is healthy, and which version it has. */
+export const probeByHandStep = 'probe_by_hand';
 /** The step of putting a node back into service. */
 export const maintenanceOffStep = 'maintenance_off_by_hand';
 /** The step of taking the disk as it is. */
 export const asItIsStep = 'as_it_is';
 
 const stepsOf: Readonly<Record<ActWord, readonly string[]>> = {
-  rollback: ['stop_by_hand', 'switch_by_hand', startByHandStep],
-  restore: ['stop_by_hand', 'restore_by_hand', 'switch_by_hand', startByHandStep],
+  rollback: ['stop_by_hand', 'switch_by_hand', startByHandStep, probeByHandStep],
+  restore: ['stop_by_hand', 'restore_by_hand', 'switch_by_hand', startByHandStep, probeByHandStep],
   as_it_is: [asItIsStep],
   maintenance_off: [maintenanceOffStep],
 };
@@ -87,6 +90,8 @@ async function takeStep({ node, job }: ByHandRun, step: string): Promise<void> {
     case startByHandStep:
       await ensureRunning(node, await localRelease(node.paths, job.facts.folderAfter));
       return node.monitor.resume();
+    case probeByHandStep:
+      return probe(node, await localRelease(node.paths, job.facts.folderAfter));
     case asItIsStep:
       return takeAsItIs(node);
     case maintenanceOffStep:
@@ -94,6 +99,14 @@ async function takeStep({ node, job }: ByHandRun, step: string): Promise<void> {
     default:
       throw new Error(`nothing by hand has a step ${step}`);
   }
+}
+
+/** As after an upgrade: a started process proves nothing. No order says how, so the defaults do. */
+async function probe(node: AgentNode, release: LocalRelease | undefined): Promise<void> {
+  if (release === undefined) return;
+  await ensureRunning(node, release);
+  await awaitHealthy(node, release, { policy: defaults.probe, timeoutMs: defaults.timeouts.probeMs });
+  node.monitor.reset();
 }
 
 async function restore(node: AgentNode, job: Job): Promise<void> {

@@ -1,7 +1,7 @@
 /** The local door: one at a time has it, only its owner may knock, and whatever comes in gets an answer or nothing. */
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
-import { linkSync, mkdirSync, mkdtempSync, rmSync, statSync } from 'node:fs';
+import { linkSync, mkdirSync, mkdtempSync, readdirSync, rmSync, statSync } from 'node:fs';
 import { connect, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -20,6 +20,17 @@ async function opened(t: TestContext, answer: Doorkeeper, path = join(folder, `$
   const door = await openDoor(path, answer);
   t.after(() => door.close());
   return path;
+}
+
+/** A door behind which nobody is: its file stays, as after SIGKILL. */
+async function leftBehind(): Promise<string> {
+  const path = join(folder, `${++count}.sock`);
+  const dead = createServer().listen(path);
+  await once(dead, 'listening');
+  const kept = join(folder, `kept-${count}.sock`);
+  linkSync(path, kept);
+  await new Promise((resolve) => dead.close(resolve));
+  return kept;
 }
 
 const value = z.object({ heard: z.unknown() });
@@ -49,16 +60,48 @@ describe('the local door', () => {
   });
 
   test('that a killed agent has left is taken over', async (t) => {
-    const path = join(folder, 'stale.sock');
-    const dead = createServer().listen(path);
-    await once(dead, 'listening');
-    // Its file stays, as after SIGKILL.
-    const kept = join(folder, 'kept.sock');
-    linkSync(path, kept);
-    await new Promise((resolve) => dead.close(resolve));
+    const kept = await leftBehind();
     assert.ok(statSync(kept).isSocket());
     await opened(t, echo, kept);
     assert.notEqual(await askAt(kept, 1), undefined);
+  });
+
+  test('that a killed agent has left is taken over by one, however many come for it', async () => {
+    for (let round = 0; round < 10; round++) {
+      const kept = await leftBehind();
+      const comers = Array.from({ length: 8 }, (_, name) => openDoor(kept, async () => ({ heard: name })));
+      const ends = await Promise.allSettled(comers);
+      const doors = ends.flatMap((end) => (end.status === 'fulfilled' ? [end.value] : []));
+      for (const end of ends) if (end.status === 'rejected') assert.equal(end.reason.code, 'CONFLICT');
+      assert.equal(doors.length, 1);
+      const winner = ends.findIndex(({ status }) => status === 'fulfilled');
+      const asked = await askAt(kept, 1);
+      assert.deepEqual(parseAnswer(asked?.answer, value), { heard: winner });
+      await Promise.all(doors.map((door) => door.close()));
+    }
+  });
+
+  test('that nobody has is taken by one, and nothing is left beside it or behind it', async () => {
+    const empty = mkdtempSync(join(folder, 'run-'));
+    const path = join(empty, 'agent.sock');
+    const ends = await Promise.allSettled(Array.from({ length: 8 }, () => openDoor(path, echo)));
+    const doors = ends.flatMap((end) => (end.status === 'fulfilled' ? [end.value] : []));
+    assert.equal(doors.length, 1);
+    assert.deepEqual(readdirSync(empty), ['agent.sock']);
+    await doors[0]?.close();
+    assert.deepEqual(readdirSync(empty), []);
+  });
+
+  test('that is let go by one can be had by the next at once', async () => {
+    const path = join(folder, 'next.sock');
+    for (let round = 0; round < 10; round++) {
+      const door = await openDoor(path, echo);
+      const closed = door.close();
+      const next = await openDoor(path, echo);
+      await closed;
+      assert.notEqual(await askAt(path, 1), undefined, 'the one before has removed only its own');
+      await next.close();
+    }
   });
 
   test('works in a folder whose name is too long for an address', async (t) => {

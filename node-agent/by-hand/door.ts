@@ -3,12 +3,18 @@
  * node's state in hand: the running agent, or a word by hand while no agent runs. So there is never a
  * second one beside it, and a word that is said while the agent runs is done by the agent.
  * One line of JSON each way; then the connection ends.
+ *
+ * The socket listens under a name of its own and is then linked to the door's, which only one can do: so
+ * whoever finds the door and nobody behind it has found what a killed agent left. Only that is ever removed,
+ * and by one at a time (decision 11).
  */
-import { closeSync, constants, openSync, rmSync } from 'node:fs';
+import { createHash } from 'node:crypto';
+import { closeSync, constants, linkSync, openSync, rmSync, statSync } from 'node:fs';
 import { connect, createServer, type Server, type Socket } from 'node:net';
 import { basename, dirname, join } from 'node:path';
 import { PlexiError } from '../../config/errors.js';
 import { limits } from '../../config/limits.js';
+import { isSystemError, temporaryBeside } from '../disk/durable-file.js';
 
 /** What an address of a unix socket may hold, in bytes. */
 const ADDRESS_BYTES_MAX = 107;
@@ -35,14 +41,16 @@ export async function openDoor(path: string, answer: Doorkeeper): Promise<Door> 
     socket.on('error', () => socket.destroy());
     serve(socket, answer);
   });
+  // A name that the agent sweeps, should this program be killed before it is removed.
+  const own = temporaryBeside(path);
+  await listenAt(server, own);
   try {
-    await listenAt(server, path);
+    await take(path, own);
   } catch (thrown) {
-    if (!isCode(thrown, 'EADDRINUSE')) throw thrown;
-    if (await isAnswered(path)) throw occupied(path);
-    // What an agent has left that was killed.
-    rmSync(path, { force: true });
-    await listenAt(server, path);
+    server.close();
+    throw thrown;
+  } finally {
+    rmSync(own, { force: true });
   }
   return {
     close: () =>
@@ -52,6 +60,45 @@ export async function openDoor(path: string, answer: Doorkeeper): Promise<Door> 
         server.close(() => resolve());
       }),
   };
+}
+
+/** Gives a socket that listens the door's name. @throws PlexiError CONFLICT when somebody else has it */
+async function take(path: string, own: string): Promise<void> {
+  if (isLinked(own, path)) return;
+  if (await isAnswered(path)) throw occupied(path);
+  const remover = createServer((socket) => socket.destroy());
+  // The system knows one of this name at a time, and forgets it with its process: no file is left of it.
+  await listenOn(remover, removerOf(path)).catch((thrown) => {
+    throw isSystemError(thrown, 'EADDRINUSE') ? occupied(path) : thrown;
+  });
+  try {
+    // Whoever removed what was left may have been another, and may be behind the door by now.
+    if (await isAnswered(path)) throw occupied(path);
+    rmSync(path, { force: true });
+    if (!isLinked(own, path)) throw occupied(path);
+  } finally {
+    remover.close();
+  }
+}
+
+/** False when the name is taken: then whoever has it may have swept our own one away. */
+function isLinked(own: string, path: string): boolean {
+  try {
+    linkSync(own, path);
+    return true;
+  } catch (thrown) {
+    if (isSystemError(thrown, 'EEXIST') || isSystemError(thrown, 'ENOENT')) return false;
+    throw thrown;
+  }
+}
+
+/** The name, in no folder, of whoever removes what a killed agent has left at this door. */
+function removerOf(path: string): string {
+  const { dev, ino } = statSync(dirname(path));
+  const door = createHash('sha256')
+    .update(`${dev}:${ino}:${basename(path)}`)
+    .digest('hex');
+  return `\0plexi-node-agent-${door}`;
 }
 
 /**
@@ -68,16 +115,24 @@ export async function askAt(path: string, request: unknown): Promise<{ answer: u
   return { answer: JSON.parse(text) };
 }
 
-function listenAt(server: Server, path: string): Promise<void> {
+async function listenAt(server: Server, path: string): Promise<void> {
+  let listening: Promise<void> | undefined;
+  // The socket is made in this very call, so nobody else's file gets these rights.
+  const umask = process.umask(0o177);
+  try {
+    withAddress(path, (address) => {
+      listening = listenOn(server, address);
+    });
+  } finally {
+    process.umask(umask);
+  }
+  await listening;
+}
+
+function listenOn(server: Server, address: string): Promise<void> {
   return new Promise((resolve, reject) => {
     server.once('error', reject);
-    // The socket is made in this very call, so nobody else's file gets these rights.
-    const umask = process.umask(0o177);
-    try {
-      withAddress(path, (address) => server.listen(address, resolve));
-    } finally {
-      process.umask(umask);
-    }
+    server.listen(address, resolve);
   });
 }
 
@@ -87,7 +142,7 @@ function connectTo(path: string): Promise<Socket | undefined> {
       const socket = connect(address);
       socket.once('connect', () => resolve(socket));
       socket.once('error', (thrown) => {
-        if (isCode(thrown, 'ENOENT') || isCode(thrown, 'ECONNREFUSED')) resolve(undefined);
+        if (isSystemError(thrown, 'ENOENT') || isSystemError(thrown, 'ECONNREFUSED')) resolve(undefined);
         else reject(thrown);
       });
     });
@@ -150,8 +205,4 @@ function occupied(path: string): PlexiError {
     'CONFLICT',
     `another agent of this root, or a word by hand, is at work (${path} answers); wait for its end, or stop it`,
   );
-}
-
-function isCode(thrown: unknown, code: string): boolean {
-  return thrown instanceof Error && 'code' in thrown && thrown.code === code;
 }

@@ -4,7 +4,8 @@
  * and is told at the next Adopt.
  */
 import assert from 'node:assert/strict';
-import { readFile, rm } from 'node:fs/promises';
+import { readFile, rm, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { Command } from '../../gen/plexi/v1/node_agent.js';
 import type { BuiltRelease } from '../../release/repository/publish.js';
@@ -18,6 +19,7 @@ import { createTinyCluster, type TinyCluster, type TinyNode } from '../tiny-node
 import { firstData } from '../tiny-service.test.part.js';
 import { buildChecked, CheckedNode, linkTo } from '../upgrade/checked-node.test.part.js';
 import { askAt, doorOf } from './door.js';
+import { whyWait } from './may-start.js';
 import { obeyOffline, statusOffline } from './offline.js';
 import { statusText } from './render.js';
 import { type ByHandRequest, byHandOutcome, nodeDocument, parseAnswer } from './requests.js';
@@ -71,6 +73,7 @@ describe('rollback on the node', together, () => {
     assert.match(result.failure?.message ?? '', /taken back on the node by ada: no controller is left/);
     const { jobs } = await running.caller.adopt([1, 6, 1]);
     assert.match(jobs.at(-1)?.result?.failure?.message ?? '', /by ada/);
+    assert.deepEqual([jobs.at(-1)?.by, jobs.at(-1)?.reason], ['ada', 'no controller is left']);
     assert.equal(await readFile(node.at('data', 'notes.json'), 'utf8'), firstData);
     assert.equal(await node.serviceVersion(), '0a1');
     assert.deepEqual(node.isInMaintenance(), { record: false, hook: false });
@@ -112,6 +115,27 @@ describe('rollback on the node', together, () => {
     const { jobs } = await checked.caller.adopt([1, 6, 1]);
     assert.match(jobs.at(-1)?.commandId ?? '', /^by-hand-rollback-/);
     assert.equal(jobs.at(-1)?.result?.outcome, 'done');
+  });
+
+  test('is done only when the release that it went back to is healthy', async (t) => {
+    const server = await readFile(join(cluster.folder, 'source', '0a1', 'server.mjs'), 'utf8');
+    const dies = `import { existsSync } from 'node:fs';
+if (existsSync(process.env.PLEXI_ROOT + '/run/dies')) setTimeout(() => process.exit(1), 300);
+else await import('./real.mjs');
+`;
+    const frail = await buildChecked(cluster, '0b4', { files: { 'server.mjs': dies, 'real.mjs': server } });
+    const checked = await CheckedNode.start(t, cluster);
+    const { node } = checked;
+    for (const [from, to] of [
+      [old, frail],
+      [frail, next],
+    ] as const)
+      assert.equal((await checked.stageAndUpgrade(from, to)).result.outcome, 'done');
+    await writeFile(node.at('run', 'dies'), '');
+    const { outcome, failure, release } = await say(node, forced);
+    assert.deepEqual([outcome, failure?.code, release.version], ['rollback_failed', 'PROBE_FAILED', '0b4']);
+    assert.match((await statusOf(node)).next ?? '', /restore --as-it-is/);
+    assert.equal(await whyWait(node.config), undefined, 'data and release belong together');
   });
 
   test('of a committed one with a migration says which backup takes both back', async (t) => {
@@ -157,6 +181,13 @@ describe('maintenance off on the node', together, () => {
     );
     const { jobs } = await running.caller.adopt([1, 6, 1]);
     assert.match(jobs.at(-1)?.commandId ?? '', /^by-hand-maintenance-off-/);
+    assert.deepEqual(
+      jobs.map(({ by, reason }) => [by, reason]),
+      [
+        ['', ''],
+        ['ada', 'no controller is left'],
+      ],
+    );
     await running.restart();
     assert.equal((await statusOf(node)).needsOperator, null, 'its record is read back');
   });

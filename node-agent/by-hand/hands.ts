@@ -8,9 +8,9 @@ import { PlexiError } from '../../config/errors.js';
 import { Command } from '../../gen/plexi/v1/node_agent.js';
 import { migrationsBetween } from '../../release/migrations.js';
 import type { Job, Journal } from '../journal/journal.js';
-import type { ByHand, JobFacts, JobResult } from '../journal/records.js';
+import type { ByHand, JobFacts, JobResult, NewRecord } from '../journal/records.js';
 import { type AgentNode, linkedFolder, localRelease } from '../node.js';
-import type { Executor } from '../upgrade/executor.js';
+import { Executor } from '../upgrade/executor.js';
 import { firstStepOf, ownByHand, takenBackBy } from './acts.js';
 import type { ByHandOutcome, ByHandRequest } from './requests.js';
 import { backupMadeBy } from './status.js';
@@ -58,29 +58,55 @@ function begin(hands: Hands, request: Exclude<ByHandRequest, { word: 'status' }>
 /** The open job goes back, as when its controller says so. */
 async function takeBack(hands: Hands, open: Job, said: Said): Promise<Begun> {
   const { node, journal, executor } = hands;
-  const { step: order } = Command.fromJSON(open.command);
-  if (ownByHand(open) !== undefined || order?.$case !== 'upgrade')
-    throw refused(
-      `${open.commandId} is under way on ${node.config.node}, and nothing takes it back; wait for its end`,
-    );
-  if (open.committed)
-    throw refused(
-      `${open.commandId} has committed and is finished now; wait for its end, then see whether --force-after-commit is possible`,
-    );
-  await journal.append({
+  const { commandId, facts } = open;
+  const record: NewRecord = {
     kind: 'by_hand',
-    commandId: open.commandId,
+    commandId,
     act: { word: 'take_back' },
     ...pick(said),
     setAside: [],
     step: (open.goingBack?.begun ?? open.begun).at(-1) ?? '',
-    facts: open.facts,
-  });
-  node.log.warn({ commandId: open.commandId, ...pick(said) }, 'taken back by hand');
-  const running = executor.cancel(open.commandId, takenBackBy(said)) ?? (await executor.takeUpAgain())?.ended;
+    facts,
+  };
+  // In the record's own turn: the job goes on meanwhile, and may have committed or ended before that.
+  await journal.append(record, (job = open) => refuseToTakeBack(hands, job));
+  node.log.warn({ commandId, ...pick(said) }, 'taken back by hand');
+  const running = executor.cancel(commandId, takenBackBy(said)) ?? (await executor.takeUpAgain())?.ended;
   if (running === undefined)
-    throw executor.broken ?? refused(`nothing works on ${open.commandId}; start plexi-node-agent again`);
-  return { ended: running };
+    throw executor.broken ?? refused(`nothing works on ${commandId}; start plexi-node-agent again`);
+  return { ended: running.then((result) => backOrRefused(commandId, result)) };
+}
+
+/** Why a job is not taken back; nothing of the word is written then. */
+function refuseToTakeBack(hands: Hands, job: Job): void {
+  const { commandId } = job;
+  if (job.result !== undefined)
+    throw refused(`${commandId} has ended meanwhile (${job.result.outcome}); see plexi-node-agent status`);
+  if (!Executor.knows(job))
+    throw refused(
+      `${commandId} has a step that this agent does not know, so it cannot take it back; start the agent that began it, or say plexi-node-agent restore`,
+    );
+  if (ownByHand(job) !== undefined || Command.fromJSON(job.command).step?.$case !== 'upgrade')
+    throw refused(`${commandId} is not taken back on ${hands.node.config.node}; ${howItEnds(hands, job)}`);
+  if (job.committed)
+    throw refused(
+      `${commandId} has committed; ${howItEnds(hands, job)}, then see whether --force-after-commit is possible`,
+    );
+}
+
+/** A job that came to its end all the same was not taken back. */
+function backOrRefused(commandId: string, result: JobResult): JobResult {
+  if (result.outcome === 'rolled_back' || result.outcome === 'rollback_failed') return result;
+  throw refused(
+    `${commandId} has committed and has ended (${result.outcome}); see whether plexi-node-agent rollback --force-after-commit is possible`,
+  );
+}
+
+/** What brings an open job to its end. */
+function howItEnds({ executor }: Hands, { commandId }: Job): string {
+  if (executor.runningCommandId === commandId) return 'wait for its end';
+  const why = executor.broken === undefined ? '' : ` (${executor.broken.message})`;
+  return `nothing works on it${why}: start plexi-node-agent, which brings it to its end`;
 }
 
 /** Code alone goes back, and only where the data is the same for both. */
@@ -124,17 +150,19 @@ async function rollBackCommitted(hands: Hands, said: Said, isForced: boolean): P
 async function maintenanceOff(hands: Hands, said: Said): Promise<Begun> {
   const { node, journal, executor } = hands;
   const open = journal.open();
-  if (open !== undefined)
+  if (open !== undefined) {
+    const orBack = open.committed ? '' : ', or take it back with plexi-node-agent rollback';
     throw refused(
-      `${open.commandId} is under way on ${node.config.node}; wait for its end, or take it back with plexi-node-agent rollback`,
+      `${open.commandId} is under way on ${node.config.node}; ${howItEnds(hands, open)}${orBack}`,
     );
+  }
   if (executor.broken !== undefined) throw executor.broken;
   if (node.maintenance.current === undefined)
     throw refused(`${node.config.node} is not in maintenance; there is nothing to do`);
   return start(hands, { word: 'maintenance_off' }, said, await factsOf(node, {}));
 }
 
-/** Writes the record with which a word's own job begins, and begins it. */
+/** Writes the record with which a word's own job begins, and begins it. Inside the critical section. */
 export async function start(
   { node, journal, executor }: Pick<Hands, 'node' | 'journal' | 'executor'>,
   act: Exclude<ByHand['act'], { word: 'take_back' }>,
@@ -142,6 +170,10 @@ export async function start(
   facts: JobFacts,
   setAside: readonly string[] = [],
 ): Promise<Begun> {
+  // Before the record: one that nobody carries out now would be carried out by the next agent.
+  const running = executor.runningCommandId;
+  if (running !== undefined)
+    throw refused(`${running} is just ending on ${node.config.node}; say it again in a moment`);
   const commandId = freeId(journal, act.word, node.clock.wall());
   const job = await journal.append({
     kind: 'by_hand',
@@ -181,8 +213,13 @@ function refuseTrouble({ node, needsOperator }: Hands): void {
   );
 }
 
+/** A moment as it stands in the id of a word's own job, in UTC. */
+export function timeInId(at: Date): string {
+  return at.toISOString().replace(/[-:]|\.\d+/g, '');
+}
+
 function freeId(journal: Journal, word: string, at: Date): string {
-  const name = `by-hand-${word.replaceAll('_', '-')}-${at.toISOString().replace(/[-:]|\.\d+/g, '')}`;
+  const name = `by-hand-${word.replaceAll('_', '-')}-${timeInId(at)}`;
   for (let copy = 1; ; copy++) {
     const id = copy === 1 ? name : `${name}-${copy}`;
     if (journal.find(id) === undefined) return id;

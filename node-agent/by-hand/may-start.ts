@@ -3,7 +3,6 @@
  * Read from the disk, so it needs neither the agent nor a controller (protocol, rules 10 and 11). Invariant:
  * no init system starts old code on migrated data, nor new code on data that is half taken back.
  */
-
 import { asPlexiError, PlexiError } from '../../config/errors.js';
 import type { NodeAgentConfig } from '../../config/schema/node-agent.js';
 import { Command } from '../../gen/plexi/v1/node_agent.js';
@@ -11,21 +10,21 @@ import { type Job, Journal } from '../journal/journal.js';
 import { linkedFolder, nodePaths } from '../node.js';
 import { journalDisk } from '../state-disk.js';
 import { saysHowTheNodeIs } from '../takeover/failed-job.js';
-import { ownByHand, startByHandStep } from './acts.js';
+import { asItIsStep, maintenanceOffStep, ownByHand, probeByHandStep, startByHandStep } from './acts.js';
 
 /** From the first of these on, the new release may run: links and data are of one version. */
 const startSteps = ['apply', 'await_start', 'probe', 'test', 'commit', 'leave_maintenance'];
 /** The same for the old release, on the way back. */
 const startBackSteps = ['start_old', 'probe_old', 'leave_maintenance_back'];
-/** Going back failed where nothing was begun yet, or where all was back already. */
-const consistentFailures = [
-  'stop_new',
-  'stop_by_hand',
-  ...startBackSteps,
-  startByHandStep,
-  'leave_maintenance',
-  'commit',
-];
+/** The same for what a word on the node leads to. */
+const startByHandSteps = [startByHandStep, probeByHandStep, asItIsStep, maintenanceOffStep];
+
+/** Steps in which neither data nor links are changed: one that failed says nothing about them. */
+const untouched = ['enter_maintenance', 'stop', 'backup', 'stop_by_hand'];
+/** Where going back failed, and the data is of the release that the job went to. */
+const dataOfNew = [...startSteps, 'stop_new', 'switch_by_hand', ...startByHandSteps];
+/** Where going back failed, and the data is of the release before the job, or is so again. */
+const dataOfOld = ['switch_back', ...startBackSteps];
 
 /** Why the service must wait; undefined when it may start. */
 export async function whyWait(config: NodeAgentConfig): Promise<string | undefined> {
@@ -40,7 +39,7 @@ export async function whyWait(config: NodeAgentConfig): Promise<string | undefin
   }
   const open = journal.open();
   if (open !== undefined) return whyOpenJobWaits(config.node, open, current);
-  return whyEndedJobWaits(config.node, journal.list().findLast(saysHowTheNodeIs));
+  return whyEndedJobsWait(config.node, journal.list(), current);
 }
 
 /** Pure. @param current the folder under releases/ that would be started; null: none */
@@ -51,21 +50,39 @@ export function whyOpenJobWaits(node: string, open: Job, current: string | null)
   const step = (open.goingBack?.begun ?? open.begun).at(-1) ?? '';
   const isBack = open.goingBack !== undefined;
   const belongs = isBack ? open.facts.folderBefore : open.facts.folderAfter;
-  const steps = isByHand
-    ? [startByHandStep, 'as_it_is', 'maintenance_off_by_hand']
-    : isBack
-      ? startBackSteps
-      : startSteps;
+  const steps = isByHand ? startByHandSteps : isBack ? startBackSteps : startSteps;
   if (steps.includes(step) && current === belongs) return undefined;
   return `${node}: ${open.commandId} is at ${step}, and the service must be down until it says otherwise; plexi-node-agent starts it, or see plexi-node-agent status`;
 }
 
-/** Pure. After a rollback that failed half-way nobody knows whether data and release belong together. */
-export function whyEndedJobWaits(node: string, last: Job | undefined): string | undefined {
+/**
+ * Pure. After a rollback that failed, what may be started is what belongs to the data; half-way nobody knows.
+ * @param jobs all that the journal holds, oldest first; none is open
+ * @param current the folder under releases/ that would be started; null: none
+ */
+export function whyEndedJobsWait(
+  node: string,
+  jobs: readonly Job[],
+  current: string | null,
+): string | undefined {
+  const last = jobs.findLast((job) => saysHowTheNodeIs(job) && !leftUntouched(job));
   const result = last?.result;
-  if (result?.outcome !== 'rollback_failed' || consistentFailures.includes(result.failedStep))
-    return undefined;
+  if (last === undefined || result?.outcome !== 'rollback_failed') return undefined;
+  if (foldersOfData(last, result.failedStep).includes(current)) return undefined;
   return `${node}: going back failed at ${result.failedStep}, so data and release may not belong together; see plexi-node-agent status for what to do`;
+}
+
+/** A job that failed before it changed anything: how the node is, was said before it. */
+function leftUntouched({ result }: Job): boolean {
+  return result?.outcome === 'rollback_failed' && untouched.includes(result.failedStep);
+}
+
+/** The releases that can run on the data as it is; none where the data is half changed. */
+function foldersOfData({ facts, byHand }: Job, failedStep: string): (string | null)[] {
+  // No migration lies between the two that it switches.
+  if (byHand?.act.word === 'rollback') return [facts.folderBefore, facts.folderAfter];
+  if (dataOfNew.includes(failedStep)) return [facts.folderAfter];
+  return dataOfOld.includes(failedStep) ? [facts.folderBefore] : [];
 }
 
 /** @throws PlexiError BUSY with the sentence, when the service must wait */

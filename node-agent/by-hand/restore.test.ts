@@ -84,7 +84,7 @@ describe('restore from a backup', together, () => {
     await running.stop();
     const opened = await openNode(node.config, environment);
     const old = (await readdir(node.at('releases'))).find((name) => /^0a1-[0-9a-f]+$/.test(name));
-    const steps = ['stop_by_hand', 'restore_by_hand', 'switch_by_hand', 'start_by_hand'];
+    const steps = ['stop_by_hand', 'restore_by_hand', 'switch_by_hand', 'start_by_hand', 'probe_by_hand'];
     for (const [at, last] of steps.entries()) {
       const journal = await Journal.open(journalDisk(node.at('agent', 'journal')), () => new Date());
       const facts = await factsOf(opened, { folderAfter: old ?? null, backupId });

@@ -20,7 +20,7 @@ import { type AgentNode, linkedFolder } from '../node.js';
 import { journalDisk } from '../state-disk.js';
 import { Executor } from '../upgrade/executor.js';
 import { firstStepOf } from './acts.js';
-import { factsOf, type Said, start } from './hands.js';
+import { factsOf, type Said, start, timeInId } from './hands.js';
 import { type ByHandOutcome, checkSaid } from './requests.js';
 import { replaceJournal, setStateAside } from './set-aside.js';
 import { endLeftRunning, refuseUnknownService } from './still-runs.js';
@@ -52,7 +52,7 @@ export async function restoreByHand(
   const said = { by: order.by, reason: order.reason };
   let ended: Promise<ByHandOutcome>;
   if (readable === undefined) {
-    const commandId = `by-hand-${act.word.replaceAll('_', '-')}-after-quarantine`;
+    const commandId = `by-hand-${act.word.replaceAll('_', '-')}-after-quarantine-${timeInId(node.clock.wall())}`;
     const name = await replaceJournal(node, (journalName) => ({
       kind: 'by_hand',
       commandId,

@@ -12,7 +12,7 @@ import { limits } from '../../config/limits.js';
 import { Command } from '../../gen/plexi/v1/node_agent.js';
 import { openTestNode } from '../agent-node.test.part.js';
 import { firstStepOf } from '../by-hand/acts.js';
-import { whyEndedJobWaits, whyOpenJobWaits } from '../by-hand/may-start.js';
+import { whyEndedJobsWait, whyOpenJobWaits } from '../by-hand/may-start.js';
 import type { AgentNode } from '../node.js';
 import { Executor } from '../upgrade/executor.js';
 import { ModelNode } from '../upgrade/model-node.test.part.js';
@@ -216,10 +216,15 @@ async function jobOf(records: readonly NewRecord[]): Promise<Job> {
 }
 
 /** When the unit of the service may start it, at this place of the journal. */
-function mayStart(job: Job): string {
-  const { folderBefore, folderAfter } = job.facts;
-  const old = whyOpenJobWaits('node-1', job, folderBefore) === undefined;
-  const next = whyOpenJobWaits('node-1', job, folderAfter) === undefined;
+function mayStart(job: Job): MayStart {
+  return startable(job, (current) => whyOpenJobWaits('node-1', job, current));
+}
+
+type MayStart = 'yes' | 'no' | 'the old release' | 'the new release';
+
+function startable({ facts }: Job, whyWait: (current: string | null) => string | undefined): MayStart {
+  const old = whyWait(facts.folderBefore) === undefined;
+  const next = whyWait(facts.folderAfter) === undefined;
   if (old && next) return 'yes';
   if (old) return 'the old release';
   return next ? 'the new release' : 'no';
@@ -299,8 +304,8 @@ async function otherRows(): Promise<Row[]> {
     await otherRow('a taking over', [accepted(takeOver, 'take_over')]),
   ];
   const steps: Record<ActWord, string[]> = {
-    rollback: ['stop_by_hand', 'switch_by_hand', 'start_by_hand'],
-    restore: ['stop_by_hand', 'restore_by_hand', 'switch_by_hand', 'start_by_hand'],
+    rollback: ['stop_by_hand', 'switch_by_hand', 'start_by_hand', 'probe_by_hand'],
+    restore: ['stop_by_hand', 'restore_by_hand', 'switch_by_hand', 'start_by_hand', 'probe_by_hand'],
     as_it_is: ['as_it_is'],
     maintenance_off: ['maintenance_off_by_hand'],
   };
@@ -316,32 +321,88 @@ async function otherRows(): Promise<Row[]> {
   return rows;
 }
 
+/** What a job has ended with, and what may be started then. Written down by hand: nothing computes it. */
+const ended: [begun: NewRecord, outcome: typeof result.outcome, failedStep: string, starts: MayStart][] = [
+  [accepted(upgrade(), 'stop'), 'done', '', 'yes'],
+  [accepted(upgrade(), 'stop'), 'rolled_back', 'probe', 'yes'],
+  [accepted(upgrade(), 'stop'), 'failed', 'leave_maintenance', 'yes'],
+  // Something that was left running may still write into data that is half migrated.
+  [accepted(upgrade(), 'stop'), 'rollback_failed', 'migrate', 'no'],
+  [accepted(upgrade(), 'stop'), 'rollback_failed', 'test', 'the new release'],
+  // Data of the new release; with its links, or still with the old ones.
+  [accepted(upgrade(), 'stop'), 'rollback_failed', 'stop_new', 'the new release'],
+  [accepted(upgrade(), 'stop'), 'rollback_failed', 'restore', 'no'],
+  // The data is whole again; the links may not be.
+  [accepted(upgrade(), 'stop'), 'rollback_failed', 'switch_back', 'the old release'],
+  [accepted(upgrade(), 'stop'), 'rollback_failed', 'start_old', 'the old release'],
+  [accepted(upgrade(), 'stop'), 'rollback_failed', 'probe_old', 'the old release'],
+  [accepted(upgrade(), 'stop'), 'rollback_failed', 'leave_maintenance_back', 'the old release'],
+  [accepted(upgrade(), 'stop'), 'rollback_failed', 'a step of another agent', 'no'],
+  // Nothing was migrated between the two releases.
+  [byHand('rollback'), 'rollback_failed', 'switch_by_hand', 'yes'],
+  [byHand('rollback'), 'rollback_failed', 'start_by_hand', 'yes'],
+  [byHand('rollback'), 'rollback_failed', 'probe_by_hand', 'yes'],
+  [byHand('restore'), 'rollback_failed', 'restore_by_hand', 'no'],
+  [byHand('restore'), 'rollback_failed', 'switch_by_hand', 'the new release'],
+  [byHand('restore'), 'rollback_failed', 'start_by_hand', 'the new release'],
+  [byHand('restore'), 'rollback_failed', 'probe_by_hand', 'the new release'],
+  // The operator's word is that data and release belong together.
+  [byHand('as_it_is'), 'rollback_failed', 'as_it_is', 'the new release'],
+];
+
+/** These change neither data nor links, so the job before says how the node is. */
+const untouched: [begun: NewRecord, failedStep: string][] = [
+  [byHand('rollback'), 'stop_by_hand'],
+  [byHand('restore'), 'stop_by_hand'],
+  ...['enter_maintenance', 'stop', 'backup'].map((step): [NewRecord, string] => [
+    accepted(upgrade(), step),
+    step,
+  ]),
+];
+
+function ending(outcome: typeof result.outcome, failedStep: string, commandId = 'job'): NewRecord {
+  return { kind: 'finished', commandId, result: { ...result, outcome, failedStep } };
+}
+
+async function mayStartAfter(records: readonly NewRecord[]): Promise<MayStart> {
+  const jobs = (await Journal.open(await journalOf(records), wall)).list();
+  return startable(await jobOf(records), (current) => whyEndedJobsWait('node-1', jobs, current));
+}
+
 async function endedRows(): Promise<Row[]> {
-  const row = async (last: string, outcome: typeof result.outcome, failedStep: string): Promise<Row> => {
-    const finished: NewRecord = {
-      kind: 'finished',
-      commandId: 'job',
-      result: { ...result, outcome, failedStep },
-    };
-    const job = await jobOf([accepted(upgrade(), 'stop'), finished]);
-    const { ran } = await nextAgent(await journalOf([accepted(upgrade(), 'stop'), finished]));
-    assert.deepEqual(ran, []);
-    const waits = whyEndedJobWaits('node-1', job) !== undefined;
+  const rows: Row[] = [];
+  for (const [begun, outcome, failedStep, starts] of ended) {
+    const records = [begun, ending(outcome, failedStep)];
+    const of = begun.kind === 'by_hand' ? `, of ${begun.act.word.replaceAll('_', ' ')} by hand` : '';
+    const at = failedStep === '' || outcome === 'rolled_back' ? '' : ` at \`${failedStep}\``;
+    const last = `ended \`${outcome}\`${at}${of}`;
+    const { ran } = await nextAgent(await journalOf(records));
+    assert.deepEqual(ran, [], last);
+    assert.equal(await mayStartAfter(records), starts, last);
     const asks = outcome === 'rollback_failed' || outcome === 'failed';
-    return {
+    rows.push({
       last,
       next: asks ? 'holds, and asks' : 'has nothing to do',
       tooOften: 'the same',
-      mayStart: waits ? 'no' : 'yes',
-    };
-  };
-  return [
-    await row('ended `done` or `rolled_back`', 'done', ''),
-    await row('ended `failed`, after the commit', 'failed', 'leave_maintenance'),
-    await row('ended `rollback_failed` at `restore` or `switch_back`', 'rollback_failed', 'restore'),
-    await row('ended `rollback_failed` at another step', 'rollback_failed', 'start_old'),
-  ];
+      mayStart: starts,
+    });
+  }
+  return rows;
 }
+
+test('a job that failed before it changed anything does not say how the node is', async () => {
+  for (const [begun, failedStep] of untouched) {
+    const last = [begun, ending('rollback_failed', failedStep)];
+    const after = (step: string, outcome: typeof result.outcome): Promise<MayStart> => {
+      const before: NewRecord = { ...accepted(upgrade(), 'stop'), commandId: 'before' };
+      return mayStartAfter([before, ending(outcome, step, 'before'), ...last]);
+    };
+    assert.equal(await mayStartAfter(last), 'yes', failedStep);
+    assert.equal(await after('', 'done'), 'yes', failedStep);
+    assert.equal(await after('restore', 'rollback_failed'), 'no', failedStep);
+    assert.equal(await after('start_old', 'rollback_failed'), 'the old release', failedStep);
+  }
+});
 
 test('the table in docs/alone.md has every last record, and what is true of it', async () => {
   const rows = [...(await upgradeRows()), ...(await otherRows()), ...(await endedRows())];

@@ -147,15 +147,53 @@ describe('the journal', () => {
     assert.deepEqual(read.open()?.byHand, { act: { word: 'take_back' }, ...said });
   });
 
-  test('refuses a word that takes back nothing, and one that begins a job twice', async () => {
-    const said = { by: 'ada', reason: 'alone', setAside: [], step: 'probe', facts };
-    const refused = { code: 'JOURNAL_UNREADABLE' };
+  const said = { by: 'ada', reason: 'alone', setAside: [], step: 'probe', facts };
+  const takeBack = (commandId: string): NewRecord => ({
+    ...{ kind: 'by_hand', commandId, act: { word: 'take_back' }, ...said },
+  });
+  const asItIs = (commandId: string): NewRecord => ({
+    ...{ kind: 'by_hand', commandId, act: { word: 'as_it_is' }, ...said },
+  });
+
+  test('refuses what cannot follow before it is on the disk, and goes on', async () => {
     const journal = await open();
-    await assert.rejects(
-      journal.append({ kind: 'by_hand', commandId: 'x', act: { word: 'take_back' }, ...said }),
-      refused,
+    await assert.rejects(journal.append(takeBack('x')), { code: 'CONFLICT', message: /has no beginning/ });
+    assert.deepEqual(contents(), {});
+    await appendAll(journal, wholeJob('first'));
+    const before = contents();
+    for (const record of [takeBack('first'), step('first', 'stop', 'backup'), finished('first')])
+      await assert.rejects(journal.append(record), { code: 'CONFLICT', message: /goes on after its end/ });
+    await assert.rejects(journal.append(accepted('first')), { message: /begins twice, so nothing was/ });
+    assert.deepEqual(contents(), before);
+    await journal.append(accepted('second'));
+    assert.equal((await open()).open()?.commandId, 'second');
+  });
+
+  test('takes no second job beside an open one', async () => {
+    const journal = await writeSample();
+    const before = contents();
+    for (const record of [accepted('third'), asItIs('third'), asItIs('second')])
+      await assert.rejects(journal.append(record), { code: 'BUSY', message: 'the node works on second' });
+    assert.deepEqual(contents(), before);
+    await journal.append(finished('second'));
+    await journal.append(asItIs('third'));
+    assert.equal((await open()).open()?.commandId, 'third');
+  });
+
+  test('asks whether a record is still wanted in its own turn, behind those before it', async () => {
+    const journal = await writeSample();
+    const seen: unknown[] = [];
+    const late = journal.append(finished('second')).then(
+      () => 'written',
+      () => 'refused',
     );
-    await assert.rejects(open(), refused);
+    const word = journal.append(takeBack('second'), (job) => {
+      seen.push(job?.result?.outcome);
+      throw new Error('it has ended');
+    });
+    await assert.rejects(word, { message: 'it has ended' });
+    assert.deepEqual([await late, seen], ['written', ['done']]);
+    assert.equal((await open()).find('second')?.byHand, undefined);
   });
 
   test('records that come at once get a number each, in their order', async () => {
@@ -181,8 +219,8 @@ describe('the journal', () => {
     const journal = await writeSample();
     const before = contents();
     const long: NewRecord = {
-      ...accepted('third'),
-      payloadHash: 'x'.repeat(limits.journalRecordBytes),
+      ...step('second', 'start_old', 'probe_old'),
+      step: 'x'.repeat(limits.journalRecordBytes),
     } as NewRecord;
     await assert.rejects(journal.append(long), { code: 'LIMIT_EXCEEDED' });
     mkdirSync(at(8));
@@ -259,6 +297,15 @@ describe('a damaged journal is unreadable, and nothing in it is touched', () => 
         }),
     ],
     ['a finished job that begins again', 4, () => change(4, { ...accepted('first') })],
+    [
+      'an open job that begins again by hand',
+      5,
+      () =>
+        change(5, {
+          ...{ kind: 'by_hand', act: { word: 'as_it_is' }, by: 'ada', reason: 'alone', setAside: [] },
+          ...{ step: 'as_it_is', facts },
+        }),
+    ],
     ['a job without a beginning', 4, () => change(4, { ...step('second', 'stop', 'backup') })],
     [
       'an open job that lost its beginning, and is the only one',

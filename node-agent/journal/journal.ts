@@ -86,7 +86,11 @@ export class Journal {
       if (journal.jobs.size === 0 && !mayBegin(record)) {
         journal.remnants.push(name);
         remnant = record;
-      } else journal.apply(record);
+      } else
+        journal.jobs.set(
+          record.commandId,
+          journal.fold(record, (why) => unreadable(name, why)),
+        );
     }
     // Only finished jobs are pruned; without its end this is an open job that lost its beginning.
     if (remnant !== undefined && remnant.kind !== 'finished')
@@ -112,9 +116,16 @@ export class Journal {
     return this.list().find((job) => job.result === undefined);
   }
 
-  /** Appends one record, durably, and returns the job as it is now. One after another, in order of arrival. */
-  append(record: NewRecord): Promise<Job> {
-    const written = this.lastAppend.then(() => this.write(record));
+  /**
+   * Appends one record, durably, and returns the job as it is now. One after another, in order of arrival.
+   * @param allow is asked in the record's own turn, with its job as it is then: what it throws is the refusal
+   * @throws PlexiError BUSY beside an open job, CONFLICT for what cannot follow; nothing is written then
+   */
+  append(record: NewRecord, allow: (job: Job | undefined) => void = () => undefined): Promise<Job> {
+    const written = this.lastAppend.then(() => {
+      allow(this.find(record.commandId));
+      return this.write(record);
+    });
     this.lastAppend = written.catch(() => undefined);
     return written;
   }
@@ -126,6 +137,11 @@ export class Journal {
       at: this.wallClock().toISOString(),
       ...record,
     } as JournalRecord;
+    const open = this.open();
+    if (open !== undefined && mayBegin(whole))
+      throw new PlexiError('BUSY', `the node works on ${open.commandId}`);
+    // Before it is on the disk: there, what cannot follow would make the whole journal unreadable.
+    const after = this.fold(whole, refuseRecord);
     const bytes = Buffer.from(`${JSON.stringify(whole)}\n`);
     if (bytes.length > limits.journalRecordBytes) {
       throw new PlexiError(
@@ -135,7 +151,8 @@ export class Journal {
     }
     await this.disk.create(recordName(whole.sequence), bytes);
     this.nextSequence = whole.sequence + 1;
-    return this.apply(whole);
+    this.jobs.set(whole.commandId, after);
+    return after;
   }
 
   /** Removes the oldest finished jobs beyond what is kept, oldest record first: a crash in between leaves remnants, never a job that looks open. */
@@ -148,17 +165,19 @@ export class Journal {
     for (const job of excess) this.jobs.delete(job.commandId);
   }
 
-  private apply(record: JournalRecord): Job {
-    const after = foldRecord(this.jobs.get(record.commandId), record, recordName(record.sequence));
-    this.jobs.set(record.commandId, after);
-    return after;
+  private fold(record: JournalRecord, refuse: Refuse): Job {
+    return foldRecord(this.jobs.get(record.commandId), record, refuse);
   }
 }
 
-/** Pure: one job and one more record give the job as it is then. */
-export function foldRecord(before: Job | undefined, record: JournalRecord, name: string): Job {
+/** Makes the error for a record that cannot follow on those before it. */
+type Refuse = (why: string) => PlexiError;
+
+/** Pure: one job and one more record give the job as it is then. @throws what `refuse` makes */
+function foldRecord(before: Job | undefined, record: JournalRecord, refuse: Refuse): Job {
+  const name = recordName(record.sequence);
   if (record.kind === 'accepted') {
-    if (before !== undefined) throw unreadable(name, `the job ${record.commandId} begins twice`);
+    if (before !== undefined) throw refuse(`the job ${record.commandId} begins twice`);
     return {
       commandId: record.commandId,
       command: record.command,
@@ -174,9 +193,8 @@ export function foldRecord(before: Job | undefined, record: JournalRecord, name:
     };
   }
   if (record.kind === 'by_hand' && before === undefined && mayBegin(record)) return begunByHand(record, name);
-  if (before === undefined) throw unreadable(name, `the job ${record.commandId} has no beginning`);
-  if (before.result !== undefined)
-    throw unreadable(name, `the job ${record.commandId} goes on after its end`);
+  if (before === undefined) throw refuse(`the job ${record.commandId} has no beginning`);
+  if (before.result !== undefined) throw refuse(`the job ${record.commandId} goes on after its end`);
   const records = [...before.records, name];
   switch (record.kind) {
     case 'step':
@@ -196,7 +214,7 @@ export function foldRecord(before: Job | undefined, record: JournalRecord, name:
     case 'resumed':
       return { ...before, resumed: before.resumed + 1, records };
     case 'by_hand':
-      if (mayBegin(record)) throw unreadable(name, `the job ${record.commandId} begins twice`);
+      if (mayBegin(record)) throw refuse(`the job ${record.commandId} begins twice`);
       return { ...before, byHand: byHandOf(record), records };
     case 'finished':
       return { ...before, result: record.result, records };
@@ -260,6 +278,10 @@ function parseRecord(name: string, bytes: Uint8Array | undefined): JournalRecord
   const parsed = journalRecord.safeParse(json);
   if (!parsed.success) throw unreadable(name, 'it is of an unknown kind or shape', parsed.error);
   return parsed.data;
+}
+
+function refuseRecord(why: string): PlexiError {
+  return new PlexiError('CONFLICT', `${why}, so nothing was written to the journal`);
 }
 
 function unreadable(name: string, why: string, cause?: unknown): PlexiError {

@@ -13,7 +13,7 @@ import {
   type TakeOverStep,
   type UpgradeStep,
 } from '../../gen/plexi/v1/node_agent.js';
-import { carryOut, maintenanceOffStep, ownByHand } from '../by-hand/acts.js';
+import { carryOut, maintenanceOffStep, ownByHand, takenBackBy } from '../by-hand/acts.js';
 import type { Job, Journal } from '../journal/journal.js';
 import type { JobFailure, JobResult } from '../journal/records.js';
 import { type AgentNode, currentRelease, type LocalRelease, localRelease } from '../node.js';
@@ -217,13 +217,32 @@ export class JobRun {
         return { failure: { code: 'CANCELLED', message: this.cancelReason }, failedStep: step };
       }
       if (previous !== undefined) {
-        await this.append({ kind: 'step', done: previous.step, step, committed: step === 'commit' });
+        const takenBack = await this.announce(previous.step, step);
+        if (takenBack !== undefined) return takenBack;
       }
       const failure = await this.runPhase(at.phase, { order, before, after });
       if (failure !== undefined) return { failure, failedStep: step };
       previous = at.phase;
     }
     return undefined;
+  }
+
+  /** The record before a step. The commit is not written behind a word that takes the job back. */
+  private async announce(done: string, step: string): Promise<Stopped | undefined> {
+    const committed = step === 'commit';
+    let takenBack: string | undefined;
+    const allow = (job: Job | undefined): void => {
+      if (!committed || job?.byHand === undefined) return;
+      takenBack = takenBackBy(job.byHand);
+      throw new PlexiError('CONFLICT', takenBack);
+    };
+    try {
+      await this.append({ kind: 'step', done, step, committed }, allow);
+      return undefined;
+    } catch (thrown) {
+      if (takenBack === undefined) throw thrown;
+      return { failure: { code: 'CANCELLED', message: takenBack }, failedStep: step };
+    }
   }
 
   private async runPhase(
@@ -270,8 +289,9 @@ export class JobRun {
 
   private async append(
     record: DistributiveOmit<Parameters<Journal['append']>[0], 'commandId'>,
+    allow?: Parameters<Journal['append']>[1],
   ): Promise<void> {
-    this.job = await this.parts.journal.append({ ...record, commandId: this.job.commandId });
+    this.job = await this.parts.journal.append({ ...record, commandId: this.job.commandId }, allow);
   }
 
   private tell(phase: string, percent: number, message: string, waitsFor = ''): void {

@@ -4,9 +4,9 @@
  */
 import { PlexiError } from '../../config/errors.js';
 import { NONE } from '../../release/version.js';
-import type { LocalRelease } from '../node.js';
+import type { AgentNode, LocalRelease } from '../node.js';
 import { probeSubject } from '../service/node-facts.js';
-import { probeUntilGood } from '../service/probe.js';
+import { type ProbeOrder, probeUntilGood } from '../service/probe.js';
 import { ensureRunning } from './apply.js';
 import type { Phase, PhaseContext } from './phase.js';
 
@@ -23,25 +23,34 @@ export const probeStep: Phase = {
   },
 };
 
+/** Waits until a release is healthy, as the order says. @throws PlexiError PROBE_FAILED with the last reason */
+export function probeRelease(context: PhaseContext, release: LocalRelease | undefined): Promise<void> {
+  const { node, order, signal, timeoutMs, progress } = context;
+  const policy = {
+    goodInARow: order.probe?.goodInARow ?? 1,
+    spacingMs: Number(order.probe?.spacingMs ?? 0n),
+    intervalMaxMs: Number(order.probe?.intervalMaxMs ?? 1_000n),
+    tryMs: Number(order.probe?.tryMs ?? 5_000n),
+  };
+  const onSample = (good: number, needed: number): void =>
+    progress(Math.floor((100 * good) / needed), 'probe');
+  return awaitHealthy(node, release, { policy, timeoutMs, signal, onSample });
+}
+
 /** Waits until a release is healthy. @throws PlexiError PROBE_FAILED with the last reason */
-export async function probeRelease(context: PhaseContext, release: LocalRelease | undefined): Promise<void> {
-  const { node, order, signal, timeoutMs } = context;
-  const policy = order.probe;
+export async function awaitHealthy(
+  node: AgentNode,
+  release: LocalRelease | undefined,
+  bounds: Pick<ProbeOrder, 'policy' | 'timeoutMs' | 'signal' | 'onSample'>,
+): Promise<void> {
   const result = await probeUntilGood({
+    ...bounds,
     probes: node.config.probes,
     expectedVersion: release?.version,
-    policy: {
-      goodInARow: policy?.goodInARow ?? 1,
-      spacingMs: Number(policy?.spacingMs ?? 0n),
-      intervalMaxMs: Number(policy?.intervalMaxMs ?? 1_000n),
-      tryMs: Number(policy?.tryMs ?? 5_000n),
-    },
     // A little before the step's own bound, so that the last reason is told and not only the time.
-    timeoutMs: 0.95 * timeoutMs,
-    signal,
+    timeoutMs: 0.95 * bounds.timeoutMs,
     isRunning: () => node.service.isRunning(),
     subject: probeSubject(node),
-    onSample: (good, needed) => context.progress(Math.floor((100 * good) / needed), 'probe'),
   });
   if (!result.good) {
     throw new PlexiError(

@@ -137,6 +137,13 @@ export class ScriptedAgent {
     this.failures.set(step, { code, message });
   }
 
+  /** What the journal tells of a person on the node; `ended` false: it is still under way. */
+  saysByHand(commandId: string, ended = true): void {
+    const result = CommandResult.fromPartial({ outcome: 'done', release: this.release });
+    const job = { commandId, by: 'ada', reason: 'no controller is left', ...(ended && { result }) };
+    this.jobs.set(commandId, JournalJob.fromPartial(job));
+  }
+
   /** Resolves once a command of this kind was begun. */
   async begun(step: StepName, timeoutMs = 15_000): Promise<void> {
     const words = { rollBack: ['roll_back'], takeOver: ['adopt', 'confirm'] };

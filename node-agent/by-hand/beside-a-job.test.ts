@@ -1,0 +1,219 @@
+/**
+ * Words on the node beside a job, on a journal whose disk waits: said while a record of the job is being
+ * written, or while old ones are removed. Whoever loses is told so, and the journal can be read afterwards.
+ */
+import assert from 'node:assert/strict';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, before, beforeEach, describe, test } from 'node:test';
+import { setImmediate as nextTurn } from 'node:timers/promises';
+import { limits } from '../../config/limits.js';
+import { Command } from '../../gen/plexi/v1/node_agent.js';
+import { openTestNode } from '../agent-node.test.part.js';
+import { appendAll, facts, result, wholeJob } from '../journal/job-records.test.part.js';
+import { Journal } from '../journal/journal.js';
+import { MemoryJournalDisk } from '../journal/memory-disk.test.part.js';
+import type { JournalRecord, NewRecord } from '../journal/records.js';
+import type { AgentNode } from '../node.js';
+import { Executor } from '../upgrade/executor.js';
+import { ModelNode } from '../upgrade/model-node.test.part.js';
+import { type Hands, obey } from './hands.js';
+
+const said = { by: 'ada', reason: 'no controller is left' };
+const rollback = { word: 'rollback', forceAfterCommit: false, ...said } as const;
+const maintenanceOff = { word: 'maintenance_off', ...said } as const;
+const wall = () => new Date(0);
+
+const ms = 60_000n;
+const timeouts = {
+  ...{ maintenanceMs: ms, stopMs: ms, backupMs: ms, migrateMs: ms, applyMs: ms },
+  ...{ probeMs: ms, rollbackMs: ms, testMs: ms },
+};
+
+function accepted(step = 'enter_maintenance'): NewRecord {
+  const value = {
+    from: { version: '0a1', digest: 'a' },
+    to: { version: '0b1', digest: 'b' },
+    migrations: [{ id: '001', checksum: 'c', direction: 'up' }],
+    backup: true,
+    timeouts,
+  };
+  const command = Command.fromPartial({ commandId: 'job', step: { $case: 'upgrade', value } });
+  return {
+    ...{ kind: 'accepted', commandId: 'job', command: Object(Command.toJSON(command)), payloadHash: '' },
+    ...{ token: { epoch: '1', term: '1', seq: '1' }, step, facts },
+  };
+}
+
+const committed: NewRecord = {
+  ...{ kind: 'step', commandId: 'job', done: 'probe', step: 'commit', committed: true },
+};
+
+/** A disk that stops before what a test names, until it is let go on. */
+class WaitingDisk extends MemoryJournalDisk {
+  stopsAt: (record: JournalRecord | 'remove') => boolean = () => false;
+  private reached: () => void = () => undefined;
+  private goOn: () => void = () => undefined;
+  private readonly go = new Promise<void>((resolve) => {
+    this.goOn = resolve;
+  });
+  readonly waiting = new Promise<void>((resolve) => {
+    this.reached = resolve;
+  });
+
+  letGo(): void {
+    this.goOn();
+  }
+
+  override async create(name: string, bytes: Uint8Array): Promise<void> {
+    await this.waitAt(JSON.parse(Buffer.from(bytes).toString('utf8')));
+    return super.create(name, bytes);
+  }
+
+  override async remove(name: string): Promise<void> {
+    await this.waitAt('remove');
+    return super.remove(name);
+  }
+
+  private async waitAt(what: JournalRecord | 'remove'): Promise<void> {
+    if (!this.stopsAt(what)) return;
+    this.reached();
+    await this.go;
+  }
+}
+
+let root = '';
+let node: AgentNode;
+before(() => {
+  root = mkdtempSync(join(tmpdir(), 'plexi-beside-'));
+});
+after(() => rmSync(root, { recursive: true, force: true }));
+beforeEach(async () => {
+  node = await openTestNode(mkdtempSync(join(root, 'node-')));
+});
+
+async function handsOn(disk: MemoryJournalDisk, model = new ModelNode(), prior: NewRecord[] = []) {
+  const journal = await Journal.open(disk, wall);
+  await appendAll(journal, prior);
+  const executor = new Executor(node, journal, model.forwardPhases, model.backPhases);
+  let section: Promise<unknown> = Promise.resolve();
+  const exclusively: Hands['exclusively'] = (work) => {
+    const turn = section.then(work, work);
+    section = turn.catch(() => undefined);
+    return turn;
+  };
+  const hands: Hands = { node, journal, executor, needsOperator: () => executor.broken, exclusively };
+  return { journal, executor, hands };
+}
+
+const reopened = (disk: MemoryJournalDisk) => Journal.open(disk.revived(), wall);
+
+async function inMaintenance(): Promise<void> {
+  const runHook = () => Promise.reject(new Error('no hook is run'));
+  await node.maintenance.enter({ reason: 'disks', since: '', withHooks: false, runHook });
+}
+
+describe('a word beside a job', () => {
+  test('that takes it back while its end is being written is refused, and nothing of it is left', async () => {
+    const disk = new WaitingDisk();
+    const { journal, executor, hands } = await handsOn(disk, new ModelNode().fail('probe'));
+    disk.stopsAt = (record) => record !== 'remove' && record.kind === 'finished';
+    const ended = executor.start(await journal.append(accepted()));
+    await disk.waiting;
+    const word = assert.rejects(obey(hands, rollback), {
+      code: 'CONFLICT',
+      message: /^job has ended meanwhile \(rolled_back\)/,
+    });
+    await nextTurn();
+    disk.letGo();
+    await word;
+    assert.equal((await ended).outcome, 'rolled_back');
+    const read = await reopened(disk);
+    assert.deepEqual([read.open(), read.find('job')?.byHand], [undefined, undefined]);
+  });
+
+  test('that takes it back while its commit is being written is refused', async () => {
+    const disk = new WaitingDisk();
+    const { journal, executor, hands } = await handsOn(disk);
+    disk.stopsAt = (record) => record !== 'remove' && record.kind === 'step' && record.committed;
+    const ended = executor.start(await journal.append(accepted()));
+    await disk.waiting;
+    const word = assert.rejects(obey(hands, rollback), { code: 'CONFLICT', message: /^job has committed/ });
+    await nextTurn();
+    disk.letGo();
+    await word;
+    assert.equal((await ended).outcome, 'done');
+    assert.equal((await reopened(disk)).find('job')?.byHand, undefined);
+  });
+
+  test('that is written before the commit keeps the job from committing', async () => {
+    const disk = new WaitingDisk();
+    const model = new ModelNode();
+    let probe: () => void = () => undefined;
+    const mayGoOn = new Promise<void>((resolve) => {
+      probe = resolve;
+    });
+    model.disturbances.push({ step: 'probe', moment: 'after', act: () => mayGoOn });
+    const { journal, executor, hands } = await handsOn(disk, model);
+    disk.stopsAt = (record) => record !== 'remove' && record.kind === 'by_hand';
+    const ended = executor.start(await journal.append(accepted()));
+    while (model.ran.at(-1) !== 'probe') await nextTurn();
+    const word = obey(hands, rollback);
+    await disk.waiting;
+    probe();
+    // The commit is next, and stands behind the word.
+    await nextTurn();
+    disk.letGo();
+    assert.equal((await word).outcome, 'rolled_back');
+    assert.equal((await ended).failure?.message, 'taken back on the node by ada: no controller is left');
+    const job = (await reopened(disk)).find('job');
+    assert.deepEqual([job?.committed, job?.result?.outcome], [false, 'rolled_back']);
+  });
+
+  test('is no success when the job that it took back is done', async () => {
+    const { hands } = await handsOn(new MemoryJournalDisk(), new ModelNode(), [accepted('probe')]);
+    const done = { ...result, outcome: 'done' } as const;
+    const executor = Object.assign(Object.create(hands.executor), { cancel: async () => done });
+    await assert.rejects(obey({ ...hands, executor }, rollback), {
+      code: 'CONFLICT',
+      message: /^job has committed and has ended \(done\)/,
+    });
+  });
+
+  test('is refused while the job before it is being put away, and begins none of its own', async () => {
+    const disk = new WaitingDisk();
+    const many = Array.from({ length: limits.journalJobsKept + 1 }, (_, at) => wholeJob(`old-${at}`)).flat();
+    const { journal, executor, hands } = await handsOn(disk, new ModelNode(), many);
+    await inMaintenance();
+    disk.stopsAt = (what) => what === 'remove';
+    const ended = executor.start(await journal.append(accepted()));
+    await disk.waiting;
+    await assert.rejects(obey(hands, maintenanceOff), { code: 'CONFLICT', message: /is just ending/ });
+    disk.letGo();
+    assert.equal((await ended).outcome, 'done');
+    assert.equal(journal.open(), undefined);
+    assert.equal((await reopened(disk)).open(), undefined);
+    assert.equal((await obey(hands, maintenanceOff)).outcome, 'done');
+  });
+
+  test('that this agent does not know is refused before anything is written', async () => {
+    const disk = new MemoryJournalDisk();
+    const { hands } = await handsOn(disk, new ModelNode(), [accepted('polish')]);
+    await assert.rejects(obey(hands, rollback), {
+      code: 'CONFLICT',
+      message: /a step that this agent does not know/,
+    });
+    assert.equal(disk.files.size, 1);
+  });
+
+  test('on a committed job that nothing works on says what brings it to its end', async () => {
+    const { hands } = await handsOn(new MemoryJournalDisk(), new ModelNode(), [accepted('probe'), committed]);
+    await inMaintenance();
+    for (const word of [rollback, maintenanceOff])
+      await assert.rejects(obey(hands, word), {
+        code: 'CONFLICT',
+        message: /nothing works on it.*start plexi-node-agent/,
+      });
+  });
+});
