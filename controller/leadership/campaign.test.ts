@@ -16,7 +16,7 @@ import { type CampaignEnvironment, campaign, type Lead } from './campaign.js';
 import { type EtcdClient, readKey, transact } from './etcd.js';
 import { FencedStore } from './fenced-store.js';
 
-const nothing = async () => ({ operations: [], guards: [], head: { sequence: 0 } });
+const nothing = async () => ({ operations: [], guards: [], head: { sequence: 1 } });
 
 const log = pino({ level: 'silent' });
 const ttlSeconds = 2;
@@ -409,7 +409,7 @@ describe('the lineage', () => {
     field.add('b');
     await a.stop();
     const b = await field.leader(a);
-    const expected = [a, b].map(({ lead }) => ({ term: String(lead?.term), nonce: lead?.nonce }));
+    const expected = [a, b].map(({ lead }) => ({ term: String(lead?.term), nonce: lead?.nonce, audit: 1 }));
     assert.deepEqual(await terms(), expected);
     assert.deepEqual(b.lead?.lineage, expected);
     assert.notEqual(expected[0]?.nonce, expected[1]?.nonce);
@@ -437,7 +437,7 @@ describe('the lineage', () => {
     const stored = JSON.parse((await readKey(client, keys.lineage)).entry?.value ?? '');
     assert.deepEqual(stored, {
       newer: { by: 'somebody' },
-      terms: [{ term: String(a.lead?.term), nonce: a.lead?.nonce }],
+      terms: [{ term: String(a.lead?.term), nonce: a.lead?.nonce, audit: 1 }],
     });
   });
 
@@ -450,7 +450,7 @@ describe('the lineage', () => {
     assert.equal(entered, 2);
     const { entry } = await readKey(client, keys.lineage);
     assert.deepEqual(JSON.parse(entry?.value ?? ''), {
-      terms: [{ term: String(lead.term), nonce: lead.nonce }],
+      terms: [{ term: String(lead.term), nonce: lead.nonce, audit: 1 }],
     });
   });
 

@@ -18,7 +18,7 @@ import { releaseOf, TestCluster } from './cluster.test.part.js';
 import { TcpProxy } from './proxy.test.part.js';
 import { RealEtcd } from './real-etcd.test.part.js';
 
-const nothing = async () => ({ operations: [], guards: [], head: { sequence: 0 } });
+const nothing = async () => ({ operations: [], guards: [], head: { sequence: 1 } });
 
 const log = pino({ level: process.env.PLEXI_TEST_LOG ?? 'silent' });
 
