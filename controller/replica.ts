@@ -79,8 +79,8 @@ function presenceOf(config: ControllerConfig, now: Date): string {
 }
 
 /** The record that this controller leads from now on. */
-async function leaderRecord(
-  { config, wall }: ReplicaParts,
+export async function leaderRecord(
+  { config, wall }: Pick<ReplicaParts, 'config' | 'wall'>,
   keys: ClusterKeys,
   client: EtcdClient,
   { term, epoch }: EnteredLead,

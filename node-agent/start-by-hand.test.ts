@@ -11,7 +11,7 @@ import { promisify } from 'node:util';
 import type { CommandEvent } from '../gen/plexi/v1/node_agent.js';
 import type { BuiltRelease } from '../release/repository/publish.js';
 import { agentConfig } from './agent-node.test.part.js';
-import { localAnswers, type OpenedState } from './by-hand/local-answers.js';
+import { localAnswers, startInTurn } from './by-hand/local-answers.js';
 import { startThroughDoor } from './by-hand/offline.js';
 import { rollBack } from './caller.test.part.js';
 import { findProcesses, isAlive, liveProcess } from './service/process-table.js';
@@ -102,13 +102,12 @@ describe('a restart by hand', () => {
     const asked: string[] = [];
     const answers = localAnswers('node-1');
     await assert.rejects(answers.answer({ word: 'start' }), { code: 'BUSY' });
-    const config = agentConfig('/nowhere');
     const exclusively = async <T>(work: () => Promise<T>): Promise<T> => {
       asked.push('the critical section');
       return work();
     };
-    answers.open({ node: { config }, commands: { exclusively } } as unknown as OpenedState);
-    await assert.rejects(answers.answer({ word: 'start' }), { code: 'NOT_FOUND', message: /no release/ });
+    const start = startInTurn(agentConfig('/nowhere'), { exclusively });
+    await assert.rejects(start, { code: 'NOT_FOUND', message: /no release/ });
     assert.deepEqual(asked, ['the critical section']);
   });
 

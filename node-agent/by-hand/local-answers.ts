@@ -25,6 +25,15 @@ export interface OpenedState {
   readonly commands: Pick<CommandService, 'exclusively'>;
 }
 
+/** Starts the service. The look at the open job and the start are one: no command is let in between the two. */
+export async function startInTurn(
+  config: AgentNode['config'],
+  commands: OpenedState['commands'],
+): Promise<{ version: string }> {
+  const { version } = await commands.exclusively(() => startByHand(config));
+  return { version };
+}
+
 /** The door's keeper, and how it is told that the state is open. */
 export function localAnswers(name: string): { answer: Doorkeeper; open(state: OpenedState): void } {
   let opened: OpenedState | undefined;
@@ -46,12 +55,8 @@ export function localAnswers(name: string): { answer: Doorkeeper; open(state: Op
           needsOperator: needsOperator(),
         });
       if (unreadable !== undefined) throw unreadable;
+      if (request.word === 'start') return startInTurn(node.config, commands);
       const exclusively = commands.exclusively.bind(commands);
-      if (request.word === 'start') {
-        // Its look at the open job and its start are one: no command is let in between the two.
-        const { version } = await exclusively(() => startByHand(node.config));
-        return { version };
-      }
       return obey({ node, journal, executor, needsOperator, exclusively }, request);
     },
   };

@@ -10,6 +10,7 @@ import pino from 'pino';
 import { leadTerm } from '../../controller/execution/leader.js';
 import { campaign, type Lead } from '../../controller/leadership/campaign.js';
 import { type EtcdClient, type EtcdOperation, readKey, transact } from '../../controller/leadership/etcd.js';
+import { leaderRecord } from '../../controller/replica.js';
 import { Mirror } from '../../controller/state/mirror.js';
 import { decode } from '../../controller/state/records.js';
 import { type IntentOutcome, outcomeRecord } from '../../controller/state/wish-records.js';
@@ -17,8 +18,6 @@ import { openRepository } from '../../release/repository/fetch.js';
 import { releaseOf, TestCluster } from './cluster.test.part.js';
 import { TcpProxy } from './proxy.test.part.js';
 import { RealEtcd } from './real-etcd.test.part.js';
-
-const nothing = async () => ({ operations: [], guards: [], head: { sequence: 1 } });
 
 const log = pino({ level: process.env.PLEXI_TEST_LOG ?? 'silent' });
 
@@ -80,7 +79,10 @@ export async function lead(
     direct,
     keys,
     { id: 'controller-0', address: config.address, ...config.leadership },
-    { nowMs: () => performance.now(), wall: () => new Date(), nonce: randomUUID, entering: nothing, log },
+    {
+      ...{ nowMs: () => performance.now(), wall: () => new Date(), nonce: randomUUID, log },
+      entering: (entered) => leaderRecord({ config, wall: () => new Date() }, keys, direct, entered),
+    },
     async () => undefined,
     new AbortController().signal,
   );

@@ -1,7 +1,7 @@
 /**
  * Bugs that somebody could write: for each the file, the words that are right, and the words that are
  * not. They exist only in the process in which a test plants them (planted-loader.mjs); the program has
- * no switch for any of them. `seed` is one whose history brings the bug to light; without one it is searched.
+ * no switch for any of them. `seed` is one whose history brought the bug to light when it was planted.
  */
 
 export interface PlantedBug {
@@ -9,7 +9,7 @@ export interface PlantedBug {
   readonly file: string;
   readonly right: string;
   readonly wrong: string;
-  readonly seed?: number;
+  readonly seed: number;
 }
 
 export const plantedBugs: readonly PlantedBug[] = [
