@@ -12,7 +12,7 @@ import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { constants, setPriority, tmpdir } from 'node:os';
-import { delimiter, dirname, join, sep } from 'node:path';
+import { basename, delimiter, dirname, join, sep } from 'node:path';
 import { argv, env, execPath, exit } from 'node:process';
 import { parseArgs } from 'node:util';
 import { checkout, readIfThere } from '../deploy/setup/checkout.mjs';
@@ -96,17 +96,24 @@ async function runDeep(files) {
   ]);
 }
 
-/** What is left of the minutes is shared evenly among the files that are left: what one does not need goes to the next. */
+/** What is left of the minutes is shared among the files that are left: what one does not need goes to the next. */
 async function runInTurn(files, options = {}) {
   for (const [index, file] of files.entries()) {
     const leftMs = Math.max(0, minutes * 60_000 - performance.now());
-    const shareMs = leftMs / (files.length - index);
+    const weights = files.slice(index).map(weightOf);
+    const shareMs = (leftMs * weightOf(file)) / weights.reduce((sum, weight) => sum + weight, 0);
     await runFiles(`deep: ${file}`, [file], {
       ...options,
       timeoutMs: shareMs + deepOverrunMs,
       environment: { PLEXI_DEEP_MINUTES: String(shareMs / 60_000) },
     });
   }
+}
+
+/** Harnesses that have more to try than others get more of the time. */
+function weightOf(file) {
+  const name = basename(file, '.test.ts');
+  return { 'system-calls': 5, 'end-to-end': 3, planted: 3, partitions: 2 }[name] ?? 1;
 }
 
 function isWanted(file) {

@@ -44,9 +44,9 @@ export const plantedBugs: readonly PlantedBug[] = [
   {
     name: 'commands are sent before they are stored',
     file: 'controller/execution/run-loop.ts',
-    right: 'if (await this.persist(before, world, extra)) {',
+    right: 'if (await this.isPersisted(before, world, writes)) {',
     wrong:
-      'for (const effect of effects) this.parts.run(effect, world);\n      if (await this.persist(before, world, extra)) {',
+      'for (const effect of effects) this.parts.run(effect, world);\n      if (await this.isPersisted(before, world, writes)) {',
     seed: 1,
   },
   {
@@ -131,8 +131,8 @@ export const plantedBugs: readonly PlantedBug[] = [
   {
     name: 'a paused rollout starts nodes',
     file: 'controller/rollout/course.ts',
-    right: "return enter(world, rollout, 'paused', rollout.course.reason);",
-    wrong: 'return stepForward(world, rollout, nowMs);',
+    right: "return enter(world, rollout, 'paused', course.reason);",
+    wrong: 'return stepForward(world, rollout, phase, nowMs);',
     seed: 7,
   },
   {
@@ -243,8 +243,8 @@ export const plantedBugs: readonly PlantedBug[] = [
   {
     name: 'the slot of maintenance by hand goes with the upgrade',
     file: 'controller/rollout/change.ts',
-    right: 'key !== undefined && slot !== undefined && slot.maintenance !== null',
-    wrong: "key === '' && slot !== undefined && slot.maintenance !== null",
+    right: 'held !== undefined && own\n',
+    wrong: "held !== undefined && own && id === ''\n",
     seed: 107,
   },
   {
