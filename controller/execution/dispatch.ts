@@ -186,7 +186,6 @@ export class Dispatch {
     return link.adopt({
       token: this.nextToken(node),
       lineage: { term: lead.term, nonce: lead.nonce },
-      operatorWord: '',
       knownLineage: lead.lineage.map((entry) => ({ term: BigInt(entry.term), nonce: entry.nonce })),
     });
   }

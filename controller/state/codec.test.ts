@@ -176,6 +176,12 @@ describe('a slot and a rollout', () => {
 });
 
 describe('what is not ours, and what is wrong', () => {
+  test('fields of a newer controller are kept, but not what is nested without end', () => {
+    assert.equal(encode({ a: 1 }, '{"newer":{"b":2}}'), '{"newer":{"b":2},"a":1}');
+    const deep = `{"newer":${'['.repeat(30_000)}${']'.repeat(30_000)}}`;
+    assert.equal(encode({ a: 1 }, deep), '{"a":1}');
+  });
+
   test('unknown fields are kept, ours win', () => {
     const before = JSON.stringify({ ...nodeValue(node), phase: 'ready', mood: { good: true } });
     const after: unknown = JSON.parse(encode(nodeValue(node), before));

@@ -289,9 +289,18 @@ export function decode<S extends z.ZodType>(schema: S, key: string, value: strin
   );
 }
 
-/** The text of a value: ours, over whatever fields stood there before. */
+/**
+ * The text of a value: ours, over whatever fields stood there before. What is nested deeper than any program
+ * writes it is no field of a newer controller, and is left out: it cannot be written again.
+ */
 export function encode(value: object, before: string | undefined): string {
-  return JSON.stringify(before === undefined ? value : { ...unknownFields(before), ...value });
+  if (before === undefined) return JSON.stringify(value);
+  try {
+    return JSON.stringify({ ...unknownFields(before), ...value });
+  } catch (thrown) {
+    if (thrown instanceof RangeError) return JSON.stringify(value);
+    throw thrown;
+  }
 }
 
 function unknownFields(before: string): object {

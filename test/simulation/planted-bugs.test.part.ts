@@ -259,13 +259,13 @@ export const plantedBugs: readonly PlantedBug[] = [
     file: 'controller/rollout/plan-check.ts',
     right: "strategy !== 'none' && stuck.includes(node)",
     wrong: "strategy !== 'none' && stuck.includes('')",
-    seed: 434,
+    seed: 193,
   },
   {
     name: 'a removal frees the slot, and is stored after that',
     file: 'controller/state/world-writes.ts',
     right: 'operations: group.operations.filter(({ key }) => !own.has(key)),',
     wrong: 'operations: group.operations,',
-    seed: 178,
+    seed: 225,
   },
 ];
