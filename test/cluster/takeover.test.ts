@@ -5,10 +5,10 @@
  */
 import assert from 'node:assert/strict';
 import { after, before, describe, type TestContext, test } from 'node:test';
-import { grantLease, readKey, readPrefix, transact } from '../../controller/leadership/etcd.js';
+import { readKey, readPrefix } from '../../controller/leadership/etcd.js';
 import { readSlot } from '../../controller/state/codec.js';
 import { ClusterServiceService } from '../../gen/plexi/v1/cluster.js';
-import { addNodes, eventually } from './asking.test.part.js';
+import { addNodes, eventually, keyThatExpires } from './asking.test.part.js';
 import { type Calls, TestCluster } from './cluster.test.part.js';
 import { RealEtcd } from './real-etcd.test.part.js';
 import type { ScriptedAgent } from './scripted-agent.test.part.js';
@@ -51,15 +51,6 @@ function assertOnce(agents: readonly ScriptedAgent[], id: string): void {
       executed.filter((command) => command.startsWith(id)),
       ['preflight', 'stage', 'upgrade'].map((step) => `${id}.${node}.${step}.1`),
     );
-}
-
-/** Puts a key that etcd takes away after so many seconds, by its own clock; resolves what waits for that. */
-async function keyThatExpires(key: string, seconds: number): Promise<() => Promise<unknown>> {
-  const client = etcd.client();
-  const lease = await grantLease(client, seconds);
-  await transact(client, [], [{ kind: 'put', key, value: '', lease }]);
-  const isGone = ({ entry }: Awaited<ReturnType<typeof readKey>>): boolean => entry === undefined;
-  return () => eventually(() => readKey(client, key), isGone, `${key} does not expire`);
 }
 
 /** Three of four nodes in flight, and the process that leads. */
@@ -180,7 +171,7 @@ describe('the lead goes to another controller', { concurrency: 2 }, () => {
     test('it wakes up, sends and changes nothing, and is a standby that answers', async () => {
       const { entry } = await readKey(etcd.client(), all.cluster.keys.leader);
       all.first.process.kill('SIGSTOP');
-      const twiceTheLease = await keyThatExpires('twice-the-lease', 2 * ttlSeconds);
+      const twiceTheLease = await keyThatExpires(etcd.client(), 'twice-the-lease', 2 * ttlSeconds);
       await leads(all.calls, 'controller-1');
       await Promise.all(
         all.agents.slice(0, 3).map((agent, index) => adoptedAnew(agent, all.known[index] ?? 0)),
