@@ -1,6 +1,8 @@
 /** One controller replica, wired: mirror, API, campaign, lead, and the campaign again. */
 import { once } from 'node:events';
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { Logger } from 'pino';
+import { PlexiError } from '../config/errors.js';
 import { ownVersion } from '../config/own-version.js';
 import type { ControllerConfig } from '../config/schema/controller.js';
 import type { ReleaseRepository } from '../release/repository/fetch.js';
@@ -10,6 +12,7 @@ import { WishWriter } from './api/wish-writer.js';
 import { policyDigest } from './execution/cluster-facts.js';
 import { wentBack } from './execution/history-check.js';
 import { leadTerm } from './execution/leader.js';
+import { loadCluster } from './execution/load-cluster.js';
 import { campaign, type EnteredLead, epochOf } from './leadership/campaign.js';
 import { connectEtcd, type EtcdClient, readLast } from './leadership/etcd.js';
 import { keepPresence } from './leadership/presence.js';
@@ -91,11 +94,40 @@ export async function leaderRecord(
   return appendAudit(keys, head, [entry], { at: wall(), term: String(term) });
 }
 
+/** Milliseconds before what could not be read is looked at again. */
+const readAgainMs = 500;
+
+/**
+ * Resolves once what stands in etcd can be read. Whoever leads and cannot read it gives the lead up at once; to take
+ * it again at once would push everybody else's terms out of the lineage and of the audit record.
+ */
+async function untilReadable(
+  { config, log, signal }: ReplicaParts,
+  { keys, client }: { keys: ClusterKeys; client: EtcdClient },
+): Promise<void> {
+  let told = '';
+  while (!signal.aborted) {
+    try {
+      await loadCluster({ client, keys, config, term: 0n, leadSinceMs: 0 }, undefined);
+      return;
+    } catch (thrown) {
+      // An etcd that does not answer is waited for by the campaign.
+      if (!(thrown instanceof PlexiError) || thrown.code !== 'STORE_INVALID') return;
+      if (thrown.message !== told) log.error({ err: thrown }, 'this controller does not stand for the lead');
+      told = thrown.message;
+    }
+    await sleep(readAgainMs, undefined, { signal, ref: false }).catch(() => 'the controller stops');
+  }
+}
+
 async function leadOnce(
   parts: ReplicaParts,
   { keys, client, mirror }: { keys: ClusterKeys; client: EtcdClient; mirror: Mirror },
 ): Promise<void> {
   const { config, log, signal } = parts;
+  const read = new AbortController();
+  const stopped = once(signal, 'abort', { signal: read.signal });
+  await Promise.race([untilReadable(parts, { keys, client }), stopped]).finally(() => read.abort());
   const lead = await campaign(
     client,
     keys,

@@ -86,6 +86,41 @@ describe('the documents', () => {
   });
 });
 
+describe("cases from other people's bugs", () => {
+  test('each row of the table in docs/testing.md names a test that is there', () => {
+    const text = readFileSync(join(root, 'docs/testing.md'), 'utf8');
+    const part = text.split("## Cases from other people's bugs")[1]?.split('\n## ')[0] ?? '';
+    const rows = [...part.matchAll(/^\| ([^|]+) \| `([^`|]+)` \| ([^|]+) \|$/gm)];
+    const lines = part.split('\n').filter((line) => line.startsWith('|')).length;
+    assert.equal(rows.length, lines - 2, 'a row is not of the form: case, file, test');
+    assert.ok(rows.length > 20, `only ${rows.length} rows`);
+    assert.deepEqual(
+      rows.filter(([, , file = '', name = '']) => !hasTest(file, name)).map(([row]) => row),
+      [],
+    );
+  });
+
+  test('a name, a part of a name and a file that are not there would be found', () => {
+    const file = 'controller/leadership/campaign.test.ts';
+    assert.ok(hasTest(file, 'of A, B, C with B stopped, C follows A'));
+    assert.ok(hasTest(file, '… the commit: it leads under the key that stands'));
+    assert.ok(!hasTest(file, 'of A, B, C with B stopped'), 'the whole name is asked for');
+    assert.ok(!hasTest(file, 'of A, B, D …'));
+    assert.ok(!hasTest('controller/nowhere.test.ts', 'of A, B, C with B stopped, C follows A'));
+    assert.ok(hasTest('test/scenarios/soak-flap.txt', 'soak flap'));
+    assert.ok(!hasTest('test/scenarios/soak-flap.txt', 'soak'));
+  });
+});
+
+/** Whether a file has a test, or a group of tests, of this name; … stands for what a loop fills in. */
+function hasTest(file: string, name: string): boolean {
+  if (!existsSync(join(root, file))) return false;
+  if (file.startsWith('test/scenarios/')) return basename(file, '.txt').replaceAll('-', ' ') === name;
+  const parts = name.split('…').map((part) => part.replace(/[.*+?^${}()|[\]\\]/g, '\\$&'));
+  const title = new RegExp(`(?:test|describe)\\(\\s*(['"\`])${parts.join('\\$\\{[^}]+\\}')}\\1`);
+  return title.test(readFileSync(join(root, file), 'utf8'));
+}
+
 interface PackageFile {
   dependencies: Record<string, string>;
   devDependencies: Record<string, string>;

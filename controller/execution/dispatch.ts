@@ -17,7 +17,7 @@ import type {
 } from '../../gen/plexi/v1/node_agent.js';
 import type { Lead } from '../leadership/campaign.js';
 import type { AdoptionReport, CommandOutcome, Effect, EngineEvent, Observation } from '../rollout/events.js';
-import type { OpenCommand } from '../rollout/rollout.js';
+import type { Fault, OpenCommand } from '../rollout/rollout.js';
 import type { World } from '../rollout/world.js';
 import { AgentLink } from './agent-link.js';
 import { buildCommand, buildMaintenance, buildTakeOver, type TokenParts } from './commands.js';
@@ -289,13 +289,22 @@ function outcomeOf(result: CommandResult): CommandOutcome {
   const known =
     outcome === 'done' || outcome === 'failed' || outcome === 'rolled_back' || outcome === 'rollback_failed';
   return {
-    outcome: known ? outcome : 'failed',
-    failure: result.failure
-      ? { ...result.failure, message: result.failure.message.slice(0, limits.failureChars) }
-      : null,
+    // In the word of a later version the node may be anything: an operator looks.
+    outcome: known ? outcome : 'rollback_failed',
+    failure: known ? failureOf(result) : unknownOutcome(outcome),
     failedStep: result.failedStep,
     release: result.release ?? { version: '', digest: '' },
     problems: result.problems,
     backupId: result.backupId,
   };
+}
+
+function failureOf({ failure }: CommandResult): Fault | null {
+  return failure ? { ...failure, message: failure.message.slice(0, limits.failureChars) } : null;
+}
+
+function unknownOutcome(outcome: string): Fault {
+  const word = JSON.stringify(outcome.slice(0, limits.wordChars));
+  const message = `its agent says that the command ended as ${word}, which this controller does not know; upgrade the controllers, and look at the node`;
+  return { code: 'INTERNAL', message };
 }

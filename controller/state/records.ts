@@ -19,9 +19,11 @@ const milliseconds = z.number().int().min(0);
 const release = z.object({ version: z.string(), digest: z.string() });
 export const fault = z.object({ code: z.string(), message: z.string() });
 
-/** The last terms, newest last. */
+/** The last terms, newest last; what a later controller says of its term stays with it. */
 export const lineageRecord = z.object({
-  terms: z.array(z.object({ term: digits, nonce: z.string(), audit: z.number().int().min(1).optional() })),
+  terms: z.array(
+    z.looseObject({ term: digits, nonce: z.string(), audit: z.number().int().min(1).optional() }),
+  ),
 });
 
 export const leaderRecord = z.object({

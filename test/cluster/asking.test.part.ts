@@ -1,6 +1,7 @@
 /** For the tests of replicas: what is asked until it holds, and what must be refused. */
 import assert from 'node:assert/strict';
 import { PlexiError } from '../../config/errors.js';
+import { type EtcdClient, grantLease, readKey, transact } from '../../controller/leadership/etcd.js';
 import { NodesServiceService } from '../../gen/plexi/v1/nodes.js';
 import type { Calls } from './cluster.test.part.js';
 import type { ScriptedAgent } from './scripted-agent.test.part.js';
@@ -28,6 +29,18 @@ export async function eventually<T>(
     if (performance.now() > deadlineMs) throw new Error(`${what}: ${JSON.stringify(answer, bigintAsText)}`);
     await new Promise((resolve) => setTimeout(resolve, 20));
   }
+}
+
+/** Puts a key that etcd takes away after so many seconds, by its own clock; resolves to what waits for that. */
+export async function keyThatExpires(
+  client: EtcdClient,
+  key: string,
+  seconds: number,
+): Promise<() => Promise<unknown>> {
+  const lease = await grantLease(client, seconds);
+  await transact(client, [], [{ kind: 'put', key, value: '', lease }]);
+  const isGone = ({ entry }: Awaited<ReturnType<typeof readKey>>): boolean => entry === undefined;
+  return () => eventually(() => readKey(client, key), isGone, `${key} does not expire`);
 }
 
 function bigintAsText(_key: string, value: unknown): unknown {

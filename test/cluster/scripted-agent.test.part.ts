@@ -60,6 +60,8 @@ export class ScriptedAgent {
   readonly adoptions: bigint[] = [];
   /** Every call under a token, in order. */
   readonly contacts: ('adopt' | 'execute')[] = [];
+  /** The term of each of them, also where it was refused. */
+  readonly contactTerms: bigint[] = [];
   /** When each of them came, on the clock of `performance.now()`. */
   readonly contactsAtMs: number[] = [];
   release: Release;
@@ -207,7 +209,7 @@ export class ScriptedAgent {
         ),
       adopt: (call, callback) => {
         const { token = openToken, lineage } = call.request;
-        this.contacted('adopt');
+        this.contacted('adopt', token);
         try {
           this.raiseFence(token);
         } catch (thrown) {
@@ -245,8 +247,9 @@ export class ScriptedAgent {
     };
   }
 
-  private contacted(how: 'adopt' | 'execute'): void {
+  private contacted(how: 'adopt' | 'execute', { term }: Token): void {
     this.contacts.push(how);
+    this.contactTerms.push(term);
     this.contactsAtMs.push(performance.now());
   }
 
@@ -259,8 +262,8 @@ export class ScriptedAgent {
   }
 
   private async execute(call: ServerWritableStream<ExecuteRequest, ExecuteResponse>): Promise<void> {
-    this.contacted('execute');
     const { command } = call.request;
+    this.contacted('execute', command?.token ?? openToken);
     if (command === undefined) throw new PlexiError('USAGE', 'Execute needs a command');
     const send = (event: NonNullable<ExecuteResponse['event']>['event']): void => {
       if (!call.cancelled)

@@ -8,7 +8,7 @@ import { after, before, describe, type TestContext, test } from 'node:test';
 import { readKey, readPrefix } from '../../controller/leadership/etcd.js';
 import { readSlot } from '../../controller/state/codec.js';
 import { ClusterServiceService } from '../../gen/plexi/v1/cluster.js';
-import { addNodes, eventually } from './asking.test.part.js';
+import { addNodes, eventually, keyThatExpires } from './asking.test.part.js';
 import { type Calls, TestCluster } from './cluster.test.part.js';
 import { RealEtcd } from './real-etcd.test.part.js';
 import type { ScriptedAgent } from './scripted-agent.test.part.js';
@@ -161,16 +161,17 @@ describe('the lead goes to another controller', { concurrency: 2 }, () => {
     });
   });
 
-  describe('because its process is stopped for longer than its lease', { concurrency: false }, () => {
+  describe('because its process is stopped for twice its lease', { concurrency: false }, () => {
     let all: Awaited<ReturnType<typeof threeInFlight>>;
     before(async () => {
       all = await threeInFlight('asleep');
     });
     after(() => all.cluster.stop());
 
-    test('it wakes up, changes nothing, and follows', async () => {
+    test('it wakes up, sends and changes nothing, and is a standby that answers', async () => {
       const { entry } = await readKey(etcd.client(), all.cluster.keys.leader);
       all.first.process.kill('SIGSTOP');
+      const twiceTheLease = await keyThatExpires(etcd.client(), 'twice-the-lease', 2 * ttlSeconds);
       await leads(all.calls, 'controller-1');
       await Promise.all(
         all.agents.slice(0, 3).map((agent, index) => adoptedAnew(agent, all.known[index] ?? 0)),
@@ -182,6 +183,8 @@ describe('the lead goes to another controller', { concurrency: 2 }, () => {
         'the new leader does not go on',
       );
       const terms = all.agents.map((agent) => agent.adoptions.at(-1));
+      await twiceTheLease();
+      const sent = all.agents.map((agent) => agent.contactTerms.length);
       all.first.process.kill('SIGCONT');
       await eventually(
         async () => all.first.log(),
@@ -197,6 +200,16 @@ describe('the lead goes to another controller', { concurrency: 2 }, () => {
       assert.ok((leader?.term ?? 0n) > (entry?.createRevision ?? 0n));
       for (const [index, agent] of all.agents.slice(0, 3).entries())
         assert.equal(agent.adoptions.at(-1), terms[index], `${agent.node} was adopted by the older one`);
+      for (const [index, { node, contactTerms }] of all.agents.entries())
+        for (const term of contactTerms.slice(sent[index]))
+          assert.equal(term, leader?.term, `${node} was sent something by the older one`);
+      const standby = await all.cluster.calls(all.first.address);
+      assert.equal((await standby.status()).leader?.id, 'controller-1');
+      await eventually(
+        () => standby.ask(ClusterServiceService.get, {}),
+        ({ controllers }) => controllers.map(({ id }) => id).join() === 'controller-0,controller-1',
+        'it does not say again that it lives',
+      );
     });
   });
 

@@ -26,6 +26,15 @@ const drawn: fc.Arbitrary<Drawn> = fc.record({
     rollbackOnFailure: fc.nat(3).map((drawnNumber) => drawnNumber > 0),
   }),
   isChecked: fc.nat(2).map((drawnNumber) => drawnNumber > 0),
+  spread: fc.option(
+    fc.record({
+      zones: fc.integer({ min: 1, max: 3 }),
+      maxPerZone: fc.constantFrom(null, 1, 2),
+      group: fc.nat(255),
+      spare: fc.integer({ min: 1, max: 3 }),
+    }),
+    { nil: undefined, freq: 2 },
+  ),
   operationsMax: fc.constantFrom(1, 3, 100),
   actions: fc.array(fc.tuple(fc.nat(99), fc.nat(255), fc.nat(255)), { maxLength: 60, size: 'max' }),
 });

@@ -8,6 +8,8 @@ import { buildCommand } from '../../controller/execution/commands.js';
 import { isStuck } from '../../controller/rollout/budget.js';
 import type { Effect, EngineEvent } from '../../controller/rollout/events.js';
 import { isFinal, openCommand, type Rollout, type RolloutPolicy } from '../../controller/rollout/rollout.js';
+import type { Spread } from '../../controller/rollout/world.js';
+import { anywhere } from '../../controller/state/load-world.js';
 import { checkAudit, checkEnd } from '../scenarios/invariants.test.part.js';
 import { ModelEtcd } from '../scenarios/model-etcd.test.part.js';
 import { keys, LeaderDied, ModelLeader, type Step } from '../scenarios/model-leader.test.part.js';
@@ -24,15 +26,29 @@ export interface Drawn {
   readonly policy: Pick<RolloutPolicy, 'maxConcurrent' | 'soakMs' | 'failureBudget' | 'rollbackOnFailure'>;
   /** It begins where the first nodes start, so that faults meet them and not only the checks. */
   readonly isChecked: boolean;
+  /** Zones and a group; absent: nodes may be out wherever they are. */
+  readonly spread?: DrawnSpread | undefined;
   /** Few operations in one transaction: many places for a leader to die between two. */
   readonly operationsMax: number;
   /** [what, who, how]. */
   readonly actions: readonly (readonly [number, number, number])[];
 }
 
+export interface DrawnSpread {
+  /** Nodes are shared among so many zones in turn; those of the first one do not say where they are. */
+  readonly zones: number;
+  readonly maxPerZone: number | null;
+  /** A bit for each node: it belongs to the group. */
+  readonly group: number;
+  /** The group needs all of its nodes but so many. */
+  readonly spare: number;
+}
+
 const id = 'update_0a1_0b1_20241219_120000';
 /** Rounds without faults within which every rollout ends. */
 const calmRoundsMax = 400;
+/** After so many of them operators put zones and groups aside: what needs them may be gone for good. */
+const limitedRoundsMax = 30;
 const unknownMaxMs = 20_000;
 
 export class History {
@@ -48,6 +64,7 @@ export class History {
   /** Nodes that an operator wanted to leave out. */
   private readonly leftOut = new Set<string>();
   private ended: Rollout | undefined;
+  private spread: Spread = anywhere;
   steps = 0;
 
   constructor(private readonly drawn: Drawn) {
@@ -57,6 +74,7 @@ export class History {
       const release = releaseAt(isAhead(index) ? to : from);
       return new ModelAgent(`node-${index + 1}`, release, (answer) => this.answers.push(answer));
     });
+    if (drawn.spread !== undefined) this.spread = this.spreadOf(drawn.spread);
     this.leader = this.newLeader();
     const { plan, problems } = samplePlan({
       nodes: this.agents.map((agent) => sampleNode(agent.id, agent.release.version)),
@@ -84,6 +102,22 @@ export class History {
     checkEnd(ended, this.agents, this.leftOut);
     checkAudit(keys, this.store, true);
     return ended;
+  }
+
+  /** Labels go into etcd, where each leader finds them. */
+  private spreadOf({ zones, maxPerZone, group, spare }: DrawnSpread): Spread {
+    let members = 0;
+    for (const [index, agent] of this.agents.entries()) {
+      const isMember = (group & (1 << index)) !== 0;
+      if (isMember) members += 1;
+      const labels = {
+        ...(index % zones > 0 && { zone: `z${index % zones}` }),
+        ...(isMember && { group: 'db' }),
+      };
+      this.store.put(keys.nodeSpec(agent.id), { address: '', labels });
+    }
+    const minAvailable = Math.max(0, members - spare);
+    return { maxPerZone, zoneLabel: 'zone', groups: [{ name: 'db', labels: { group: 'db' }, minAvailable }] };
   }
 
   private act(what: number, who: number, how: number): void {
@@ -288,6 +322,8 @@ export class History {
     }
     agent.removed = true;
     agent.reachable = false;
+    if (this.drawn.spread !== undefined)
+      this.store.put(keys.nodeSpec(agent.id), { address: '', labels: {}, removed: true });
     this.take([
       { kind: 'removed', node: agent.id },
       { kind: 'unreachable', node: agent.id },
@@ -331,6 +367,10 @@ export class History {
       if (this.leader.world.rollout?.course.kind === 'paused') {
         this.say(round % 3 === 2 ? 'abort' : 'resume', round % 2 === 0);
         this.hear();
+      }
+      if (round === limitedRoundsMax) {
+        this.spread = anywhere;
+        this.succeed();
       }
       if (this.isBlockedByStuck()) this.say('abort', round % 2 === 0);
       this.calmRound(10);
@@ -380,7 +420,8 @@ export class History {
   }
 
   private newLeader(): ModelLeader {
-    return new ModelLeader(this.store, 1, BigInt(this.session + 1), this.drawn.operationsMax, this.nowMs);
+    const { operationsMax } = this.drawn;
+    return new ModelLeader(this.store, 1, BigInt(this.session + 1), operationsMax, this.nowMs, this.spread);
   }
 
   private observed(node: string): EngineEvent[] {

@@ -19,6 +19,7 @@ import { intentRecord } from '../../controller/state/wish-records.js';
 import { changedGroups, transactionsOf, type WriteGroup } from '../../controller/state/world-writes.js';
 import { checkContainment, checkGuards, checkSent, checkSlots } from './invariants.test.part.js';
 import type { ModelEtcd } from './model-etcd.test.part.js';
+import { checkSpread } from './spread-invariants.test.part.js';
 
 export const keys = clusterKeys('paper');
 
@@ -139,6 +140,7 @@ export class ModelLeader {
 
   private accept(before: World, after: World, effects: readonly Effect[]): void {
     checkSlots(after);
+    checkSpread(before, after);
     checkContainment(before, after);
     if (after.rollout !== undefined) checkSent(keys, this.store, after.rollout, effects);
     this.current = withoutFinal(after);
