@@ -178,4 +178,19 @@ describe('probing until good', () => {
     });
     assert.deepEqual([outcome.good, outcome.reason, outcome.samples], [false, 'it was cancelled', 1]);
   });
+
+  test('that is cancelled tells what the service said before', async () => {
+    const cancel = new AbortController();
+    let asked = 0;
+    const ill = await serve((_request, response) => {
+      if (++asked === 2) cancel.abort();
+      else response.writeHead(503).end();
+    });
+    const { good, reason } = await probeAnswers('', {
+      probes: [{ kind: 'http', url: ill, status: 200, versionField: undefined }],
+      signal: cancel.signal,
+    });
+    assert.equal(good, false);
+    assert.match(reason, /^it was cancelled, and said before: .*503/);
+  });
 });

@@ -69,6 +69,7 @@ export async function probeUntilGood(order: ProbeOrder): Promise<ProbeOutcome> {
   let distanceMs = FIRST_DISTANCE_MS;
   let firstGoodMs: number | undefined;
   let telling: ProbeSample | undefined;
+  let before: ProbeSample | undefined;
   for (let samples = 1; ; samples++) {
     const askedAt = clock.now();
     const tryMs = Math.min(policy.tryMs, Math.max(1, endsAt - askedAt));
@@ -84,7 +85,8 @@ export async function probeUntilGood(order: ProbeOrder): Promise<ProbeOutcome> {
     const outcome = { samples, ...(goodInARow > 0 && firstGoodMs !== undefined ? { firstGoodMs } : {}) };
     order.onSample?.(goodInARow, needed);
     if (goodInARow >= needed) return { good: true, reason: sample.reason, ...outcome };
-    if (signal?.aborted === true) return { good: false, reason: 'it was cancelled', ...outcome };
+    if (signal?.aborted === true) return { good: false, reason: cancelled(before), ...outcome };
+    before = sample;
     if (!alive) return { good: false, reason: `its process has ended (${sample.reason})`, ...outcome };
     const pauseMs = good ? Math.max(0, policy.spacingMs - (clock.now() - askedAt)) : distanceMs;
     if (clock.now() + pauseMs >= endsAt) {
@@ -93,6 +95,11 @@ export async function probeUntilGood(order: ProbeOrder): Promise<ProbeOutcome> {
     distanceMs = good ? FIRST_DISTANCE_MS : Math.min(distanceMs * DISTANCE_GROWTH, policy.intervalMaxMs);
     await clock.sleep(pauseMs, order.signal);
   }
+}
+
+/** What the service said before it was asked no longer. */
+function cancelled(before: ProbeSample | undefined): string {
+  return before === undefined ? 'it was cancelled' : `it was cancelled, and said before: ${before.reason}`;
 }
 
 /** One sample of all probes at once: good only when every one is. */

@@ -198,7 +198,7 @@ describe('a taking over', together, () => {
       { version: '0a1' },
       /is not release 0a1 of the repository: release\.json: has other contents/,
     );
-    await refused({ version: '3.0.1', timeoutMs: 3_000n }, /not healthy as 3\.0\.1: .*says version 3\.0\.0/);
+    await refused({ version: '3.0.1', timeoutMs: 5_000n }, /not healthy as 3\.0\.1: .*says version 3\.0\.0/);
     await refused({ version: 'V3' }, /V3/);
     await refused({ directory: '' }, /a process that runs from anywhere .*--dir/);
     await refused({ directory: join(service.directory, 'nowhere') }, /is no folder/);
