@@ -6,7 +6,7 @@ import assert from 'node:assert/strict';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { after, before, beforeEach, describe, test } from 'node:test';
+import { after, afterEach, before, beforeEach, describe, test } from 'node:test';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { limits } from '../../config/limits.js';
 import { Command } from '../../gen/plexi/v1/node_agent.js';
@@ -92,6 +92,7 @@ after(() => rmSync(root, { recursive: true, force: true }));
 beforeEach(async () => {
   node = await openTestNode(mkdtempSync(join(root, 'node-')));
 });
+afterEach(() => node.closeLog());
 
 async function handsOn(disk: MemoryJournalDisk, model = new ModelNode(), prior: NewRecord[] = []) {
   const journal = await Journal.open(disk, wall);
