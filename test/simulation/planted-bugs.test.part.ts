@@ -192,13 +192,6 @@ export const plantedBugs: readonly PlantedBug[] = [
     seed: 1,
   },
   {
-    name: 'a node takes a second job beside the first',
-    file: 'node-agent/api/command-service.ts',
-    right: 'if (running !== undefined && !rollsBackRunning) {',
-    wrong: "if (running === '' && !rollsBackRunning) {",
-    seed: 116,
-  },
-  {
     name: 'an open job is forgotten at a restart',
     file: 'node-agent/upgrade/executor.ts',
     right: 'if (open === undefined) return undefined;\n    if (ownByHand',
