@@ -4,8 +4,7 @@
  * refused with a sentence, before anything is touched.
  */
 import assert from 'node:assert/strict';
-import { rm } from 'node:fs/promises';
-import { after, before, describe, test } from 'node:test';
+import { describe, test } from 'node:test';
 import { Client } from '@grpc/grpc-js';
 import { fromServiceError } from '../config/grpc-status.js';
 import { grpcChannel } from '../config/tls.js';
@@ -15,23 +14,13 @@ import {
   ExecuteRequest,
   NodeAgentServiceService,
 } from '../gen/plexi/v1/node_agent.js';
-import type { BuiltRelease } from '../release/repository/publish.js';
 import { speakNewer } from '../test/cluster/newer-messages.test.part.js';
-import { createTinyCluster, type TinyCluster } from './tiny-node.test.part.js';
-import { buildChecked, CheckedNode, linkTo } from './upgrade/checked-node.test.part.js';
+import { CheckedNode, clusterWith, linkTo } from './upgrade/checked-node.test.part.js';
 
 /** The first number of an order that no agent of today knows. */
 const unknownOrder = 16;
 
-let cluster: TinyCluster;
-let old: BuiltRelease;
-let next: BuiltRelease;
-before(async () => {
-  cluster = await createTinyCluster();
-  old = cluster.releases['0a1'];
-  next = await buildChecked(cluster, '0b3', {});
-});
-after(() => rm(cluster.folder, { recursive: true, force: true }));
+const { cluster, old, next } = await clusterWith('0b3');
 
 /** The request as a controller of a later version writes it. */
 function newer(command: Command): Uint8Array {

@@ -5,27 +5,17 @@
  */
 import assert from 'node:assert/strict';
 import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
-import { after, before, describe, type TestContext, test } from 'node:test';
+import { describe, type TestContext, test } from 'node:test';
 import { setImmediate as nextTurn } from 'node:timers/promises';
-import type { BuiltRelease } from '../release/repository/publish.js';
 import { agentConfig, environment } from './agent-node.test.part.js';
 import { maintenance } from './caller.test.part.js';
 import { Orphaned } from './orphaned.js';
 import { startByHand } from './start-by-hand.js';
-import { createTinyCluster, type TinyCluster } from './tiny-node.test.part.js';
-import { buildChecked, CheckedNode } from './upgrade/checked-node.test.part.js';
+import { CheckedNode, clusterWith } from './upgrade/checked-node.test.part.js';
 
 const afterMs = 600_000;
 
-let cluster: TinyCluster;
-let old: BuiltRelease;
-let next: BuiltRelease;
-before(async () => {
-  cluster = await createTinyCluster();
-  old = cluster.releases['0a1'];
-  next = await buildChecked(cluster, '0b3', {});
-});
-after(() => rm(cluster.folder, { recursive: true, force: true }));
+const { cluster, old, next } = await clusterWith('0b3');
 
 /** The configuration, by which a test sees that the agent has looked: each look reads it. */
 function watchedConfig(action: 'roll_back' | 'hold') {

@@ -4,30 +4,20 @@
  */
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
-import { rm, writeFile } from 'node:fs/promises';
-import { after, before, describe, type TestContext, test } from 'node:test';
+import { writeFile } from 'node:fs/promises';
+import { describe, type TestContext, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import type { CommandEvent } from '../gen/plexi/v1/node_agent.js';
-import type { BuiltRelease } from '../release/repository/publish.js';
 import { agentConfig } from './agent-node.test.part.js';
 import { localAnswers, startInTurn } from './by-hand/local-answers.js';
 import { startThroughDoor } from './by-hand/offline.js';
 import { rollBack } from './caller.test.part.js';
 import { findProcesses, isAlive, liveProcess } from './service/process-table.js';
 import { startByHand } from './start-by-hand.js';
-import { createTinyCluster, type TinyCluster } from './tiny-node.test.part.js';
-import { buildChecked, CheckedNode, linkTo } from './upgrade/checked-node.test.part.js';
+import { CheckedNode, clusterWith, linkTo } from './upgrade/checked-node.test.part.js';
 
-let cluster: TinyCluster;
-let old: BuiltRelease;
-let next: BuiltRelease;
-before(async () => {
-  cluster = await createTinyCluster();
-  old = cluster.releases['0a1'];
-  next = await buildChecked(cluster, '0b3', {});
-});
-after(() => rm(cluster.folder, { recursive: true, force: true }));
+const { cluster, old, next } = await clusterWith('0b3');
 
 /** An upgrade to 0b3 that waits for a person. */
 async function waiting(t: TestContext, changes: Parameters<CheckedNode['upgradeOrder']>[2] = {}) {

@@ -4,20 +4,19 @@
  * and is told at the next Adopt.
  */
 import assert from 'node:assert/strict';
-import { readFile, rm, writeFile } from 'node:fs/promises';
+import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { after, before, describe, test } from 'node:test';
+import { describe, test } from 'node:test';
 import { Command } from '../../gen/plexi/v1/node_agent.js';
-import type { BuiltRelease } from '../../release/repository/publish.js';
 import { openNode } from '../agent.js';
 import { environment } from '../agent-node.test.part.js';
 import { maintenance, TinyPlan } from '../caller.test.part.js';
 import { Journal } from '../journal/journal.js';
 import { RunningNode } from '../running-node.test.part.js';
 import { journalDisk } from '../state-disk.js';
-import { createTinyCluster, type TinyCluster, type TinyNode } from '../tiny-node.test.part.js';
+import type { TinyNode } from '../tiny-node.test.part.js';
 import { firstData } from '../tiny-service.test.part.js';
-import { buildChecked, CheckedNode, linkTo } from '../upgrade/checked-node.test.part.js';
+import { buildChecked, CheckedNode, clusterWith, linkTo } from '../upgrade/checked-node.test.part.js';
 import { askAt, doorOf } from './door.js';
 import { whyWait } from './may-start.js';
 import { obeyOffline, statusOffline } from './offline.js';
@@ -30,15 +29,7 @@ const rollback = { word: 'rollback', forceAfterCommit: false, ...said } as const
 const forced = { ...rollback, forceAfterCommit: true };
 const maintenanceOff = { word: 'maintenance_off', ...said } as const;
 
-let cluster: TinyCluster;
-let old: BuiltRelease;
-let next: BuiltRelease;
-before(async () => {
-  cluster = await createTinyCluster();
-  old = cluster.releases['0a1'];
-  next = await buildChecked(cluster, '0b3', {});
-});
-after(() => rm(cluster.folder, { recursive: true, force: true }));
+const { cluster, old, next } = await clusterWith('0b3');
 
 async function ask(node: TinyNode, request: ByHandRequest): Promise<unknown> {
   const asked = await askAt(doorOf(node.at('run')), request);

@@ -3,11 +3,9 @@
  * service runs on, and one that fails ends the staging with nothing touched.
  */
 import assert from 'node:assert/strict';
-import { readFile, rm } from 'node:fs/promises';
-import { after, before, describe, test } from 'node:test';
-import type { BuiltRelease } from '../../release/repository/publish.js';
-import { createTinyCluster, type TinyCluster } from '../tiny-node.test.part.js';
-import { buildChecked, CheckedNode } from './checked-node.test.part.js';
+import { readFile } from 'node:fs/promises';
+import { describe, test } from 'node:test';
+import { CheckedNode, clusterWith } from './checked-node.test.part.js';
 
 /** Tells where and as what it runs; fails, or does not end, when a file in run/ says so. */
 const check = `
@@ -19,21 +17,13 @@ if (existsSync(run + '/fail-migration')) process.exit(4);
 if (existsSync(run + '/hold-migration')) setInterval(() => {}, 1_000);
 `;
 
-let cluster: TinyCluster;
-let old: BuiltRelease;
-let next: BuiltRelease;
-before(async () => {
-  cluster = await createTinyCluster();
-  old = cluster.releases['0a1'];
-  next = await buildChecked(cluster, '0b3', {
-    files: { 'check.mjs': check },
-    yaml: `migrations:
+const { cluster, old, next } = await clusterWith('0b3', {
+  files: { 'check.mjs': check },
+  yaml: `migrations:
   - {id: 001-none, scope: node, up: ["true"], down: ["true"], timeout_seconds: 5}
   - {id: 002-some, scope: node, up: ["true"], down: ["true"], check: [node, check.mjs], timeout_seconds: 1}
 `,
-  });
 });
-after(() => rm(cluster.folder, { recursive: true, force: true }));
 
 function steps(direction = 'up', checksum?: string) {
   return next.manifest.migrations.map((it) => ({

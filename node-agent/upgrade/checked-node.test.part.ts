@@ -2,9 +2,9 @@
  * A node with its real agent, for tests of what an upgrade does besides the switch: releases are made
  * to order (tests, migrations, what the service prints), and every order can be changed in part.
  */
-import { mkdir, readFile, writeFile } from 'node:fs/promises';
+import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { TestContext } from 'node:test';
+import { after, type TestContext } from 'node:test';
 import { status } from '@grpc/grpc-js';
 import { fromServiceError } from '../../config/grpc-status.js';
 import { grpcChannel } from '../../config/tls.js';
@@ -21,7 +21,7 @@ import { type BuiltRelease, buildRelease } from '../../release/repository/publis
 import { type AgentEnvironment, type RunningAgent, startAgent } from '../agent.js';
 import { environment } from '../agent-node.test.part.js';
 import { Caller, command } from '../caller.test.part.js';
-import { type TinyCluster, TinyNode } from '../tiny-node.test.part.js';
+import { createTinyCluster, type TinyCluster, TinyNode } from '../tiny-node.test.part.js';
 
 /** What a release is to have. */
 export interface Wanted {
@@ -50,6 +50,19 @@ export async function buildChecked(
   };
   for (const [name, contents] of Object.entries(all)) await writeFile(join(from, name), contents);
   return buildRelease({ version, from, repository: cluster.repository, allowDirty: true });
+}
+
+/**
+ * The cluster of a test file: 0a1, which runs on its nodes, and one more release, made to order. Its folder is
+ * removed after the last test.
+ */
+export async function clusterWith(
+  version: string,
+  wanted: Wanted = {},
+): Promise<{ readonly cluster: TinyCluster; readonly old: BuiltRelease; readonly next: BuiltRelease }> {
+  const cluster = await createTinyCluster();
+  after(() => rm(cluster.folder, { recursive: true, force: true }));
+  return { cluster, old: cluster.releases['0a1'], next: await buildChecked(cluster, version, wanted) };
 }
 
 /** The node with its agent running, and 0a1 healthy on it unless `version` is none. */

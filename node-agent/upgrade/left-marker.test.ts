@@ -5,21 +5,11 @@
 import assert from 'node:assert/strict';
 import { mkdir, readdir, rm, symlink, writeFile } from 'node:fs/promises';
 import { basename } from 'node:path';
-import { after, before, describe, test } from 'node:test';
-import type { BuiltRelease } from '../../release/repository/publish.js';
+import { describe, test } from 'node:test';
 import { treeDifferences } from '../../release/tree.js';
-import { createTinyCluster, type TinyCluster } from '../tiny-node.test.part.js';
-import { buildChecked, CheckedNode, linkTo } from './checked-node.test.part.js';
+import { CheckedNode, clusterWith, linkTo } from './checked-node.test.part.js';
 
-let cluster: TinyCluster;
-let old: BuiltRelease;
-let broken: BuiltRelease;
-before(async () => {
-  cluster = await createTinyCluster();
-  old = cluster.releases['0a1'];
-  broken = await buildChecked(cluster, '0b4', { isHealthy: false });
-});
-after(() => rm(cluster.folder, { recursive: true, force: true }));
+const { cluster, old, next: broken } = await clusterWith('0b4', { isHealthy: false });
 
 /** Brings the node to a release that never gets healthy, and back. */
 async function upgradeAndGoBack(checked: CheckedNode): Promise<void> {

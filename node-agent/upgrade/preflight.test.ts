@@ -4,24 +4,14 @@
  */
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
-import { chmod, mkdir, rm, writeFile } from 'node:fs/promises';
+import { chmod, mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { after, before, describe, test } from 'node:test';
-import type { BuiltRelease } from '../../release/repository/publish.js';
+import { describe, test } from 'node:test';
 import { isAlive, liveProcess } from '../service/process-table.js';
-import { createTinyCluster, type TinyCluster } from '../tiny-node.test.part.js';
 import { backupDirectoryProblem } from './backup.js';
-import { buildChecked, CheckedNode } from './checked-node.test.part.js';
+import { buildChecked, CheckedNode, clusterWith } from './checked-node.test.part.js';
 
-let cluster: TinyCluster;
-let old: BuiltRelease;
-let next: BuiltRelease;
-before(async () => {
-  cluster = await createTinyCluster();
-  old = cluster.releases['0a1'];
-  next = await buildChecked(cluster, '0b3', {});
-});
-after(() => rm(cluster.folder, { recursive: true, force: true }));
+const { cluster, old, next } = await clusterWith('0b3');
 
 describe('preflight', () => {
   test('passes a good node, and touches nothing', async (t) => {

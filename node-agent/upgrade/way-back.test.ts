@@ -3,22 +3,12 @@
  * plan believes (flagger #1931): a way back to something else would be found out when it is needed.
  */
 import assert from 'node:assert/strict';
-import { readdir, rm, writeFile } from 'node:fs/promises';
-import { after, before, describe, test } from 'node:test';
+import { readdir, writeFile } from 'node:fs/promises';
+import { describe, test } from 'node:test';
 import type { StageStep } from '../../gen/plexi/v1/node_agent.js';
-import type { BuiltRelease } from '../../release/repository/publish.js';
-import { createTinyCluster, type TinyCluster } from '../tiny-node.test.part.js';
-import { buildChecked, CheckedNode, linkTo, releaseOf } from './checked-node.test.part.js';
+import { CheckedNode, clusterWith, linkTo, releaseOf } from './checked-node.test.part.js';
 
-let cluster: TinyCluster;
-let old: BuiltRelease;
-let next: BuiltRelease;
-before(async () => {
-  cluster = await createTinyCluster();
-  old = cluster.releases['0a1'];
-  next = await buildChecked(cluster, '0b3', {});
-});
-after(() => rm(cluster.folder, { recursive: true, force: true }));
+const { cluster, old, next } = await clusterWith('0b3');
 
 /** Stages 0b3, and asserts that what runs is as it was. */
 async function stage(checked: CheckedNode, changes: Partial<StageStep>) {
