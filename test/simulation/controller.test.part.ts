@@ -63,7 +63,11 @@ export class SimulatedController {
 
   /** The calls of this controller break, each of them once. */
   breakCalls(): void {
-    for (const link of this.links) link.breakCalls();
+    const links = [...this.links];
+    const broken = (): void => {
+      for (const link of links) link.breakCalls();
+    };
+    this.parts.way.clock.after(0, broken, this.process);
   }
 
   /** In the place of Dispatch's own way of opening a line to a node. */

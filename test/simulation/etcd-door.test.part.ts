@@ -85,6 +85,8 @@ export function modelClient(way: EtcdWay): EtcdClient {
 /** Carries a request there and its answer back; without one the call ends at its deadline. */
 function asked<T>({ clock, network, name }: EtcdWay, work: () => T): Promise<T> {
   const process = clock.running;
+  if (process?.name !== name)
+    throw new Error(`the model is wrong: ${process?.name ?? 'nobody'} asks etcd for ${name}`);
   return new Promise((resolve, reject) => {
     const deadline = clock.after(limits.etcdCallMs, () => reject(new Error('no answer')), process);
     const answer = (give: () => void): void => {
