@@ -69,8 +69,6 @@ class Term {
   private readonly intents: Intents;
   private readonly leadSinceMs: number;
   private loadedRevision = 0n;
-  /** The nodes that were on the list when it was read last. */
-  private known: ReadonlySet<string> | undefined;
   private ticker: NodeJS.Timeout | undefined;
   private offMirror = (): void => undefined;
 
@@ -231,13 +229,12 @@ class Term {
 
   private followNodes(): void {
     const { keys, mirror } = this.parts;
-    const entries = mirror.under(keys.nodes);
-    const nodes = readNodes(keys, entries).filter((node) => !node.spec.removed);
-    this.loop.rememberSpecs(entries.filter((entry) => entry.key.endsWith('/spec')));
-    const isFirst = this.known === undefined;
-    for (const { id } of nodes)
-      if (!isFirst && !this.known?.has(id)) this.loop.emit({ kind: 'joined', node: id });
-    this.known = new Set(nodes.map(({ id }) => id));
+    const specs = mirror.under(keys.nodes).filter((entry) => entry.key.endsWith('/spec'));
+    this.loop.rememberSpecs(specs);
+    const newest = specs.map((entry) => this.loop.lookup(entry.key) ?? entry);
+    const nodes = readNodes(keys, newest).filter((node) => !node.spec.removed);
+    const { labels } = this.loop.world;
+    for (const { id } of nodes) if (!labels.has(id)) this.loop.emit({ kind: 'joined', node: id });
     this.dispatch.setNodes(new Map(nodes.map((node) => [node.id, node.spec.address])));
   }
 

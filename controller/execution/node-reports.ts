@@ -6,6 +6,7 @@ import { isDeepStrictEqual } from 'node:util';
 import { limits } from '../../config/limits.js';
 import type { NodeStatus } from '../../gen/plexi/v1/node_agent.js';
 import type { EtcdEntry } from '../leadership/etcd.js';
+import { viewOf } from '../rollout/change.js';
 import { isFinal } from '../rollout/rollout.js';
 import type { World } from '../rollout/world.js';
 import type { ClusterKeys } from '../state/keys.js';
@@ -43,8 +44,8 @@ export class NodeReports {
   /** The status records that differ from what is stored. */
   writes(before: World, after: World, lookup: Lookup): WriteGroup[] {
     const nodes = new Set([...this.dirty, ...changedNodes(before, after)]);
-    const operations = [...nodes].flatMap((node) => this.write(node, after, lookup));
     this.dirty.clear();
+    const operations = [...nodes].flatMap((node) => this.write(node, before, after, lookup));
     const groups: WriteGroup[] = [];
     for (let from = 0; from < operations.length; from += groupSize) {
       groups.push({ operations: operations.slice(from, from + groupSize), guards: [] });
@@ -64,13 +65,17 @@ export class NodeReports {
     return known;
   }
 
-  private write(node: string, world: World, lookup: Lookup) {
+  private write(node: string, earlier: World, world: World, lookup: Lookup) {
     const key = this.keys.nodeStatus(node);
     const stored = lookup(key);
     const spec = lookup(this.keys.nodeSpec(node));
     if (spec === undefined || this.isRemoved(spec)) return [];
     const before = stored && this.storedStatus(stored);
-    const value = statusValue(this.latest.get(node), before, phaseOf(node, world, before), this.wall());
+    // That it was adopted stands only once its slot does: a leader may die between the two.
+    const joined = viewOf(earlier, node).joined || viewOf(world, node).joined;
+    if (joined) this.dirty.add(node);
+    const phase = phaseOf(node, world, before);
+    const value = statusValue(this.latest.get(node), before, { phase, joined }, this.wall());
     return value === undefined || (before !== undefined && sameStatus(before, value))
       ? []
       : [put(key, value, lookup)];
@@ -97,14 +102,14 @@ function phaseOf(node: string, world: World, before: NodeStatusValue | undefined
 function statusValue(
   latest: NodeStatus | 'lost' | undefined,
   before: NodeStatusValue | undefined,
-  phase: string,
+  { phase, joined }: Pick<NodeStatusValue, 'phase' | 'joined'>,
   now: Date,
 ): NodeStatusValue | undefined {
   const known = latest === undefined || latest === 'lost' ? before : fromStatus(latest);
   if (known === undefined) return undefined;
   const unknown = latest === 'lost' || (latest === undefined && known.unknown);
   const since = before !== undefined && before.phase === phase ? before.since : now.toISOString();
-  return { ...known, phase, unknown, since };
+  return { ...known, phase, joined, unknown, since };
 }
 
 /** What a node says, cut to what a value in etcd may hold: a node must not cost the leader its lead. */
@@ -118,6 +123,7 @@ function fromStatus(status: NodeStatus): NodeStatusValue {
     healthReason: health === 'healthy' ? '' : status.healthReason.slice(0, limits.healthReasonChars),
     unknown: false,
     inMaintenance: status.inMaintenance,
+    joined: false,
     needsOperator: (status.needsOperator?.message ?? '').slice(0, limits.failureChars),
     agentVersion: word(status.agentVersion),
     os: word(status.os),

@@ -106,9 +106,17 @@ export async function planRollback(
       `${rollout.id} left no node on ${header.to}, so there is nothing to take back`,
     );
   }
-  const byNode = new Map(changed.map((part) => [part.node, part]));
+  const stuck = stuckNodes(sources.keys, entries);
+  const able = changed.filter((part) => !stuck.includes(part.node));
+  if (able.length === 0) {
+    throw new PlexiError(
+      'CONFLICT',
+      `every node that ${rollout.id} changed needs an operator; look with plexictl why ${changed[0]?.node}`,
+    );
+  }
+  const byNode = new Map(able.map((part) => [part.node, part]));
   const nodes = nodeFacts(sources.keys, entries).filter((node) => byNode.has(node.id));
-  const targets = await rollbackTargets(sources, changed, nodes);
+  const targets = await rollbackTargets(sources, able, nodes);
   const planned = makePlan({
     ...shared(sources, entries, nodes),
     request: { ...noRequest, maxConcurrent: header.policy.maxConcurrent, downgrade: true },
@@ -130,9 +138,20 @@ export async function planRollback(
     problems: [
       ...policyProblems(sources.keys, entries),
       ...planned.problems,
-      ...rollbackProblems(rollout, changed, nodes),
+      ...rollbackProblems(rollout, able, nodes),
     ],
+    warnings: [...planned.warnings, ...leftAsTheyAre(changed, stuck)],
   };
+}
+
+/** A node that needs an operator keeps no other node from going back (protocol, rule 17). */
+function leftAsTheyAre(changed: readonly PlanPart[], stuck: readonly string[]): string[] {
+  return changed
+    .filter(({ node }) => stuck.includes(node))
+    .map(
+      ({ node }) =>
+        `${node} needs an operator and is left as it is; once it is put right: plexictl node confirm ${node} --version VERSION --reason TEXT`,
+    );
 }
 
 /** What a node that has no part in the rollout ran before it: nothing is asked of it. */
@@ -191,12 +210,9 @@ function shared(sources: PlanSources, entries: readonly EtcdEntry[], nodes: read
   const { config, keys } = sources;
   const leader = entries.find((entry) => entry.key === keys.leader);
   const leaderAddress = leader === undefined ? '' : decode(leaderRecord, keys.leader, leader.value).address;
-  const stuck = entries
-    .filter((entry) => entry.key.startsWith(keys.slots) && isStuck(entry.key.slice(keys.slots.length)))
-    .map((entry) => readSlot(entry.key, entry.value).node);
   return {
     nodes,
-    stuck,
+    stuck: stuckNodes(keys, entries),
     scheme: versionScheme(config.versionScheme),
     cluster: clusterRule(config),
     backups: { enabled: config.update.backup.enabled, always: config.update.behavior.autoBackup },
@@ -204,4 +220,11 @@ function shared(sources: PlanSources, entries: readonly EtcdEntry[], nodes: read
     leaderHost: hostOf(leaderAddress),
     hash: sha256,
   };
+}
+
+/** Nodes that need an operator. */
+function stuckNodes(keys: ClusterKeys, entries: readonly EtcdEntry[]): string[] {
+  return entries
+    .filter((entry) => entry.key.startsWith(keys.slots) && isStuck(entry.key.slice(keys.slots.length)))
+    .map((entry) => readSlot(entry.key, entry.value).node);
 }

@@ -192,6 +192,8 @@ export class RunLoop {
         this.current = isOver(world) ? { ...world, rollout: undefined } : world;
         for (const effect of effects) this.parts.run(effect, world);
         if (isOver(world)) this.parts.ended();
+        // What follows from a start is decided once the start is in force.
+        if (before.rollout === undefined && world.rollout !== undefined) this.emit({ kind: 'tick' });
         return;
       }
       await this.load();
@@ -231,7 +233,8 @@ export class RunLoop {
     const { current } = this;
     if (item.event.kind !== 'observed' || current === undefined) return true;
     const { node } = item.event;
-    return viewOf(current, node).reachable || slotOf(current.slots, node) === undefined;
+    if (slotOf(current.slots, node) === undefined) return true;
+    return viewOf(current, node).reachable && !isAwaitedReport(current, node);
   }
 
   /** Takes up the queue: at once when something in it is urgent, else when its time is over. */
@@ -327,4 +330,9 @@ export class RunLoop {
 
 function isOver(world: World): boolean {
   return world.rollout !== undefined && isFinal(world.rollout.phase);
+}
+
+/** Whether one good report is all that a node's soak still needs. */
+function isAwaitedReport({ rollout }: World, node: string): boolean {
+  return rollout?.nodes.get(node)?.state.phase === 'soaking' && rollout.plan.header.policy.soakMs === 0;
 }

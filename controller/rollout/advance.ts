@@ -41,6 +41,9 @@ export function advance(world: World, events: readonly EngineEvent[], nowMs: num
     (before, event) => withClocks(before, takeEvent(before, event, nowMs), nowMs),
     countSilence(world, nowMs),
   );
+  // A start is in force before anything follows from it: what follows may be more than one transaction.
+  if (world.rollout === undefined && heard.rollout !== undefined)
+    return { world: { ...heard, slots: withSamePlaces(world.slots, heard.slots) }, effects: [] };
   const decided = untilSettled(heard, (before) =>
     // What etcd says may be older than what the nodes did: nothing is decided on it.
     before.recovery?.kind === 'refused' ? before : withClocks(before, decide(before, nowMs), nowMs),

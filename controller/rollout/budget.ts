@@ -70,15 +70,11 @@ export function withoutSlotOf(slots: ReadonlyMap<string, Slot>, node: string): R
   return new Map([...slots].filter(([, slot]) => slot.node !== node));
 }
 
-/** Moves a node's slot to the ones that wait for an operator. */
-export function withStuck(
-  slots: ReadonlyMap<string, Slot>,
-  node: string,
-  reason: string,
-): ReadonlyMap<string, Slot> {
-  const held = heldBy(slots, node);
-  if (held === undefined) return slots;
-  return withSlot(withoutSlotOf(slots, node), `${stuckPrefix}${node}`, { ...held.slot, reason });
+/** Gives a node one of the slots that wait for an operator, in the place of the one that it holds. */
+export function withStuck(slots: ReadonlyMap<string, Slot>, stuck: Slot): ReadonlyMap<string, Slot> {
+  const { node, reason } = stuck;
+  const held = heldBy(slots, node)?.slot ?? stuck;
+  return withSlot(withoutSlotOf(slots, node), `${stuckPrefix}${node}`, { ...held, reason });
 }
 
 /**

@@ -13,7 +13,8 @@ import {
 } from './rollout.js';
 import { type ActiveWorld, isActive, type NodeView, type World } from './world.js';
 
-const unseen: NodeView = {
+/** A node of which this leader has heard nothing. */
+export const unseenNode: NodeView = {
   adopted: false,
   adopting: false,
   reachable: false,
@@ -32,7 +33,7 @@ const unseen: NodeView = {
 };
 
 export function viewOf(world: World, node: string): NodeView {
-  return world.views.get(node) ?? unseen;
+  return world.views.get(node) ?? unseenNode;
 }
 
 export function withView<W extends World>(world: W, node: string, change: Partial<NodeView>): W {
@@ -144,8 +145,11 @@ export function strand(
   ended: EndedCommand | null = givenUp(node),
 ): World {
   const { id } = node;
+  const rollout = world.rollout?.id ?? '';
+  const reason = bounded(error.message);
+  const slot = { node: id, reason, rollout, term: world.term, sinceMs: nowMs, maintenance: null };
   return withNode(
-    { ...world, slots: withStuck(world.slots, id, bounded(error.message)) },
+    { ...world, slots: withStuck(world.slots, slot) },
     id,
     { state: { phase: 'rollback_failed' }, ended, error },
     nowMs,

@@ -5,7 +5,7 @@
  */
 import { freeIndex, isStuck, slotOf, stuckCount, withConfiguredBudget } from './budget.js';
 import { givenUp, nodesInOrder, takeSlot, viewOf, withCommand, withNode, withRollout } from './change.js';
-import { end, endIfSettled } from './ends.js';
+import { end, endIfSettled, finalize } from './ends.js';
 import { hasOpenOrder, settleOrders } from './orders.js';
 import { settleRecovery } from './recovery.js';
 import { stepAborting, stepBack } from './rollback.js';
@@ -193,7 +193,10 @@ function waitForOperator(world: ActiveWorld, rollout: Rollout): World {
 
 /** The index a node may take: the one that an operator took for it already, or a free one. */
 function indexFor(world: World, node: string): string | undefined {
-  return slotOf(world.slots, node) ?? freeIndex(world);
+  const held = slotOf(world.slots, node);
+  if (held === undefined) return freeIndex(world);
+  // It needs an operator: its slot is apart from the budget, and nothing would count it when it goes out.
+  return isStuck(held) ? undefined : held;
 }
 
 function isSettled(node: RolloutNode): boolean {
@@ -242,45 +245,4 @@ function nextReady(world: World, rollout: Rollout): { node: RolloutNode; index: 
 function isKept(world: World, rollout: Rollout, node: string): boolean {
   const isHeld = rollout.plan.header.direction === 'forward' && world.holds.has(node);
   return isHeld || hasOpenOrder(world, node);
-}
-
-/** The end is told from what the nodes report, not from what was sent (semantics S25). */
-function finalize(world: ActiveWorld, rollout: Rollout, nowMs: number): World {
-  const wrong = rollout.plan.parts.filter((part) => {
-    const node = rollout.nodes.get(part.node);
-    const view = viewOf(world, part.node);
-    const runs = view.reachable && view.release !== null ? view.release : node?.release;
-    return node?.state.phase === 'done' && runs?.digest !== part.to.digest;
-  });
-  if (wrong.length > 0) {
-    const names = wrong.map((part) => part.node).join(', ');
-    const reason = `what runs on ${names} is not what the plan says; look with plexictl nodes`;
-    return end(world, 'failed', reason, 4, nowMs);
-  }
-  const unfinished = nodesInOrder(rollout).filter((node) => node.error !== null);
-  if (unfinished.length > 0) return endIfSettled(world, rollout, whyUnfinished(unfinished), nowMs);
-  const skipped = nodesInOrder(rollout).filter((node) => node.state.phase === 'skipped');
-  const all = rollout.plan.header.nodeCount;
-  if (skipped.length === all) return endIfSettled(world, rollout, 'every node was skipped', nowMs);
-  return end(world, 'succeeded', whatRuns(rollout, all, skipped), 0, nowMs);
-}
-
-function whatRuns(rollout: Rollout, all: number, skipped: readonly RolloutNode[]): string {
-  const { to } = rollout.plan.header;
-  if (skipped.length > 0) {
-    const names = skipped.map((node) => node.id).join(', ');
-    return `${all - skipped.length} of ${all} nodes run ${to}; skipped by an operator: ${names}`;
-  }
-  return `${all === 1 ? 'the one node runs' : `all ${all} nodes run`} ${to}`;
-}
-
-function whyUnfinished(nodes: readonly RolloutNode[]): string {
-  const names = (left: boolean): string =>
-    nodes
-      .filter((node) => (node.state.phase === 'skipped') === left)
-      .map((node) => node.id)
-      .join(', ');
-  const failed = names(false) === '' ? [] : [`${names(false)} failed, within the failure budget`];
-  const leftOut = names(true) === '' ? [] : [`${names(true)} could not be reached and was left out`];
-  return [...failed, ...leftOut].join('; ');
 }

@@ -52,11 +52,14 @@ export function dueEffects(world: World, nowMs: number): Advance {
 
 /**
  * Nodes that are adopted before anything else, all at once: those that are out because of us (protocol,
- * rule 4), then those that are awaited after a restore of etcd. One that needs an operator is sent nothing.
+ * rule 4), then those that are awaited after a restore of etcd, then those that joined. One that needs an
+ * operator is sent nothing.
  */
 function adoptedFirst(world: World): readonly string[] {
   const out = [...world.slots].filter(([key]) => !isStuck(key)).map(([, slot]) => slot.node);
-  return world.recovery?.kind === 'adopting' ? [...out, ...world.recovery.awaited] : out;
+  const awaited = world.recovery?.kind === 'adopting' ? world.recovery.awaited : [];
+  const joined = [...world.views].filter(([, view]) => view.joined).map(([node]) => node);
+  return [...out, ...awaited, ...joined];
 }
 
 function effectFor(world: World, node: RolloutNode, soakMs: number, nowMs: number): Effect | undefined {

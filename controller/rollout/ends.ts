@@ -3,8 +3,8 @@
  * gives the budget back.
  */
 import { withConfiguredBudget } from './budget.js';
-import { givenUp, withNode, withRollout } from './change.js';
-import type { FinalPhase, PlanPart, Rollout, RolloutNode } from './rollout.js';
+import { givenUp, nodesInOrder, viewOf, withNode, withRollout } from './change.js';
+import type { FinalPhase, PlanPart, ReleaseRef, Rollout, RolloutNode } from './rollout.js';
 import type { ActiveWorld, World } from './world.js';
 
 /** Makes a rollout final. */
@@ -70,4 +70,57 @@ export function endIfSettled(world: ActiveWorld, rollout: Rollout, reason: strin
     5,
     nowMs,
   );
+}
+
+/** The end is told from what the nodes report, not from what was sent (semantics S25). */
+export function finalize(world: ActiveWorld, rollout: Rollout, nowMs: number): World {
+  const wrong = rollout.plan.parts.filter((part) => {
+    const isDone = rollout.nodes.get(part.node)?.state.phase === 'done';
+    return isDone && runningOn(world, rollout, part.node)?.digest !== part.to.digest;
+  });
+  if (wrong.length > 0) return endChanged(world, rollout, wrong, nowMs);
+  const unfinished = nodesInOrder(rollout).filter((node) => node.error !== null);
+  if (unfinished.length > 0) return endIfSettled(world, rollout, whyUnfinished(unfinished), nowMs);
+  const skipped = nodesInOrder(rollout).filter((node) => node.state.phase === 'skipped');
+  const all = rollout.plan.header.nodeCount;
+  if (skipped.length === all) return endIfSettled(world, rollout, 'every node was skipped', nowMs);
+  return end(world, 'succeeded', whatRuns(rollout, all, skipped), 0, nowMs);
+}
+
+/** What a node runs, by its own word where it can be heard. */
+function runningOn(world: World, rollout: Rollout, node: string): ReleaseRef | undefined {
+  const { reachable, release } = viewOf(world, node);
+  return reachable && release !== null ? release : rollout.nodes.get(node)?.release;
+}
+
+/** Somebody else has changed nodes that were through: nobody but an operator knows what they are to run. */
+function endChanged(world: ActiveWorld, rollout: Rollout, wrong: readonly PlanPart[], nowMs: number): World {
+  const told = wrong.reduce((next, { node, to }) => {
+    const runs = runningOn(world, rollout, node)?.version ?? '';
+    const message = `it runs ${runs === '' ? 'nothing' : runs}, though it was through with ${to.version}: say what is right with plexictl node confirm ${node} --version VERSION --reason TEXT, or roll out again`;
+    return withNode(next, node, { error: { code: 'NODE_CHANGED', message } }, nowMs);
+  }, world);
+  const names = wrong.map(({ node }) => node).join(', ');
+  const reason = `what runs on ${names} is not what the plan says; look with plexictl status`;
+  return end(told, 'failed', reason, 4, nowMs);
+}
+
+function whatRuns(rollout: Rollout, all: number, skipped: readonly RolloutNode[]): string {
+  const { to } = rollout.plan.header;
+  if (skipped.length > 0) {
+    const names = skipped.map((node) => node.id).join(', ');
+    return `${all - skipped.length} of ${all} nodes run ${to}; skipped by an operator: ${names}`;
+  }
+  return `${all === 1 ? 'the one node runs' : `all ${all} nodes run`} ${to}`;
+}
+
+function whyUnfinished(nodes: readonly RolloutNode[]): string {
+  const names = (left: boolean): string =>
+    nodes
+      .filter((node) => (node.state.phase === 'skipped') === left)
+      .map((node) => node.id)
+      .join(', ');
+  const failed = names(false) === '' ? [] : [`${names(false)} failed, within the failure budget`];
+  const leftOut = names(true) === '' ? [] : [`${names(true)} could not be reached and was left out`];
+  return [...failed, ...leftOut].join('; ');
 }

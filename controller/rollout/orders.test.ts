@@ -160,7 +160,7 @@ describe('an order', () => {
       policy: { rollbackOnFailure: false },
     });
     const start = { kind: 'start', id: 'u', plan, by: 'op', requestId: 'r' } as const;
-    let { world } = play(emptyWorld, start, seen('node-1'), { kind: 'adopted', node: 'node-1' });
+    let { world } = play(play(emptyWorld, start).world, seen('node-1'), { kind: 'adopted', node: 'node-1' });
     const answer = (kind: string, outcome: 'done' | 'rolled_back'): EngineEvent => ({
       kind: 'finished',
       node: 'node-1',

@@ -4,7 +4,14 @@
  */
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { begun, finished, nodeOf, rolling } from '../../test/scenarios/paper-rollout.test.part.js';
+import {
+  begun,
+  finished,
+  nodeOf,
+  rolling,
+  observed as sampled,
+} from '../../test/scenarios/paper-rollout.test.part.js';
+import { releaseAt } from '../../test/scenarios/sample-plan.test.part.js';
 import { advance } from './advance.js';
 import { emptyWorld } from './empty-world.test.part.js';
 import type { AdoptionReport, EngineEvent, Observation } from './events.js';
@@ -117,7 +124,8 @@ describe('a rollout that goes on behind a restore', () => {
     const [reason] = nodeOf(ready, 'node-2').waitingOn;
     assert.equal(reason?.reason, 'etcd was restored, and not every node was adopted since');
 
-    const done = after(rolling(2, { soakMs: 0 }), finished('node-1', 'upgrade'));
+    const good = sampled('node-1', { release: releaseAt('0b1') });
+    const done = after(rolling(2, { soakMs: 0 }), finished('node-1', 'upgrade'), good);
     assert.equal(nodeOf(done, 'node-1').state.phase, 'done');
     const wish = { kind: 'abort', rollback: true, reason: 'no' } as const;
     const back = after({ ...done, recovery }, { kind: 'wish', wish });
@@ -125,6 +133,17 @@ describe('a rollout that goes on behind a restore', () => {
     const adopted = after(back, { kind: 'removed', node: 'node-2' }, { kind: 'adopted', node: 'node-1' });
     assert.equal(adopted.recovery, null);
     assert.equal(nodeOf(adopted, 'node-1').state.phase, 'rolling_back');
+  });
+
+  test('a node that needs an operator is not upgraded on the slot that is kept apart for it; why says so', () => {
+    const ready = { ...rolling(2, { failureBudget: 1 }), recovery };
+    const needsOperator = 'its rollback failed';
+    const stuck = after(ready, adopted('node-1', {}), adopted('node-2', { needsOperator }));
+    assert.deepEqual(slotsOf(stuck), ['0: node-1', 'stuck-node-2: node-2']);
+    assert.equal(nodeOf(stuck, 'node-2').state.phase, 'ready');
+    const free = after(stuck, finished('node-1', 'upgrade', { outcome: 'rolled_back' }));
+    assert.equal(nodeOf(free, 'node-2').state.phase, 'ready');
+    assert.equal(nodeOf(free, 'node-2').waitingOn[0]?.reason, 'it needs an operator');
   });
 
   test('tells every node that has not ended what is to be said once the restore was noticed', () => {
@@ -216,25 +235,41 @@ describe('a node that joins under a leader', () => {
     node: 'node-9',
     observation: { ...seen, inMaintenance },
   });
+  const byHand = job('maintenance.node-9.5.1', '', true);
+  const told = (change: Partial<AdoptionReport>): EngineEvent => adopted('node-9', change);
+
+  test('is adopted before anything else, because only its journal tells why it is out', () => {
+    const { effects } = advance(emptyWorld, [joined, out(true)], 10);
+    assert.deepEqual(effects, [{ kind: 'adopt', node: 'node-9' }]);
+    assert.deepEqual(advance(after(emptyWorld, joined, out(true), told({})), [out(true)], 20).effects, []);
+  });
 
   test('and is in maintenance has its slot by its own word, also above the budget', () => {
     const held = { ...emptyWorld, slots: new Map([['0', manualSlot('node-1')]]) };
-    const [other, slot] = [...after(held, joined, out(true)).slots];
-    assert.deepEqual(other, ['0', manualSlot('node-1')]);
-    assert.equal(slot?.[0], '1');
-    assert.equal(slot?.[1].node, 'node-9');
-    assert.match(slot?.[1].reason ?? '', /by its agent's word/);
+    for (const jobs of [[byHand], []]) {
+      const { slots } = after(held, joined, out(true), told({ inMaintenance: true, jobs }));
+      assert.deepEqual(slots.get('0'), manualSlot('node-1'));
+      assert.equal(slots.get('1')?.node, 'node-9');
+      assert.match(slots.get('1')?.reason ?? '', /by its agent's word/);
+      assert.equal(slots.size, 2);
+    }
+  });
+
+  test('and needs an operator still does', () => {
+    const needsOperator = 'its rollback failed';
+    const world = after(emptyWorld, joined, out(true), told({ needsOperator, inMaintenance: true }));
+    assert.deepEqual(slotsOf(world), ['stuck-node-9: node-9']);
   });
 
   test('and serves has none, nor has it one when it goes out by itself later', () => {
-    const serving = after(emptyWorld, joined, out(false));
+    const serving = after(emptyWorld, joined, out(false), told({}));
     assert.equal(serving.slots.size, 0);
     assert.equal(after(serving, out(true)).slots.size, 0);
   });
 
   test('keeps the slot that it has', () => {
     const held = { ...emptyWorld, slots: new Map([['0', manualSlot('node-9')]]) };
-    assert.deepEqual(after(held, joined, out(true)).slots, held.slots);
+    assert.deepEqual(after(held, joined, out(true), told({ inMaintenance: true })).slots, held.slots);
   });
 
   test('one that was there before has none by that', () => {

@@ -4,7 +4,7 @@
  * `plexictl cluster re-epoch`; and after that no slot is taken before every node was adopted, or removed.
  * A node that is out by its agent's own word gets the slot that etcd has lost, even above the budget.
  */
-import { heldBy, lowestIndex, withoutSlotOf, withSlot } from './budget.js';
+import { heldBy, lowestIndex, withoutSlotOf, withSlot, withStuck } from './budget.js';
 import { takeSlot, viewOf, withNode, withView } from './change.js';
 import type { AdoptionReport, ReportedJob } from './events.js';
 import { isManual, manualCommandId } from './manual.js';
@@ -36,33 +36,28 @@ export function withoutAwaited(world: World, node: string): World {
   };
 }
 
-/**
- * A node that joined, or was let back, and is in maintenance takes its slot by its own word, even above the
- * budget: it is out of service already (protocol, rule 20).
- */
-export function withJoinersSlot(world: World, node: string, nowMs: Milliseconds): World {
-  const { joined, inMaintenance } = viewOf(world, node);
-  if (!joined || inMaintenance === null) return world;
-  const known = withView(world, node, { joined: false });
-  const isSettled = !inMaintenance || world.recovery !== null || heldBy(world.slots, node) !== undefined;
-  return isSettled ? known : withManualSlot(known, node, nowMs);
-}
-
 /** The last node was adopted: the cluster is as it was before the restore. */
 export function settleRecovery(world: World): World {
   const { recovery } = world;
   return recovery?.kind === 'adopting' && recovery.awaited.size === 0 ? { ...world, recovery: null } : world;
 }
 
-/** Whether a node must be adopted although nothing is to be sent to it. */
+/**
+ * Whether a node must be adopted although nothing is to be sent to it: only its journal tells why it is out,
+ * when it is. That goes for every node after a restore, and for one that joined, or was let back.
+ */
 export function isAwaited(world: World, node: string): boolean {
-  return world.recovery?.kind === 'adopting' && world.recovery.awaited.has(node);
+  const isRestored = world.recovery?.kind === 'adopting' && world.recovery.awaited.has(node);
+  return isRestored || viewOf(world, node).joined;
 }
 
-/** The slot of a node that was awaited, made from what its agent says; nothing for any other. */
+/**
+ * The slot of a node that was awaited, made from what its agent says, even above the budget: it is out of
+ * service already (protocol, rule 20). Nothing for any other node.
+ */
 export function rebuildSlot(world: World, node: string, report: AdoptionReport, nowMs: Milliseconds): World {
   if (!isAwaited(world, node)) return world;
-  const known = withoutAwaited(world, node);
+  const known = withView(withoutAwaited(world, node), node, { joined: false });
   const held = heldBy(known.slots, node);
   if (held !== undefined) return isGivenBack(held.slot, report) ? withoutSlot(known, node) : known;
   const resumed = resumeLost(known, node, report, nowMs);
@@ -70,7 +65,9 @@ export function rebuildSlot(world: World, node: string, report: AdoptionReport, 
   if (report.needsOperator !== '') return withLostSlot(known, node, report.needsOperator, nowMs);
   const open = report.jobs.find(({ ended }) => !ended);
   if (!report.inMaintenance && (open === undefined || open.rollout === '')) return known;
-  return isByHand(report)
+  // Whoever puts a node on the list that never did anything has put it out by hand.
+  const isNew = viewOf(world, node).joined && report.jobs.length === 0;
+  return isByHand(report) || isNew
     ? withManualSlot(known, node, nowMs)
     : withLostSlot(known, node, lostReason(report), nowMs);
 }
@@ -112,15 +109,15 @@ function isGivenBack(slot: Slot, report: AdoptionReport): boolean {
   return report.jobs.some((job) => job.commandId === manualCommandId(slot) && job.ended);
 }
 
-/** Whether the last thing that happened to the node is an operator's own maintenance. */
-function isByHand(report: AdoptionReport): boolean {
-  return report.jobs.at(-1)?.commandId.startsWith('maintenance.') ?? false;
+/** Whether the node is out by an operator's own maintenance, and by nothing that was done to it since. */
+function isByHand({ jobs }: AdoptionReport): boolean {
+  return jobs.at(-1)?.commandId.startsWith('maintenance.') ?? false;
 }
 
 function lostReason({ jobs }: AdoptionReport): string {
   const last = jobs.at(-1);
   const why = last === undefined ? 'and its journal does not say why' : `since ${last.commandId}`;
-  return `it is out of service, ${why}, and etcd, which was restored, knows nothing of it`;
+  return `it is out of service, ${why}, and etcd knows nothing of it`;
 }
 
 function withoutSlot(world: World, node: string): World {
@@ -137,5 +134,5 @@ function withManualSlot(world: World, node: string, nowMs: Milliseconds): World 
 /** Nobody knows any more what is to be done with it: it is an operator's. */
 function withLostSlot(world: World, node: string, reason: string, nowMs: Milliseconds): World {
   const slot: Slot = { node, reason, rollout: '', term: world.term, sinceMs: nowMs, maintenance: null };
-  return { ...world, slots: withSlot(world.slots, `stuck-${node}`, slot) };
+  return { ...world, slots: withStuck(world.slots, slot) };
 }

@@ -296,3 +296,22 @@ export function isUpgrading(state: NodeState): state is Extract<NodeState, { pha
 export function commandId(rollout: string, node: string, kind: CommandKind, attempt: number): string {
   return `${rollout}.${node}.${kind}.${attempt}`;
 }
+
+/** A node of which nothing was written yet since its rollout started. */
+export function firstNode(part: PlanPart, startedAtMs: Milliseconds): RolloutNode {
+  return {
+    id: part.node,
+    state: part.strategy === 'none' ? { phase: 'done' } : { phase: 'pending' },
+    attempts: {},
+    sinceMs: startedAtMs,
+    error: null,
+    ended: null,
+    waitingOn: [],
+    silence: null,
+    checked: false,
+    outSinceMs: null,
+    backAtMs: null,
+    release: part.from,
+    backupId: '',
+  };
+}

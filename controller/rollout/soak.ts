@@ -31,11 +31,11 @@ export function settleSoaking(world: ActiveWorld, rollout: Rollout, nowMs: numbe
   return world;
 }
 
-/** Whether a node was good for its whole soak, by a report that is newer than its commit. */
+/** Whether a node was good for its whole soak, by a report that is newer than its commit; for none, by one report. */
 export function hasSoaked(world: World, node: RolloutNode, soakMs: number, nowMs: number): boolean {
-  if (soakMs === 0) return true;
   const view = viewOf(world, node.id);
   if (!view.reachable || view.release?.digest !== node.release.digest) return false;
+  if (soakMs === 0) return view.health === 'healthy';
   return soakedForMs(view, node, nowMs) >= soakMs;
 }
 

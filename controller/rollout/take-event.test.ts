@@ -10,6 +10,7 @@ import {
   paperNowMs,
   rolling,
 } from '../../test/scenarios/paper-rollout.test.part.js';
+import { releaseAt } from '../../test/scenarios/sample-plan.test.part.js';
 import { advance } from './advance.js';
 import type { EngineEvent } from './events.js';
 
@@ -87,13 +88,17 @@ describe('the end of an upgrade', () => {
   });
 });
 
-test('a soak counts only what is seen of the release that was committed, and none at all when it is zero', () => {
+test('a soak counts only what is seen of the release that was committed; when it is zero, one good report', () => {
   const soaking = after(rolling(1), finished(node, 'upgrade'));
   const later = (events: EngineEvent[]) => advance(soaking, events, paperNowMs + 2_000).world;
   assert.equal(nodeOf(later([observed(node, { goodForMs: 9_000 })]), node).state.phase, 'soaking');
   assert.equal(nodeOf(later([{ kind: 'unreachable', node }]), node).state.phase, 'soaking');
   const without = after(rolling(1, { soakMs: 0 }), finished(node, 'upgrade'));
-  assert.equal(without.rollout?.phase, 'succeeded');
+  assert.equal(nodeOf(without, node).state.phase, 'soaking');
+  const old = after(without, observed(node));
+  assert.equal(nodeOf(old, node).state.phase, 'soaking');
+  const good = after(without, observed(node, { release: releaseAt('0b1') }));
+  assert.equal(good.rollout?.phase, 'succeeded');
 });
 
 test('a node that is removed is no member of a group any more, and needs nobody', () => {

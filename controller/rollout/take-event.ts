@@ -7,13 +7,13 @@ import { settle, strand, viewOf, withNode, withView } from './change.js';
 import type { CommandOutcome, EngineEvent } from './events.js';
 import { failMaintenance, finishMaintenance, wishMaintenance } from './manual.js';
 import { failOrder, finishOrder, forgetStranded, withOrder } from './orders.js';
-import { rebuildSlot, withJoined, withJoinersSlot, withoutAwaited, withRestored } from './recovery.js';
+import { rebuildSlot, withJoined, withoutAwaited, withRestored } from './recovery.js';
 import {
   type EndedCommand,
   type Fault,
+  firstNode,
   isUpgrading,
   openCommand,
-  type PlanPart,
   type Rollout,
   type RolloutCommand,
   type RolloutNode,
@@ -109,29 +109,11 @@ function begin(world: World, event: Extract<EngineEvent, { kind: 'start' }>, now
     finishedAtMs: null,
     exitCode: null,
     forgiven: [],
-    nodes: new Map(plan.parts.map((part) => [part.node, firstState(part, nowMs)])),
+    nodes: new Map(plan.parts.map((part) => [part.node, firstNode(part, nowMs)])),
   };
   const max = plan.header.policy.maxConcurrent;
   const budget = max === world.budget.max ? world.budget : { max, generation: world.budget.generation + 1 };
   return { ...world, rollout, budget };
-}
-
-function firstState(part: PlanPart, nowMs: number): RolloutNode {
-  return {
-    id: part.node,
-    state: part.strategy === 'none' ? { phase: 'done' } : { phase: 'pending' },
-    attempts: {},
-    sinceMs: nowMs,
-    error: null,
-    ended: null,
-    waitingOn: [],
-    silence: null,
-    checked: false,
-    outSinceMs: null,
-    backAtMs: null,
-    release: part.from,
-    backupId: '',
-  };
 }
 
 function withHold(world: World, node: string, hold: Hold | null): World {
@@ -147,8 +129,7 @@ function takeObservation(
 ): World {
   const { node, observation } = event;
   const seen = withView(world, node, { ...observation, reachable: true, seenAtMs: nowMs });
-  const known = withJoinersSlot(seen, node, nowMs);
-  return viewOf(known, node).refusal === null ? withoutSilence(known, node, nowMs) : known;
+  return viewOf(seen, node).refusal === null ? withoutSilence(seen, node, nowMs) : seen;
 }
 
 /** A node that answers, and obeys, is not silent any longer. */

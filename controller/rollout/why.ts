@@ -2,7 +2,7 @@
  * Why a node does not go on: each reason, since when, and what would let it go on. The words hold no
  * numbers that move, so that a waiting node costs no writes (semantics S26).
  */
-import { freeIndex } from './budget.js';
+import { freeIndex, isStuck, slotOf } from './budget.js';
 import { bounded, viewOf, withNodes } from './change.js';
 import { isManual } from './manual.js';
 import { hasOpenOrder } from './orders.js';
@@ -71,7 +71,11 @@ function reasonsOf(scene: Scene, node: RolloutNode): Reason[] {
       unblock: 'time, and good probes',
     });
   }
-  if (node.state.phase === 'rollback_failed') {
+  const { phase } = node.state;
+  const waitsToGoBack = rollout.course.kind === 'back' && phase === 'done' && node.outSinceMs !== null;
+  const waitsToGo = phase === 'ready' || phase === 'pending' || waitsToGoBack;
+  const slot = slotOf(world.slots, node.id);
+  if (phase === 'rollback_failed' || (waitsToGo && slot !== undefined && isStuck(slot))) {
     reasons.push({
       reason: 'it needs an operator',
       unblock: `a look at it with plexictl logs ${node.id}; once it is put right: plexictl node confirm ${node.id} --version VERSION --reason TEXT`,
@@ -81,12 +85,9 @@ function reasonsOf(scene: Scene, node: RolloutNode): Reason[] {
   if (openCommand(node.state) !== undefined && waitsFor !== '') {
     reasons.push({ reason: 'its service is to be started by a person', unblock: waitsFor });
   }
-  const waitsToGoBack =
-    rollout.course.kind === 'back' && node.state.phase === 'done' && node.outSinceMs !== null;
   const keeping = waitsToGoBack ? whyNotOut(scene.spread, node.id) : undefined;
   if (keeping !== undefined) reasons.push(keeping);
-  if (node.state.phase === 'ready' || node.state.phase === 'pending')
-    reasons.push(...beforeStart(scene, node));
+  if (phase === 'ready' || phase === 'pending') reasons.push(...beforeStart(scene, node));
   return reasons;
 }
 

@@ -97,7 +97,7 @@ export interface NodeView {
   readonly inMaintenance: boolean | null;
   /** What a person must do before its command goes on; empty: it waits for nobody. */
   readonly waitsFor: string;
-  /** It came to the list under this leader, and has not told yet whether it is in maintenance. */
+  /** Since it came to the list no leader has adopted it, so nobody knows whether it is out, and why. */
   readonly joined: boolean;
   readonly seenAtMs: Milliseconds;
 }

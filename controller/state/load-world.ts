@@ -5,7 +5,8 @@
 import { createHash } from 'node:crypto';
 import { PlexiError } from '../../config/errors.js';
 import type { EtcdEntry } from '../leadership/etcd.js';
-import type { Plan, PlanPart, Rollout, RolloutNode } from '../rollout/rollout.js';
+import { unseenNode } from '../rollout/change.js';
+import { firstNode, type Plan, type PlanPart, type Rollout, type RolloutNode } from '../rollout/rollout.js';
 import { withClocksFrom } from '../rollout/silence.js';
 import type { Labels, NodeView, Recovery, Spread, World } from '../rollout/world.js';
 import { readHeader, readHold, readNode, readOrder, readPart, readSlot, readState } from './codec.js';
@@ -47,7 +48,7 @@ export function loadWorld(
         readSlot(entry.key, entry.value),
       ]),
     ),
-    views,
+    views: withJoiners(keys, entries, views),
     holds: ofNodes(keys, entries, 'hold', readHold),
     orders: ofNodes(keys, entries, 'order', readOrder),
     spread,
@@ -59,6 +60,21 @@ export function loadWorld(
   };
   // Nobody looked while nobody led: no node is charged for that time.
   return withClocksFrom(world, leadSinceMs);
+}
+
+/** Nodes that no leader has adopted since they came to the list, or came back to it: it may have died before. */
+function withJoiners(
+  keys: ClusterKeys,
+  entries: readonly EtcdEntry[],
+  views: ReadonlyMap<string, NodeView>,
+): ReadonlyMap<string, NodeView> {
+  const joined = readNodes(keys, entries).filter(
+    ({ spec, status }) => !spec.removed && (status?.joined ?? true),
+  );
+  return new Map([
+    ...views,
+    ...joined.map(({ id }) => [id, { ...(views.get(id) ?? unseenNode), joined: true }] as const),
+  ]);
 }
 
 /** Zones do not matter, and there are no groups. */
@@ -131,9 +147,9 @@ export function loadRollout(
     exitCode: state.exitCode,
     forgiven: state.forgiven,
     nodes: new Map(
-      plan.parts.flatMap((part) => {
-        const node = nodes.get(part.node);
-        return node === undefined ? [] : [[part.node, node] as const];
+      plan.parts.map((part) => {
+        // A start writes no records of nodes: it is in force by one transaction.
+        return [part.node, nodes.get(part.node) ?? firstNode(part, state.startedAt)];
       }),
     ),
   };

@@ -110,6 +110,8 @@ export const nodeStatusRecord = z.object({
   inMaintenance: z.boolean().default(false),
   /** Why the node itself asks for an operator; empty: it does not. */
   needsOperator: z.string().default(''),
+  /** No leader has adopted the node since it came to the list. */
+  joined: z.boolean().default(false),
   agentVersion: z.string().default(''),
   os: z.string().default(''),
   arch: z.string().default(''),

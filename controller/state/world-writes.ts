@@ -110,9 +110,10 @@ function nodeGroups(
   const taking: WriteGroup[] = [];
   const slotKeys = changedSlots(before, after);
   const adopted = new Set(noLongerAwaited(before, after));
+  const changed = new Set(changedNodes(keys, before.rollout, after.rollout, lookup));
   const touched = new Set([
     ...adopted,
-    ...changedNodes(before.rollout, after.rollout),
+    ...changed,
     ...slotKeys.flatMap((key) =>
       [before.slots.get(key)?.node ?? [], after.slots.get(key)?.node ?? []].flat(),
     ),
@@ -124,7 +125,7 @@ function nodeGroups(
     if (adopted.has(id) && before.recovery?.kind === 'adopting')
       operations.push(put(keys.nodeEpoch(id), { epoch: Number(before.recovery.epoch) }, lookup));
     const node = after.rollout?.nodes.get(id);
-    if (after.rollout !== undefined && node !== undefined && before.rollout?.nodes.get(id) !== node) {
+    if (after.rollout !== undefined && node !== undefined && changed.has(id)) {
       const key = keys.rolloutNode(after.rollout.id, id);
       operations.push(put(key, nodeValue(node), lookup));
       // A write of this leader's own whose answer was lost may still be committed: it must not be written over.
@@ -183,9 +184,19 @@ function takingGuards(
   return guards;
 }
 
-function changedNodes(before: Rollout | undefined, after: Rollout | undefined): string[] {
-  if (after === undefined || before?.nodes === after.nodes) return [];
-  return [...after.nodes].filter(([id, node]) => before?.nodes.get(id) !== node).map(([id]) => id);
+/** Nodes whose record changed, or was never written: a start writes none, so that it is one transaction. */
+function changedNodes(
+  keys: ClusterKeys,
+  before: Rollout | undefined,
+  after: Rollout | undefined,
+  lookup: Lookup,
+): string[] {
+  if (before === undefined || after === undefined || before.nodes === after.nodes) return [];
+  return [...after.nodes]
+    .filter(
+      ([id, node]) => before.nodes.get(id) !== node || lookup(keys.rolloutNode(after.id, id)) === undefined,
+    )
+    .map(([id]) => id);
 }
 
 function changedSlots(before: World, after: World): string[] {

@@ -12,7 +12,7 @@ import type { Spread } from '../../controller/rollout/world.js';
 import { anywhere } from '../../controller/state/load-world.js';
 import { checkAudit, checkEnd } from '../scenarios/invariants.test.part.js';
 import { ModelEtcd } from '../scenarios/model-etcd.test.part.js';
-import { keys, LeaderDied, ModelLeader, type Step } from '../scenarios/model-leader.test.part.js';
+import { enlist, keys, LeaderDied, ModelLeader, type Step } from '../scenarios/model-leader.test.part.js';
 import { releaseAt, sampleNode, samplePlan, samplePolicy } from '../scenarios/sample-plan.test.part.js';
 import { type Answer, type Call, type Fate, ModelAgent } from './model-agent.test.part.js';
 
@@ -114,7 +114,7 @@ export class History {
         ...(index % zones > 0 && { zone: `z${index % zones}` }),
         ...(isMember && { group: 'db' }),
       };
-      this.store.put(keys.nodeSpec(agent.id), { address: '', labels });
+      enlist(this.store, agent.id, labels);
     }
     const minAvailable = Math.max(0, members - spare);
     return { maxPerZone, zoneLabel: 'zone', groups: [{ name: 'db', labels: { group: 'db' }, minAvailable }] };

@@ -241,7 +241,9 @@ export function checkEnd(rollout: Rollout, truths: readonly NodeTruth[], leftOut
       assert.equal(rollout.phase, 'failed');
       assert.ok(
         rollout.plan.header.direction === 'back' ||
-          [...rollout.nodes.values()].some((node) => node.state.phase === 'rollback_failed'),
+          [...rollout.nodes.values()].some(
+            ({ state, error }) => state.phase === 'rollback_failed' || error?.code === 'NODE_CHANGED',
+          ),
         `nobody needs an operator: ${rollout.reason}`,
       );
       return;

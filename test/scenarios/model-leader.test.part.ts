@@ -26,6 +26,13 @@ export const keys = clusterKeys('paper');
 /** No record's time is looked at here. */
 const auditAt = new Date(0);
 
+/** Puts a node on the list that a leader has seen before. */
+export function enlist(store: ModelEtcd, node: string, labels: Readonly<Record<string, string>>): void {
+  store.put(keys.nodeSpec(node), { address: '', labels });
+  const seen = { phase: 'idle', health: 'healthy', unknown: false, since: auditAt.toISOString() };
+  store.put(keys.nodeStatus(node), { version: '', digest: '', ...seen });
+}
+
 /** What one step came to. `after` still holds a rollout that has just ended. */
 export interface Step {
   readonly before: World;
@@ -110,7 +117,8 @@ export class ModelLeader {
     ];
     assert.ok(this.persist(before, after, { operations, guards: [] }, Number.POSITIVE_INFINITY));
     this.accept(before, after, effects);
-    return { before, after, effects };
+    this.checkStored();
+    return { ...this.step([{ kind: 'tick' }], nowMs), before };
   }
 
   /** Takes a node off the list: its record says so in the same transaction. */

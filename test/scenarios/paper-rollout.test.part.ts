@@ -17,7 +17,7 @@ export function begun(count: number, policy: Partial<RolloutPolicy> = {}, world 
   const { plan } = samplePlan({ nodes, to: '0b1', policy });
   const start = { kind: 'start', id: 'u', plan, by: 'op', requestId: 'r' } as const;
   const seen = ids.map((node) => observed(node));
-  return after(world, start, ...seen, ...ids.map((node): EngineEvent => ({ kind: 'adopted', node })));
+  return after(after(world, start), ...seen, ...ids.map((node): EngineEvent => ({ kind: 'adopted', node })));
 }
 
 /** The same once the release lies on every node: those for which there is a slot have begun. */

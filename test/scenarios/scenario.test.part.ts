@@ -33,7 +33,7 @@ import type { Spread } from '../../controller/rollout/world.js';
 import { anywhere } from '../../controller/state/load-world.js';
 import { checkAudit } from './invariants.test.part.js';
 import { ModelEtcd } from './model-etcd.test.part.js';
-import { keys, ModelLeader, type Step } from './model-leader.test.part.js';
+import { enlist, keys, ModelLeader, type Step } from './model-leader.test.part.js';
 import { releaseAt, sampleNode, samplePlan, samplePolicy } from './sample-plan.test.part.js';
 import { tellStep } from './transcript.test.part.js';
 
@@ -138,7 +138,7 @@ export class Scenario {
         ...(zone !== '' && { zone }),
         ...(members.split(',').includes(id) && { group: 'db' }),
       };
-      this.store.put(keys.nodeSpec(id), { address: '', labels });
+      enlist(this.store, id, labels);
     }
     return {
       maxPerZone: maxPerZone === '' ? null : Number(maxPerZone),

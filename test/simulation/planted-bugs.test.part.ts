@@ -208,7 +208,7 @@ export const plantedBugs: readonly PlantedBug[] = [
   {
     name: 'a node that needs an operator loses its slot',
     file: 'controller/rollout/change.ts',
-    right: 'slots: withStuck(world.slots, id, bounded(error.message))',
+    right: 'slots: withStuck(world.slots, slot)',
     wrong: 'slots: withoutSlotOf(world.slots, id)',
     seed: 75,
   },
