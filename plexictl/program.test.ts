@@ -7,6 +7,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { after, before, describe, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
+import { loader } from '../test/loader.test.part.js';
 import { at, sampleNode, sampleStatus } from './render/sample-status.test.part.js';
 import {
   deadAddress,
@@ -23,7 +24,7 @@ const main = fileURLToPath(new URL('main.ts', import.meta.url));
 
 function start(words: readonly string[], config: string): ChildProcess {
   const environment = { ...process.env, PLEXI_CONFIG: config, NO_COLOR: '' };
-  return spawn(process.execPath, ['--import', 'tsx', main, ...words], {
+  return spawn(process.execPath, [...loader, main, ...words], {
     env: environment,
     stdio: ['ignore', 'pipe', 'pipe'],
   });

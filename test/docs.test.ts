@@ -10,6 +10,7 @@ import { basename, dirname, join } from 'node:path';
 import { describe, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { plexictl } from '../plexictl/scripted-controller.test.part.js';
+import { loader } from './loader.test.part.js';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
 const documents = [
@@ -237,7 +238,7 @@ async function askForHelp(program: string, words: readonly string[]): Promise<st
   if (program === 'plexictl') return (await plexictl([...words, '--help'])).stdout;
   const main = join(root, program === 'plexi-controller' ? 'controller' : 'node-agent', 'main.ts');
   return new Promise((resolve, reject) => {
-    const argv = ['--import', 'tsx', main, ...words, '--help'];
+    const argv = [...loader, main, ...words, '--help'];
     execFile(process.execPath, argv, { cwd: root }, (error, stdout) =>
       error === null ? resolve(stdout) : reject(error),
     );

@@ -31,6 +31,7 @@ import { printManifest } from '../../release/manifest.js';
 import { openRepository } from '../../release/repository/fetch.js';
 import { printIndex } from '../../release/repository/layout.js';
 import { sampleManifest, sha256 } from '../../release/sample-release.test.part.js';
+import { loader } from '../loader.test.part.js';
 import { here, type Place, type RealEtcd } from './real-etcd.test.part.js';
 import { ScriptedAgent } from './scripted-agent.test.part.js';
 
@@ -168,7 +169,6 @@ export class TestCluster {
   ): Promise<ReplicaProcess> {
     const file = await this.configFile(id, changes, place.address);
     const { address } = loadControllerConfig(file);
-    const loader = isBuilt ? [] : ['--import', 'tsx'];
     const node = [process.execPath, ...loader, controllerProgram, '--config', file];
     const [program = process.execPath, ...words] = [...place.prefix, ...node];
     const child = spawn(program, words, {
