@@ -24,13 +24,17 @@ export async function resolve(specifier, context, next) {
   return { url, format: 'module', shortCircuit: true };
 }
 
-/** What is compiled names its source map by where both stand; the map leads back to the lines of the source. */
+/** The map of what is compiled leads back to the lines of the source; Node wants its name without a scheme. */
 export async function load(url, context, next) {
   if (!isSource(url)) return next(url, context);
-  const compiled = `${checkout}dist/${url.slice(checkout.length, -'.ts'.length)}.js`;
-  const text = await readFile(new URL(compiled), 'utf8');
-  const source = text.replace(/^\/\/# sourceMappingURL=.*$/m, `//# sourceMappingURL=${compiled}.map`);
-  return { format: 'module', source, shortCircuit: true };
+  const compiled = new URL(`${checkout}dist/${url.slice(checkout.length, -'.ts'.length)}.js`);
+  const text = await readFile(compiled, 'utf8');
+  const map = `//# sourceMappingURL=${compiled.pathname}.map`;
+  return {
+    format: 'module',
+    source: text.replace(/^\/\/# sourceMappingURL=.*$/m, map),
+    shortCircuit: true,
+  };
 }
 
 function isSource(url) {

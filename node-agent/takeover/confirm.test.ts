@@ -28,7 +28,13 @@ let term = 100;
 
 async function confirm(running: RunningNode, changes: Partial<TakeOverStep> = {}): Promise<CommandResult> {
   term += 1;
-  const order = { version: '0a1', confirm: true, reason: 'put right by hand', timeoutMs: 20_000n, ...changes };
+  const order = {
+    version: '0a1',
+    confirm: true,
+    reason: 'put right by hand',
+    timeoutMs: 20_000n,
+    ...changes,
+  };
   return (await running.caller.execute(takeOver(`confirm-${term}`, [1, term, 1], order))).result;
 }
 
