@@ -145,7 +145,7 @@ function testFiles(room) {
  */
 async function runFiles(name, files, options) {
   if (files.length === 0) return;
-  const { concurrency = 1, timeoutMs = 240_000, environment = {}, isBackground = false } = options;
+  const { concurrency = 1, timeoutMs = 300_000, environment = {}, isBackground = false } = options;
   const startedAt = performance.now();
   const folder = mkdtempSync(join(tmpdir(), 'plexi-test-'));
   const counts = join(folder, 'counts.json');
