@@ -6,9 +6,9 @@ import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
 import { writeFile } from 'node:fs/promises';
 import { describe, type TestContext, test } from 'node:test';
-import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import type { CommandEvent } from '../gen/plexi/v1/node_agent.js';
+import { programWords } from '../test/loader.test.part.js';
 import { agentConfig } from './agent-node.test.part.js';
 import { localAnswers, startInTurn } from './by-hand/local-answers.js';
 import { startThroughDoor } from './by-hand/offline.js';
@@ -119,8 +119,8 @@ describe('a restart by hand', () => {
       probes: [{ kind: 'tcp', address: `127.0.0.1:${node.port}` }],
     };
     await writeFile(file, JSON.stringify(written));
-    const main = fileURLToPath(new URL('main.ts', import.meta.url));
-    const words = ['--import', 'tsx', main, 'start', '--config', file];
+    const main = programWords(new URL('main.ts', import.meta.url));
+    const words = [...main, 'start', '--config', file];
     const { stdout } = await promisify(execFile)(process.execPath, words, { timeout: 60_000 });
     assert.equal(stdout, 'node-1: 0b3 was started; the upgrade goes on once it is healthy\n');
     const { result } = await attached.ended;

@@ -6,7 +6,7 @@ import assert from 'node:assert/strict';
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { after, before, describe, test } from 'node:test';
-import { fileURLToPath } from 'node:url';
+import { programWords } from '../test/loader.test.part.js';
 import { at, sampleNode, sampleStatus } from './render/sample-status.test.part.js';
 import {
   deadAddress,
@@ -19,11 +19,11 @@ import {
 
 const running = sampleStatus([sampleNode('node-1', 'probing')]);
 const succeeded = sampleStatus([sampleNode('node-1', 'done')], { phase: 'succeeded', finishedAt: at(9) });
-const main = fileURLToPath(new URL('main.ts', import.meta.url));
+const main = programWords(new URL('main.ts', import.meta.url));
 
 function start(words: readonly string[], config: string): ChildProcess {
   const environment = { ...process.env, PLEXI_CONFIG: config, NO_COLOR: '' };
-  return spawn(process.execPath, ['--import', 'tsx', main, ...words], {
+  return spawn(process.execPath, [...main, ...words], {
     env: environment,
     stdio: ['ignore', 'pipe', 'pipe'],
   });

@@ -10,6 +10,7 @@ import { basename, dirname, join } from 'node:path';
 import { describe, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { plexictl } from '../plexictl/scripted-controller.test.part.js';
+import { programWords } from './loader.test.part.js';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
 const documents = [
@@ -235,9 +236,10 @@ function helpOf(program: string, words: readonly string[]): Promise<string> {
 
 async function askForHelp(program: string, words: readonly string[]): Promise<string> {
   if (program === 'plexictl') return (await plexictl([...words, '--help'])).stdout;
-  const main = join(root, program === 'plexi-controller' ? 'controller' : 'node-agent', 'main.ts');
+  const room = program === 'plexi-controller' ? 'controller' : 'node-agent';
+  const main = programWords(new URL(`../${room}/main.ts`, import.meta.url));
   return new Promise((resolve, reject) => {
-    const argv = ['--import', 'tsx', main, ...words, '--help'];
+    const argv = [...main, ...words, '--help'];
     execFile(process.execPath, argv, { cwd: root }, (error, stdout) =>
       error === null ? resolve(stdout) : reject(error),
     );

@@ -7,16 +7,17 @@
  *   node test/run.mjs scenarios --update writes the transcripts of test/scenarios anew
  *   node test/run.mjs --deep --minutes 5  only test/deep/, which shares 5 minutes; the last line says what
  *                                         was tried
+ *   node test/run.mjs --times             tells also which files took longest
  */
-import { spawn, spawnSync } from 'node:child_process';
+import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { constants, setPriority, tmpdir } from 'node:os';
-import { basename, delimiter, dirname, join, sep } from 'node:path';
+import { basename, delimiter, dirname, join, relative, sep } from 'node:path';
 import { argv, env, execPath, exit } from 'node:process';
 import { parseArgs } from 'node:util';
 import { checkout, readIfThere } from '../deploy/setup/checkout.mjs';
-import { build } from '../deploy/setup/compile.mjs';
+import { build, generateCode } from '../deploy/setup/compile.mjs';
 import { ensureEtcd } from '../deploy/setup/etcd.mjs';
 import { installPackages } from '../deploy/setup/packages.mjs';
 import { rooms } from './rooms.mjs';
@@ -27,6 +28,7 @@ const { values, positionals: filters } = parseArgs({
   options: {
     deep: { type: 'boolean', default: false },
     minutes: { type: 'string', default: '10' },
+    times: { type: 'boolean', default: false },
     update: { type: 'boolean', default: false },
   },
 });
@@ -35,15 +37,21 @@ const say = (text) => process.stdout.write(`${text}\n`);
 const total = { passed: 0, failed: 0, skipped: 0, failures: [] };
 /** What each deep harness says that it has tried. */
 const deepReports = [];
+/** With --times: what each test file took. */
+const fileTimes = [];
+const timesShown = 25;
 /** Milliseconds that a deep harness may need to end what it has begun. */
 const deepOverrunMs = 90_000;
 const minutes = Number(values.minutes);
 if (!(minutes > 0)) throw new Error(`--minutes must be a number above 0, not ${values.minutes}`);
 
 if (await stage('set-up', setUp)) {
-  // The tests tell more beside a finding of the linter; without a build there is nothing to test.
-  if (filters.length === 0 && !values.deep) await stage('lint', lint);
-  if (await stage('build and type check', build)) await runTests();
+  // Beside each other; both look at the generated code. The tests tell more beside a finding of the linter;
+  // without a build there is nothing to test.
+  const linted = filters.length === 0 && !values.deep ? stage('lint', lint) : undefined;
+  const isBuilt = await stage('build and type check', build);
+  await linted;
+  if (isBuilt) await runTests();
 }
 exit(summary());
 
@@ -66,22 +74,25 @@ async function setUp() {
   await installPackages(say);
   const folder = dirname(ensureEtcd(say).etcd);
   if (!env.PATH.split(delimiter).includes(folder)) env.PATH += delimiter + folder;
+  await generateCode();
 }
 
-function lint() {
-  const result = spawnSync(execPath, [join('test', 'lint.mjs')], { cwd: checkout, stdio: 'inherit' });
-  if (result.status !== 0) throw new Error('see above');
+async function lint() {
+  const linter = spawn(execPath, [join('test', 'lint.mjs')], { cwd: checkout, stdio: 'inherit' });
+  const [status] = await once(linter, 'exit');
+  if (status !== 0) throw new Error('see above');
 }
 
 async function runTests() {
   const files = rooms.flatMap(testFiles).filter((file) => isWanted(file));
-  const isEndToEnd = (file) => file.startsWith(join('test', 'e2e') + sep);
   const isDeep = (file) => file.startsWith(join('test', 'deep') + sep);
   if (values.deep) return runDeep(files.filter(isDeep));
-  const others = files.filter((file) => !isEndToEnd(file) && !isDeep(file));
-  await runFiles('unit and integration tests', others, { concurrency: 2 });
-  // Whole clusters, which mostly wait: two at a time.
-  await runFiles('end-to-end tests', files.filter(isEndToEnd), { concurrency: 2 });
+  // Most of them wait now and then, for a lease or for a cluster: one more than there are cores on a small machine.
+  await runFiles(
+    'tests',
+    files.filter((file) => !isDeep(file)),
+    { concurrency: 3 },
+  );
 }
 
 /**
@@ -134,14 +145,16 @@ function testFiles(room) {
  */
 async function runFiles(name, files, options) {
   if (files.length === 0) return;
-  const { concurrency = 1, timeoutMs = 240_000, environment = {}, isBackground = false } = options;
+  const { concurrency = 1, timeoutMs = 300_000, environment = {}, isBackground = false } = options;
   const startedAt = performance.now();
   const folder = mkdtempSync(join(tmpdir(), 'plexi-test-'));
   const counts = join(folder, 'counts.json');
   const report = join(folder, 'deep.jsonl');
+  const times = join(folder, 'times.jsonl');
   const words = [
     '--import',
-    'tsx',
+    join(checkout, 'test', 'built-loader.mjs'),
+    ...(values.times ? ['--import', join(checkout, 'test', 'file-times.mjs')] : []),
     '--test',
     `--test-concurrency=${concurrency}`,
     `--test-timeout=${Math.round(timeoutMs)}`,
@@ -150,19 +163,27 @@ async function runFiles(name, files, options) {
   const runner = spawn(execPath, [...words, '--test-reporter-destination=stdout', ...files], {
     cwd: checkout,
     stdio: 'inherit',
-    env: { ...env, PLEXI_TEST_COUNTS: counts, PLEXI_DEEP_REPORT: report, ...environment },
+    env: {
+      ...env,
+      PLEXI_TEST_COUNTS: counts,
+      PLEXI_DEEP_REPORT: report,
+      PLEXI_TEST_TIMES: times,
+      ...environment,
+    },
   });
   if (isBackground) setPriority(runner.pid, constants.priority.PRIORITY_LOW);
   const [status, signal] = await once(runner, 'exit');
   add(name, { status, signal }, counts);
-  deepReports.push(
-    ...(readIfThere(report) ?? '')
-      .split('\n')
-      .filter(Boolean)
-      .map((line) => JSON.parse(line)),
-  );
+  deepReports.push(...linesOf(report));
+  fileTimes.push(...linesOf(times));
   rmSync(folder, { recursive: true, force: true });
   say(`${name}: ${files.length} files, ${((performance.now() - startedAt) / 1_000).toFixed(1)} s`);
+}
+
+/** What stands in a file of JSON lines; nothing where there is none. */
+function linesOf(file) {
+  const lines = (readIfThere(file) ?? '').split('\n').filter(Boolean);
+  return lines.map((line) => JSON.parse(line));
 }
 
 /** A runner that ends badly without a counted failure has failed all the same. */
@@ -184,11 +205,25 @@ function summary() {
     total.failed = 1;
     total.failures.push(`FAILED no test matches ${filters.join(', ')}`);
   }
+  if (values.times) say(slowestFiles());
   if (total.failures.length > 0) say(`\n${total.failures.join('\n')}\n`);
   const skipped = total.skipped === 0 ? '' : `, ${total.skipped} skipped`;
   say(`${total.passed} passed, ${total.failed} failed${skipped}`);
   if (values.deep) say(deepSummary());
   return total.failed === 0 ? 0 : 1;
+}
+
+/** The sums over all files, and the files that took longest. */
+function slowestFiles() {
+  const inColumns = (seconds, cpuSeconds, what) =>
+    `${seconds.toFixed(1).padStart(9)} s${cpuSeconds.toFixed(1).padStart(9)} s  ${what}`;
+  const sum = (key) => fileTimes.reduce((before, times) => before + times[key], 0);
+  const lines = fileTimes
+    .sort((one, other) => other.seconds - one.seconds)
+    .slice(0, timesShown)
+    .map(({ file, seconds, cpuSeconds }) => inColumns(seconds, cpuSeconds, relative(checkout, file)));
+  const all = inColumns(sum('seconds'), sum('cpuSeconds'), `all ${fileTimes.length} files`);
+  return ['       took  processor', all, ...lines].join('\n');
 }
 
 /** The last line of a deep run: all points, and those of each harness. */

@@ -17,9 +17,9 @@ export async function build() {
   });
 }
 
-/** Only generates: what a look at the sources needs. */
+/** Only generates: what a look at the sources needs. It waits for no build when there is nothing to do. */
 export async function generateCode() {
-  await exclusively(generate);
+  if (!isGenerated()) await exclusively(generate);
 }
 
 async function exclusively(work) {
@@ -29,14 +29,20 @@ async function exclusively(work) {
   await withLock('build', work);
 }
 
-/** The stamp inside gen/ names the inputs that gen/ was made from; buf cleans the folder itself. */
+/** The stamp inside gen/ names the inputs that gen/ was made from, and is written last. */
+const stamp = join(checkout, 'gen', '.inputs');
+
+function isGenerated() {
+  const inputs = readIfThere(stamp);
+  return inputs !== undefined && inputs === generateInputs();
+}
+
+/** buf cleans the folder itself, the stamp with it. */
 function generate() {
-  const stamp = join(checkout, 'gen', '.inputs');
-  const inputs = generateInputs();
-  if (readIfThere(stamp) === inputs) return;
+  if (isGenerated()) return;
   const buf = run([join('node_modules', '@bufbuild', 'buf', 'bin', 'buf'), 'generate']);
   if (buf.status !== 0) throw new Error(`buf generate failed:\n${buf.output}`);
-  writeFileSync(stamp, inputs);
+  writeFileSync(stamp, generateInputs());
 }
 
 function generateInputs() {

@@ -15,6 +15,7 @@ import {
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, beforeEach, describe, test } from 'node:test';
+import { loader } from '../../test/loader.test.part.js';
 import { listing, smallBackup } from './hard-tree.test.fixture.js';
 import { loadOrCreateBackupKeys } from './keys.js';
 import { restoreBackup } from './restore.js';
@@ -106,8 +107,7 @@ describe('restoring', () => {
         '-o',
         '/dev/null',
         process.execPath,
-        '--import',
-        'tsx',
+        ...loader,
         '--input-type=module',
         '-e',
         program,

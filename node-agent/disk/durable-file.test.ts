@@ -15,6 +15,7 @@ import {
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, test } from 'node:test';
+import { loader } from '../../test/loader.test.part.js';
 import {
   createDurably,
   ensureFolder,
@@ -115,8 +116,7 @@ describe('a durable file', () => {
         '-e',
         'trace=fsync,rename',
         process.execPath,
-        '--import',
-        'tsx',
+        ...loader,
         '--input-type=module',
         '-e',
         program,

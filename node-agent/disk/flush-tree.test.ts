@@ -8,6 +8,7 @@ import { mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSyn
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, test } from 'node:test';
+import { loader } from '../../test/loader.test.part.js';
 import { flushTree } from './flush-tree.js';
 
 let folder = '';
@@ -28,7 +29,7 @@ describe('a tree that others have written', () => {
       for (const name of ['data', 'alone', 'absent']) await flushTree('${folder}/' + name);`;
     const log = join(folder, 'log');
     const words = ['-f', '-y', '-qq', '-e', 'trace=fsync', '-o', log, process.execPath];
-    const node = ['--import', 'tsx', '--input-type=module', '-e', program];
+    const node = [...loader, '--input-type=module', '-e', program];
     const result = spawnSync('strace', [...words, ...node], { encoding: 'utf8' });
     assert.equal(result.status, 0, result.stderr);
     const flushed = [...readFileSync(log, 'utf8').matchAll(/fsync\(\d+<([^>]+)>/g)].map(([, path]) => path);

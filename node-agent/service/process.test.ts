@@ -17,6 +17,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, test } from 'node:test';
 import { limits } from '../../config/limits.js';
+import { loader } from '../../test/loader.test.part.js';
 import { bootedAtMs } from '../disk/boot-file.js';
 import { ProcessService } from './process.js';
 import { isAlive, liveProcess, signalGroups } from './process-table.js';
@@ -99,15 +100,7 @@ describe('the process adapter', () => {
     const program = `const { ProcessService } = await import('${file}');
       await new ProcessService(process.argv[1]).start(JSON.parse(process.argv[2]));
       process.kill(process.pid, 'SIGKILL');`;
-    const words = [
-      '--import',
-      'tsx',
-      '--input-type=module',
-      '-e',
-      program,
-      root,
-      JSON.stringify(nodeService('')),
-    ];
+    const words = [...loader, '--input-type=module', '-e', program, root, JSON.stringify(nodeService(''))];
     const agent = spawn(process.execPath, words, { stdio: 'inherit' });
     const [, signal] = await once(agent, 'exit');
     assert.equal(signal, 'SIGKILL');

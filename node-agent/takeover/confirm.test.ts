@@ -28,7 +28,13 @@ let term = 100;
 
 async function confirm(running: RunningNode, changes: Partial<TakeOverStep> = {}): Promise<CommandResult> {
   term += 1;
-  const order = { version: '0a1', confirm: true, reason: 'put right by hand', timeoutMs: 4_000n, ...changes };
+  const order = {
+    version: '0a1',
+    confirm: true,
+    reason: 'put right by hand',
+    timeoutMs: 20_000n,
+    ...changes,
+  };
   return (await running.caller.execute(takeOver(`confirm-${term}`, [1, term, 1], order))).result;
 }
 
@@ -209,7 +215,7 @@ describe('a confirmation', together, () => {
   test('of a version that the service does not say leaves everything as it was', async (t) => {
     const running = await RunningNode.start(t, cluster);
     const before = await everythingOf(running.node);
-    const result = await confirm(running, { version: '0b1', timeoutMs: 1_000n });
+    const result = await confirm(running, { version: '0b1', timeoutMs: 3_000n });
     assert.equal(result.failure?.code, 'TAKE_OVER_FAILED');
     assert.match(result.failure?.message ?? '', /not healthy as 0b1/);
     assert.deepEqual(await everythingOf(running.node), before);

@@ -9,13 +9,12 @@ import type { Command } from 'commander';
 import { PlexiError } from '../../config/errors.js';
 import { limits } from '../../config/limits.js';
 import { type CliContext, withOutput } from '../context.js';
+import { counted } from '../dev/counted.js';
 import { stopCluster } from '../dev/down.js';
 import { firstVersion, Layout, readShape, type Shape } from '../dev/layout.js';
 import { readProcesses } from '../dev/processes.js';
 import type { ShapeWishes } from '../dev/shape.js';
-import { counted } from '../dev/start.js';
 import { processStatuses } from '../dev/status.js';
-import { bringUp, chooseShape } from '../dev/up.js';
 import { parseDurationMs } from '../duration.js';
 import { table } from '../render/table.js';
 import { wholeNumber } from './option-values.js';
@@ -64,6 +63,8 @@ function registerUp(dev: Command, context: CliContext): void {
 }
 
 async function runUp(options: UpOptions, context: CliContext): Promise<void> {
+  // Loaded here, since it is a fifth of plexictl, and no other word needs it.
+  const { bringUp, chooseShape } = await import('../dev/up.js');
   const layout = new Layout(resolve(options.dir));
   const shape = await chooseShape(layout, shapeWishes(options));
   const interrupt = interruptSignal();

@@ -6,8 +6,7 @@
 import type { Command } from 'commander';
 import { PlexiError } from '../../config/errors.js';
 import type { ReleaseManifest } from '../../release/manifest.js';
-import { openRepository } from '../../release/repository/fetch.js';
-import { type BuiltRelease, buildRelease } from '../../release/repository/publish.js';
+import type { BuiltRelease } from '../../release/repository/publish.js';
 import { versionScheme } from '../../release/version.js';
 import { type CliContext, withOutput } from '../context.js';
 import { table } from '../render/table.js';
@@ -51,6 +50,8 @@ function registerBuild(release: Command, context: Answers): void {
       .option('--allow-dirty', 'build also when git knows of changes in the folder'),
   ).action(async (words: BuildWords) => {
     const { version, from, repository, platform, allowDirty = false } = words;
+    // Loaded here, since no other word needs it.
+    const { buildRelease } = await import('../../release/repository/publish.js');
     const built = await buildRelease({
       ...{ version, from, repository, allowDirty },
       ...(platform === undefined ? {} : { platform: platformOf(platform) }),
@@ -71,6 +72,7 @@ function registerList(release: Command, context: Answers): void {
       )
       .requiredOption('--repository <dir-or-url>', 'folder or http(s) URL of the release repository'),
   ).action(async ({ repository }: { repository: string }) => {
+    const { openRepository } = await import('../../release/repository/fetch.js');
     const opened = openRepository(repository);
     const manifests: ReleaseManifest[] = [];
     for (const { version } of await opened.list()) manifests.push((await opened.manifest(version)).manifest);

@@ -9,6 +9,7 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { asPlexiError, PlexiError } from '../../config/errors.js';
 import { type ClusterClient, openCluster } from '../client.js';
+import { counted } from './counted.js';
 import { etcdProcess, isEtcdHealthy } from './etcd.js';
 import { etcdBinaries, launcher } from './installation.js';
 import { type DevNode, firstVersion, type Layout, type Shape } from './layout.js';
@@ -132,9 +133,4 @@ function names(processes: readonly { name: string }[]): string[] {
 
 function missing(what: string): (process: { name: string }) => Missing {
   return ({ name }) => ({ name, what });
-}
-
-/** `1 node`, `2 nodes`. */
-export function counted(count: number, one: string, many = `${one}s`): string {
-  return `${count} ${count === 1 ? one : many}`;
 }

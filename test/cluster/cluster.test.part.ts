@@ -8,7 +8,6 @@ import { randomUUID } from 'node:crypto';
 import { once } from 'node:events';
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { Client, Metadata, type MethodDefinition } from '@grpc/grpc-js';
 import pino from 'pino';
 import { createAuthority, issueCertificate } from '../../config/certificate-authority.js';
@@ -31,14 +30,11 @@ import { printManifest } from '../../release/manifest.js';
 import { openRepository } from '../../release/repository/fetch.js';
 import { printIndex } from '../../release/repository/layout.js';
 import { sampleManifest, sha256 } from '../../release/sample-release.test.part.js';
+import { programWords } from '../loader.test.part.js';
 import { here, type Place, type RealEtcd } from './real-etcd.test.part.js';
 import { ScriptedAgent } from './scripted-agent.test.part.js';
 
-/** The controller's program as this file runs itself: from its source, or as it is built. */
-const isBuilt = import.meta.url.endsWith('.js');
-const controllerProgram = fileURLToPath(
-  new URL(`../../controller/main.${isBuilt ? 'js' : 'ts'}`, import.meta.url),
-);
+const controllerProgram = programWords(new URL('../../controller/main.ts', import.meta.url));
 
 /** What runs a version of the repository's. */
 export function releaseOf(version: string): Release {
@@ -168,8 +164,7 @@ export class TestCluster {
   ): Promise<ReplicaProcess> {
     const file = await this.configFile(id, changes, place.address);
     const { address } = loadControllerConfig(file);
-    const loader = isBuilt ? [] : ['--import', 'tsx'];
-    const node = [process.execPath, ...loader, controllerProgram, '--config', file];
+    const node = [process.execPath, ...controllerProgram, '--config', file];
     const [program = process.execPath, ...words] = [...place.prefix, ...node];
     const child = spawn(program, words, {
       stdio: ['ignore', 'ignore', 'pipe'],

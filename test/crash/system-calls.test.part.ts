@@ -18,7 +18,7 @@ export interface Mission {
 }
 
 /** Runs until the fault has happened at a call for the root. */
-const attemptsMax = 12;
+const attemptsMax = 24;
 
 /** What one try showed. */
 export interface Tried {

@@ -121,34 +121,35 @@ export class DevCluster {
 
   /**
    * Gives the node a maintenance hook that waits while it is held, so that a test can say its word in
-   * the middle of an upgrade however slow the machine is. Its agent is started anew.
+   * the middle of an upgrade however slow the machine is. The next `up` starts its agent anew.
    */
-  async makeHoldable(node: string): Promise<void> {
+  makeHoldable(node: string): void {
     const script = 'touch "$0"; while [ -e "$1" ]; do sleep 0.05; done';
     const marker = join(this.nodeRoot(node), 'run', 'maintenance');
-    await this.reconfigure(node, (config) => {
+    this.reconfigure(node, (config) => {
       config.maintenance.enter = ['sh', '-c', script, marker, this.#holdFile(node)];
     });
   }
 
-  /** Changes a node's configuration as an operator does, and starts its agent anew. */
-  async reconfigure(node: string, change: (config: WrittenNodeConfig) => void): Promise<void> {
+  /** Changes a node's configuration as an operator does, and ends its agent; the next `up` starts it anew. */
+  reconfigure(node: string, change: (config: WrittenNodeConfig) => void): void {
     const file = join(this.root, 'config', `${node}.yml`);
     const config: WrittenNodeConfig = parse(readFileSync(file, 'utf8'));
     change(config);
     writeFileSync(file, stringify(config));
     this.kill(node);
-    await this.up();
   }
 
-  /** Gives a service less time to get healthy, so that a test of a failure need not wait for it. */
-  async hurryProbes(probeMs: number): Promise<void> {
+  /**
+   * Gives a service less time to get healthy, so that a test of a failure need not wait for it. The next `up`
+   * starts the controller anew.
+   */
+  hurryProbes(probeMs: number): void {
     const file = join(this.root, 'config', 'controller-0.yml');
     const config: { rollout: { timeouts: { probe_ms: number } } } = parse(readFileSync(file, 'utf8'));
     config.rollout.timeouts.probe_ms = probeMs;
     writeFileSync(file, stringify(config));
     this.kill('controller-0');
-    await this.up();
   }
 
   /** Changes the policy of the cluster, and starts all controllers anew. */

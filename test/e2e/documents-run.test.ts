@@ -104,7 +104,7 @@ async function run(document: string, blocks: readonly Block[], folderInText: str
 
 const isDeep = process.env.PLEXI_DEEP_MINUTES !== undefined;
 
-describe('run as they stand', { skip: missing() ?? false }, () => {
+describe('run as they stand', { concurrency: 2, skip: missing() ?? false }, () => {
   test('docs/getting-started.md', () => {
     const document = 'docs/getting-started.md';
     return run(document, blocksIn(document), '/tmp/chat');

@@ -30,17 +30,18 @@ before(async () => {
   sick = join(cluster.folder, 'sick');
   locked = join(cluster.folder, 'locked');
   writeFileSync(sick, '');
-  await cluster.hurryProbes(4_000);
   const dry = await cluster.plexictl(['rollout', '--to', '0b1', '--dry-run', '-o', 'json']);
   nodes = documentOf(planDocument, dry).plan.nodes.map(({ id }) => id);
   [, second = '', third = ''] = nodes;
-  await cluster.makeHoldable(second);
-  await cluster.reconfigure(third, (config) => {
+  cluster.hurryProbes(4_000);
+  cluster.makeHoldable(second);
+  cluster.reconfigure(third, (config) => {
     const healthy = '[ "$PLEXI_EXPECTED_VERSION" != 0b1 ] || [ ! -e "$0" ]';
     config.probes.push({ kind: 'command', argv: ['sh', '-c', healthy, sick] });
     const marker = config.maintenance.leave.at(-1) ?? '';
     config.maintenance.leave = ['sh', '-c', '[ ! -e "$0" ] && rm -f "$1"', locked, marker];
   });
+  await cluster.up();
   for (const node of nodes) posted.set(node, await cluster.post(node, `hello from ${node}`));
 });
 after(() => cluster?.stop());

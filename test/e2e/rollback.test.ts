@@ -17,7 +17,8 @@ const posted = new Map<string, Message[]>();
 let cluster: DevCluster;
 before(async () => {
   cluster = await DevCluster.start('--nodes', '3', '--soak', '400ms');
-  await cluster.makeHoldable('node-2');
+  cluster.makeHoldable('node-2');
+  await cluster.up();
   for (const node of nodes) posted.set(node, [await cluster.post(node, `hello from ${node}`)]);
 });
 after(() => cluster?.stop());
@@ -127,6 +128,8 @@ describe('an operator intervenes', () => {
 
     const journal = treeHash(`${cluster.nodeRoot('node-1')}/agent/journal`);
     const rest = await beginAndHold('0b1');
+    // What it shows when it is detached from is the last that it was told.
+    await rest.rollout.said(/node-2: entering_maintenance/);
     rest.rollout.interrupt();
     const detached = await rest.rollout.ended;
     assert.equal(detached.code, 130, detached.stderr);
