@@ -10,12 +10,13 @@ import { after, afterEach, before, beforeEach, describe, test } from 'node:test'
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { limits } from '../../config/limits.js';
 import { Command } from '../../gen/plexi/v1/node_agent.js';
-import { openTestNode } from '../agent-node.test.part.js';
+import { agentConfig, openTestNode } from '../agent-node.test.part.js';
 import { appendAll, facts, result, wholeJob } from '../journal/job-records.test.part.js';
 import { Journal } from '../journal/journal.js';
 import { MemoryJournalDisk } from '../journal/memory-disk.test.part.js';
 import type { JournalRecord, NewRecord } from '../journal/records.js';
 import type { AgentNode } from '../node.js';
+import { Orphaned } from '../orphaned.js';
 import { Executor } from '../upgrade/executor.js';
 import { ModelNode } from '../upgrade/model-node.test.part.js';
 import { type Hands, obey } from './hands.js';
@@ -217,4 +218,35 @@ describe('a word beside a job', () => {
         message: /nothing works on it.*start plexi-node-agent/,
       });
   });
+});
+
+/** A disk on which the commit record stands, and whose folder could then not be flushed. */
+class UnflushedCommit extends MemoryJournalDisk {
+  override async create(name: string, bytes: Uint8Array): Promise<void> {
+    await super.create(name, bytes);
+    const record: JournalRecord = JSON.parse(Buffer.from(bytes).toString('utf8'));
+    if (record.kind === 'step' && record.committed) throw new Error('the folder could not be flushed');
+  }
+}
+
+test('whether a job has committed is said by the disk: neither an orphan nor a word takes back what stands there', async () => {
+  const disk = new UnflushedCommit();
+  const model = new ModelNode();
+  const { journal, executor, hands } = await handsOn(disk, model);
+  await assert.rejects(executor.start(await journal.append(accepted())), /could not be flushed/);
+  assert.equal(journal.open()?.committed, false, 'so the agent believes');
+  let nowMs = 0;
+  const afterMs = 1_000;
+  const config = agentConfig('/nowhere', { orphan: { afterMs, action: 'roll_back' } });
+  const clock = { nowMs: () => nowMs, wall };
+  const orphaned = new Orphaned({ config, clock, log: node.log }, journal, executor, hands);
+  const ranBefore = [...model.ran];
+  nowMs = afterMs;
+  await assert.rejects(orphaned.look(), /is taken/);
+  await assert.rejects(obey(hands, rollback), /is taken/);
+  assert.deepEqual(model.ran, ranBefore, 'nothing was begun');
+  assert.notEqual(executor.broken, undefined, 'the node holds, and asks');
+  const next = new Executor(node, await reopened(disk), model.forwardPhases, model.backPhases);
+  const result = await (await next.recover())?.ended;
+  assert.deepEqual([result?.outcome, model.state.service, model.state.data], ['done', 'new', 'new']);
 });
