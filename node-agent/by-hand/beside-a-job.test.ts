@@ -32,12 +32,13 @@ const timeouts = {
   ...{ probeMs: ms, rollbackMs: ms, testMs: ms },
 };
 
-function accepted(step = 'enter_maintenance'): NewRecord {
+function accepted(step = 'enter_maintenance', restartByHand = false): NewRecord {
   const value = {
     from: { version: '0a1', digest: 'a' },
     to: { version: '0b1', digest: 'b' },
     migrations: [{ id: '001', checksum: 'c', direction: 'up' }],
     backup: true,
+    restartByHand,
     timeouts,
   };
   const command = Command.fromPartial({ commandId: 'job', step: { $case: 'upgrade', value } });
@@ -249,4 +250,25 @@ test('whether a job has committed is said by the disk: neither an orphan nor a w
   const next = new Executor(node, await reopened(disk), model.forwardPhases, model.backPhases);
   const result = await (await next.recover())?.ended;
   assert.deepEqual([result?.outcome, model.state.service, model.state.data], ['done', 'new', 'new']);
+});
+
+test('a job whose wait for a person has just ended is no orphan', async () => {
+  const disk = new WaitingDisk();
+  const model = new ModelNode();
+  model.disturbances.push({
+    ...{ step: 'await_start', moment: 'middle' },
+    act: ({ progress }) => progress(0, 'waits for a person', 'start the service'),
+  });
+  const { journal, executor, hands } = await handsOn(disk, model);
+  disk.stopsAt = (record) => record !== 'remove' && record.kind === 'step' && record.step === 'probe';
+  const ended = executor.start(await journal.append(accepted('enter_maintenance', true)));
+  await disk.waiting;
+  let nowMs = 0;
+  const config = agentConfig('/nowhere', { orphan: { afterMs: 1_000, action: 'roll_back' } });
+  const clock = { nowMs: () => nowMs, wall };
+  const orphaned = new Orphaned({ config, clock, log: node.log }, journal, executor, hands);
+  nowMs = 1_000;
+  assert.equal(await orphaned.look(), undefined, 'the person was there, and the next step begins');
+  disk.letGo();
+  assert.equal((await ended).outcome, 'done');
 });

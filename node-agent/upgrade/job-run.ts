@@ -264,6 +264,8 @@ export class JobRun {
     } catch (thrown) {
       return this.failureOfPhase(phase, thrown, timeout.aborted ? timeoutMs : undefined);
     } finally {
+      // Whatever it waited for: from here on nobody has to come.
+      if (this.latest !== undefined) this.latest = { ...this.latest, waitsFor: '' };
       const durationMs = Math.round(node.clock.nowMs() - startedMs);
       this.timings.push({ step: phase.step, durationMs });
       node.log.info({ ...this.names(), step: phase.step, durationMs }, 'step');
