@@ -10,6 +10,7 @@ import { asPlexiError, type ErrorCode, PlexiError } from '../config/errors.js';
 import type { NodeAgentConfig } from '../config/schema/node-agent.js';
 import { grpcServerCredentials } from '../config/tls.js';
 import { openRepository } from '../release/repository/fetch.js';
+import { sweepStaging } from '../release/repository/place.js';
 import { CommandService } from './api/command-service.js';
 import type { Fence } from './api/fence.js';
 import { NodeStatusSource } from './api/node-status.js';
@@ -157,6 +158,10 @@ export async function openNode(
   for (const folder of [paths.root, paths.agent, paths.journal, paths.identity, paths.run])
     await sweepTemporary(folder);
   const { log, close: closeLog } = openNodeLog(paths.agent, config.node, environment.log);
+  // What cannot be removed takes only room: no reason to leave the service alone.
+  await sweepStaging(paths.releases).catch((thrown) =>
+    log.warn({ err: thrown }, 'half-unpacked releases stay'),
+  );
   const service = openServices(config.services, paths.root, () => serviceContext({ config, paths }));
   const monitor = new HealthMonitor({
     probes: config.probes,

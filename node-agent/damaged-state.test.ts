@@ -81,6 +81,64 @@ describe('an identity that is lost', together, () => {
     await running.caller.adopt([2, 1, 1]);
   });
 
+  test('with the fence, beside a journal, is no new node: it obeys nobody and asks', async (t) => {
+    const running = await RunningNode.start(t, cluster);
+    const { node } = running;
+    await running.caller.execute(maintenance('on', [1, 9, 9], true));
+    const pid = node.servicePid();
+    await running.restart(async () => {
+      await rm(node.at(...identityFile));
+      await rm(node.at(...fenceFile));
+    });
+    const { needsOperator, inMaintenance } = await running.caller.describe();
+    assert.equal(needsOperator?.code, 'FENCE_UNREADABLE');
+    assert.match(needsOperator?.message ?? '', /fence\.json is missing.*plexi-node-agent restore/);
+    assert.equal(inMaintenance, true);
+    await assert.rejects(running.caller.adopt([1, 9, 8]), { code: 'FENCE_UNREADABLE' });
+    await assert.rejects(running.caller.execute(maintenance('off', [1, 9, 10], false)), {
+      code: 'FENCE_UNREADABLE',
+    });
+    assert.equal(node.servicePid(), pid);
+    await running.stop();
+    for (const file of [identityFile, fenceFile])
+      await assert.rejects(readFile(node.at(...file)), { code: 'ENOENT' }, 'nothing is made anew');
+    assert.equal((await statusOffline(node.config)).needsOperator?.code, 'FENCE_UNREADABLE');
+    assert.equal((await restore(node)).outcome, 'done');
+    await running.restart();
+    const status = await running.caller.describe();
+    assert.deepEqual([status.needsOperator, status.installId], [undefined, 'new-installation']);
+    await assert.rejects(running.caller.adopt([1, 9, 8]), { code: 'STALE_TOKEN' });
+    await running.caller.adopt([1, 9, 10]);
+  });
+
+  test('with the fence, beside a journal that cannot be read, hides none of the three', async (t) => {
+    const running = await RunningNode.start(t, cluster);
+    const { node } = running;
+    await running.caller.execute(maintenance('on', [1, 9, 9], true));
+    await running.restart(async () => {
+      await rm(node.at(...identityFile));
+      await rm(node.at(...fenceFile));
+      await writeFile(node.at('agent', 'journal', '0000000002.json'), '{');
+    });
+    assert.equal((await running.caller.describe()).needsOperator?.code, 'JOURNAL_UNREADABLE');
+    await running.stop();
+    assert.equal((await restore(node)).outcome, 'done');
+    await running.restart();
+    assert.equal((await running.caller.describe()).installId, 'new-installation');
+    await assert.rejects(running.caller.adopt([1, 9, 8]), { code: 'STALE_TOKEN' });
+  });
+
+  test('on a new root, where an operator has said restore before any agent ran, asks for nobody', async (t) => {
+    const running = await RunningNode.start(t, cluster, { version: 'none' });
+    const { node } = running;
+    await running.restart(async () => {
+      await rm(node.at('agent'), { recursive: true });
+      assert.equal((await restore(node)).outcome, 'done');
+    });
+    assert.equal((await running.caller.describe()).needsOperator, undefined);
+    await running.caller.adopt([1, 1, 1]);
+  });
+
   test('before the fence was ever raised is made: the agent had died between the two', async (t) => {
     const running = await RunningNode.start(t, cluster, { version: 'none' });
     await running.restart(() => rm(running.node.at(...identityFile)));

@@ -1,6 +1,6 @@
 /** What a crash leaves half written does not stay: the next start of the agent removes it. */
 import assert from 'node:assert/strict';
-import { lstatSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { lstatSync, mkdirSync, mkdtempSync, readdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
@@ -24,4 +24,21 @@ test('temporary names in every folder that the agent writes to are swept, and wh
     [],
   );
   assert.ok(lstatSync(join(root, 'releases', '0a1', 'kept')).isFile());
+});
+
+test('a half-unpacked copy of any release goes, also of the one that runs; a release, and what a link leads to, stays', async (t) => {
+  const root = mkdtempSync(join(tmpdir(), 'plexi-left-over-'));
+  t.after(() => rmSync(root, { recursive: true, force: true }));
+  const folders = ['0a1', '.staging-0a1', '.staging-0b1', '.staging-live', 'other'];
+  for (const folder of folders) {
+    mkdirSync(join(root, 'releases', folder, 'lib'), { recursive: true });
+    writeFileSync(join(root, 'releases', folder, 'lib', 'server.mjs'), 'half');
+  }
+  symlinkSync('releases/0a1', join(root, 'current'));
+  // No agent makes such a link; whoever did may run from it.
+  symlinkSync('releases/.staging-live', join(root, 'previous'));
+  const node = await openTestNode(root);
+  await node.closeLog();
+  assert.deepEqual(readdirSync(join(root, 'releases')).sort(), ['.staging-live', '0a1', 'other']);
+  assert.ok(lstatSync(join(root, 'current', 'lib', 'server.mjs')).isFile());
 });

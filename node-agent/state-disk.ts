@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { limits } from '../config/limits.js';
 import type { FenceDisk } from './api/fence.js';
 import { createDurably, readBounded, removeDurably, writeDurably } from './disk/durable-file.js';
+import { isSystemError } from './disk/system-error.js';
 import type { JournalDisk } from './journal/journal.js';
 import type { NodePaths } from './node.js';
 
@@ -16,6 +17,16 @@ export function journalDisk(folder: string): JournalDisk {
       await removeDurably(join(folder, name));
     },
   };
+}
+
+/** Whether the journal holds records, be it ones that cannot be read: then this node is no new one. */
+export async function hasJournal({ journal }: Pick<NodePaths, 'journal'>): Promise<boolean> {
+  try {
+    return (await readdir(journal)).some((name) => name.endsWith('.json'));
+  } catch (thrown) {
+    // What cannot be listed may hold anything.
+    return !isSystemError(thrown, 'ENOENT');
+  }
 }
 
 /** The file that holds the fence. */

@@ -58,7 +58,7 @@ export async function buildTinyReleases(
     await writeFile(join(from, 'server.mjs'), server);
     if (migrates) await writeFile(join(from, 'format.mjs'), migration);
     const list = migrates
-      ? 'migrations:\n  - {id: 001-format, scope: node, up: [node, format.mjs, up], down: [node, format.mjs, down], timeout_seconds: 60}\n'
+      ? 'migrations:\n  - {id: 001-format, scope: node, up: [node, format.mjs, up], down: [node, format.mjs, down], timeout_seconds: 600}\n'
       : '';
     await writeFile(join(from, 'release.yml'), `name: tiny\nservice:\n  start: [node, server.mjs]\n${list}`);
     return buildRelease({ version, from, repository, allowDirty: true });

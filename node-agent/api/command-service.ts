@@ -24,6 +24,7 @@ import type { JobFacts, NewRecord } from '../journal/records.js';
 import { type AgentNode, linkedFolder, localRelease } from '../node.js';
 import { takeOverStep } from '../takeover/take-over.js';
 import type { Executor } from '../upgrade/executor.js';
+import { maintenanceStep } from '../upgrade/known-steps.js';
 import { preflight } from '../upgrade/preflight.js';
 import { stage } from '../upgrade/stage.js';
 import type { Fence, FenceLineage, FenceToken } from './fence.js';
@@ -197,7 +198,7 @@ export class CommandService {
     const { step } = command;
     if (step?.$case !== 'upgrade' && step?.$case !== 'maintenance' && step?.$case !== 'takeOver')
       return undefined;
-    const oneStep = step.$case === 'takeOver' ? takeOverStep : 'maintenance';
+    const oneStep = step.$case === 'takeOver' ? takeOverStep : maintenanceStep;
     const facts = await this.factsBefore(command, step.$case === 'upgrade' ? step.value : undefined);
     return {
       kind: 'accepted',

@@ -33,6 +33,11 @@ const stepsOf: Readonly<Record<ActWord, readonly string[]>> = {
   maintenance_off: [maintenanceOffStep],
 };
 
+/** The steps of a word, in their order. */
+export function stepsOfWord(word: ActWord): readonly string[] {
+  return stepsOf[word];
+}
+
 /** The step that a word begins with; its name goes into the record. */
 export function firstStepOf(word: ActWord): string {
   return stepsOf[word][0] ?? '';
@@ -63,7 +68,9 @@ export async function carryOut(
   if (word === undefined || word === 'take_back') throw new Error('this job was begun by a controller');
   let before: string | undefined;
   const begun = stepsOf[word].indexOf(run.job.begun.at(-1) ?? '');
-  for (const step of stepsOf[word].slice(Math.max(begun, 0))) {
+  // Never from the first one instead: a restore would write over what was written since.
+  if (begun < 0) throw new Error(`${word} by hand has no step ${run.job.begun.at(-1)}`);
+  for (const step of stepsOf[word].slice(begun)) {
     if (before !== undefined) await run.announce(before, step);
     try {
       await takeStep(run, step);

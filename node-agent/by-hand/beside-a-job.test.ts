@@ -10,12 +10,13 @@ import { after, afterEach, before, beforeEach, describe, test } from 'node:test'
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { limits } from '../../config/limits.js';
 import { Command } from '../../gen/plexi/v1/node_agent.js';
-import { openTestNode } from '../agent-node.test.part.js';
+import { agentConfig, openTestNode } from '../agent-node.test.part.js';
 import { appendAll, facts, result, wholeJob } from '../journal/job-records.test.part.js';
 import { Journal } from '../journal/journal.js';
 import { MemoryJournalDisk } from '../journal/memory-disk.test.part.js';
 import type { JournalRecord, NewRecord } from '../journal/records.js';
 import type { AgentNode } from '../node.js';
+import { Orphaned } from '../orphaned.js';
 import { Executor } from '../upgrade/executor.js';
 import { ModelNode } from '../upgrade/model-node.test.part.js';
 import { type Hands, obey } from './hands.js';
@@ -31,12 +32,13 @@ const timeouts = {
   ...{ probeMs: ms, rollbackMs: ms, testMs: ms },
 };
 
-function accepted(step = 'enter_maintenance'): NewRecord {
+function accepted(step = 'enter_maintenance', restartByHand = false): NewRecord {
   const value = {
     from: { version: '0a1', digest: 'a' },
     to: { version: '0b1', digest: 'b' },
     migrations: [{ id: '001', checksum: 'c', direction: 'up' }],
     backup: true,
+    restartByHand,
     timeouts,
   };
   const command = Command.fromPartial({ commandId: 'job', step: { $case: 'upgrade', value } });
@@ -217,4 +219,56 @@ describe('a word beside a job', () => {
         message: /nothing works on it.*start plexi-node-agent/,
       });
   });
+});
+
+/** A disk on which the commit record stands, and whose folder could then not be flushed. */
+class UnflushedCommit extends MemoryJournalDisk {
+  override async create(name: string, bytes: Uint8Array): Promise<void> {
+    await super.create(name, bytes);
+    const record: JournalRecord = JSON.parse(Buffer.from(bytes).toString('utf8'));
+    if (record.kind === 'step' && record.committed) throw new Error('the folder could not be flushed');
+  }
+}
+
+test('whether a job has committed is said by the disk: neither an orphan nor a word takes back what stands there', async () => {
+  const disk = new UnflushedCommit();
+  const model = new ModelNode();
+  const { journal, executor, hands } = await handsOn(disk, model);
+  await assert.rejects(executor.start(await journal.append(accepted())), /could not be flushed/);
+  assert.equal(journal.open()?.committed, false, 'so the agent believes');
+  let nowMs = 0;
+  const afterMs = 1_000;
+  const config = agentConfig('/nowhere', { orphan: { afterMs, action: 'roll_back' } });
+  const clock = { nowMs: () => nowMs, wall };
+  const orphaned = new Orphaned({ config, clock, log: node.log }, journal, executor, hands);
+  const ranBefore = [...model.ran];
+  nowMs = afterMs;
+  await assert.rejects(orphaned.look(), /is taken/);
+  await assert.rejects(obey(hands, rollback), /is taken/);
+  assert.deepEqual(model.ran, ranBefore, 'nothing was begun');
+  assert.notEqual(executor.broken, undefined, 'the node holds, and asks');
+  const next = new Executor(node, await reopened(disk), model.forwardPhases, model.backPhases);
+  const result = await (await next.recover())?.ended;
+  assert.deepEqual([result?.outcome, model.state.service, model.state.data], ['done', 'new', 'new']);
+});
+
+test('a job whose wait for a person has just ended is no orphan', async () => {
+  const disk = new WaitingDisk();
+  const model = new ModelNode();
+  model.disturbances.push({
+    ...{ step: 'await_start', moment: 'middle' },
+    act: ({ progress }) => progress(0, 'waits for a person', 'start the service'),
+  });
+  const { journal, executor, hands } = await handsOn(disk, model);
+  disk.stopsAt = (record) => record !== 'remove' && record.kind === 'step' && record.step === 'probe';
+  const ended = executor.start(await journal.append(accepted('enter_maintenance', true)));
+  await disk.waiting;
+  let nowMs = 0;
+  const config = agentConfig('/nowhere', { orphan: { afterMs: 1_000, action: 'roll_back' } });
+  const clock = { nowMs: () => nowMs, wall };
+  const orphaned = new Orphaned({ config, clock, log: node.log }, journal, executor, hands);
+  nowMs = 1_000;
+  assert.equal(await orphaned.look(), undefined, 'the person was there, and the next step begins');
+  disk.letGo();
+  assert.equal((await ended).outcome, 'done');
 });

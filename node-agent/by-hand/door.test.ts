@@ -1,10 +1,11 @@
 /** The local door: one at a time has it, only its owner may knock, and whatever comes in gets an answer or nothing. */
 import assert from 'node:assert/strict';
+import { createHash } from 'node:crypto';
 import { once } from 'node:events';
 import { linkSync, mkdirSync, mkdtempSync, readdirSync, rmSync, statSync } from 'node:fs';
 import { connect, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { after, describe, type TestContext, test } from 'node:test';
 import { z } from 'zod';
 import { PlexiError } from '../../config/errors.js';
@@ -22,14 +23,20 @@ async function opened(t: TestContext, answer: Doorkeeper, path = join(folder, `$
   return path;
 }
 
-/** A door behind which nobody is: its file stays, as after SIGKILL. */
-async function leftBehind(): Promise<string> {
+/** A socket behind which nobody is: its file stays, as after SIGKILL. */
+async function deadSocket(kept: string): Promise<void> {
   const path = join(folder, `${++count}.sock`);
   const dead = createServer().listen(path);
   await once(dead, 'listening');
-  const kept = join(folder, `kept-${count}.sock`);
   linkSync(path, kept);
   await new Promise((resolve) => dead.close(resolve));
+}
+
+/** The door of an agent that was killed. */
+async function leftBehind(): Promise<string> {
+  const kept = join(folder, `kept-${++count}.sock`);
+  mkdirSync(kept, { mode: 0o700 });
+  await deadSocket(join(kept, 'dead.sock'));
   return kept;
 }
 
@@ -41,7 +48,9 @@ describe('the local door', () => {
     const path = await opened(t, echo);
     const asked = await askAt(path, { word: 'status' });
     assert.deepEqual(parseAnswer(asked?.answer, value), { heard: { word: 'status' } });
-    assert.equal(statSync(path).mode & 0o777, 0o600);
+    assert.equal(statSync(path).mode & 0o777, 0o700);
+    const [socket = ''] = readdirSync(path);
+    assert.equal(statSync(join(path, socket)).mode & 0o777, 0o600);
   });
 
   test('tells an error with its code', async (t) => {
@@ -61,7 +70,34 @@ describe('the local door', () => {
 
   test('that a killed agent has left is taken over', async (t) => {
     const kept = await leftBehind();
-    assert.ok(statSync(kept).isSocket());
+    assert.ok(statSync(join(kept, 'dead.sock')).isSocket());
+    assert.equal(await askAt(kept, 1), undefined);
+    await opened(t, echo, kept);
+    assert.notEqual(await askAt(kept, 1), undefined);
+    assert.equal(readdirSync(kept).length, 1, 'what is dead is gone');
+  });
+
+  test("that is a socket itself is an older agent: alive it has the node, dead it is in nobody's way", async (t) => {
+    const path = join(folder, 'older.sock');
+    const older = createServer((socket) => socket.destroy()).listen(path);
+    await once(older, 'listening');
+    await assert.rejects(openDoor(path, echo), { code: 'CONFLICT' });
+    await new Promise((resolve) => older.close(resolve));
+    await deadSocket(path);
+    await opened(t, echo, path);
+    assert.notEqual(await askAt(path, 1), undefined);
+  });
+
+  test('that a killed agent has left is taken over, whatever name any user of the machine has taken', async (t) => {
+    const kept = await leftBehind();
+    const { dev, ino } = statSync(folder);
+    // Names in no folder are anybody's: this one could be computed by whoever may look at the folder.
+    const name = createHash('sha256')
+      .update(`${dev}:${ino}:${basename(kept)}`)
+      .digest('hex');
+    const squatter = createServer().listen(`\0plexi-node-agent-${name}`);
+    await once(squatter, 'listening');
+    t.after(() => squatter.close());
     await opened(t, echo, kept);
     assert.notEqual(await askAt(kept, 1), undefined);
   });
@@ -115,7 +151,7 @@ describe('the local door', () => {
   test('lives on after garbage, silence, too much, and whoever goes away', async (t) => {
     const path = await opened(t, async (json) => parseRequest(json).word);
     const sent = async (bytes: string, ends = true): Promise<string> => {
-      const socket = connect(path);
+      const socket = connect(join(path, readdirSync(path)[0] ?? ''));
       let answer = '';
       socket.on('data', (piece) => {
         answer += String(piece);

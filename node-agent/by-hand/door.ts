@@ -1,15 +1,27 @@
 /**
- * The local door of a node: a unix socket in run/, for its owner only. Whoever listens there has the
- * node's state in hand: the running agent, or a word by hand while no agent runs. So there is never a
- * second one beside it, and a word that is said while the agent runs is done by the agent.
+ * The local door of a node: a folder in run/, for its owner only, with one unix socket in it. Whoever listens
+ * there has the node's state in hand: the running agent, or a word by hand while no agent runs. So there is
+ * never a second one beside it, and a word that is said while the agent runs is done by the agent.
  * One line of JSON each way; then the connection ends.
  *
- * The socket listens under a name of its own and is then linked to the door's, which only one can do: so
- * whoever finds the door and nobody behind it has found what a killed agent left. Only that is ever removed,
- * and by one at a time (decision 11).
+ * The socket listens in a folder of its own, which is then renamed to the door's name. The system does that
+ * only where nothing is, or an empty folder: so one can do it. A socket behind which nobody is was left by a
+ * killed agent, and is removed first. Each has a name that no other ever has, so whoever comes late removes
+ * nothing but what is dead (decision 11).
  */
-import { createHash } from 'node:crypto';
-import { closeSync, constants, linkSync, openSync, rmSync, statSync } from 'node:fs';
+import { randomBytes } from 'node:crypto';
+import {
+  closeSync,
+  constants,
+  existsSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  renameSync,
+  rmdirSync,
+  rmSync,
+  unlinkSync,
+} from 'node:fs';
 import { connect, createServer, type Server, type Socket } from 'node:net';
 import { basename, dirname, join } from 'node:path';
 import { PlexiError } from '../../config/errors.js';
@@ -41,64 +53,84 @@ export async function openDoor(path: string, answer: Doorkeeper): Promise<Door> 
     socket.on('error', () => socket.destroy());
     serve(socket, answer);
   });
-  // A name that the agent sweeps, should this program be killed before it is removed.
-  const own = temporaryBeside(path);
-  await listenAt(server, own);
+  const own: Own = { folder: temporaryBeside(path), name: `${randomBytes(9).toString('base64url')}.sock` };
+  // Under a name that the agent sweeps, should this program be killed before it has the door's.
+  mkdirSync(own.folder, { mode: 0o700 });
   try {
+    await listenAt(server, join(own.folder, own.name));
     await take(path, own);
   } catch (thrown) {
     server.close();
+    rmSync(own.folder, { recursive: true, force: true });
     throw thrown;
-  } finally {
-    rmSync(own, { force: true });
   }
   return {
     close: () =>
       new Promise((resolve) => {
-        rmSync(path, { force: true });
+        letGo(path, own);
         for (const socket of sockets) socket.destroy();
         server.close(() => resolve());
       }),
   };
 }
 
-/** Gives a socket that listens the door's name. @throws PlexiError CONFLICT when somebody else has it */
-async function take(path: string, own: string): Promise<void> {
-  if (isLinked(own, path)) return;
-  if (await isAnswered(path)) throw occupied(path);
-  const remover = createServer((socket) => socket.destroy());
-  // The system knows one of this name at a time, and forgets it with its process: no file is left of it.
-  await listenOn(remover, removerOf(path)).catch((thrown) => {
-    throw isSystemError(thrown, 'EADDRINUSE') ? occupied(path) : thrown;
-  });
-  try {
-    // Whoever removed what was left may have been another, and may be behind the door by now.
-    if (await isAnswered(path)) throw occupied(path);
-    rmSync(path, { force: true });
-    if (!isLinked(own, path)) throw occupied(path);
-  } finally {
-    remover.close();
-  }
+/** A socket that listens, in a folder in which nothing else is. */
+interface Own {
+  readonly folder: string;
+  readonly name: string;
 }
 
-/** False when the name is taken: then whoever has it may have swept our own one away. */
-function isLinked(own: string, path: string): boolean {
+/** Gives that folder the door's name. @throws PlexiError CONFLICT when somebody else has it */
+async function take(path: string, own: Own): Promise<void> {
+  if (isMoved(own, path)) return;
+  for (const socket of socketsBehind(path)) {
+    if (await isAnswered(socket)) throw occupied(path);
+    removeDead(socket);
+  }
+  if (!isMoved(own, path)) throw occupied(path);
+}
+
+/** False when somebody is there, dead or alive; and when whoever was has swept our own one away. */
+function isMoved({ folder, name }: Own, path: string): boolean {
   try {
-    linkSync(own, path);
-    return true;
+    renameSync(folder, path);
   } catch (thrown) {
-    if (isSystemError(thrown, 'EEXIST') || isSystemError(thrown, 'ENOENT')) return false;
+    const isTaken = ['ENOTEMPTY', 'EEXIST', 'ENOTDIR', 'ENOENT'].some((code) => isSystemError(thrown, code));
+    if (isTaken) return false;
+    throw thrown;
+  }
+  // Of a folder that was swept half-way only the name has moved: then nobody has the door.
+  return existsSync(join(path, name));
+}
+
+/** The sockets behind a door; a door that is a socket itself is one of an older agent. */
+function socketsBehind(path: string): string[] {
+  try {
+    return readdirSync(path).map((name) => join(path, name));
+  } catch (thrown) {
+    if (isSystemError(thrown, 'ENOENT')) return [];
+    if (isSystemError(thrown, 'ENOTDIR')) return [path];
     throw thrown;
   }
 }
 
-/** The name, in no folder, of whoever removes what a killed agent has left at this door. */
-function removerOf(path: string): string {
-  const { dev, ino } = statSync(dirname(path));
-  const door = createHash('sha256')
-    .update(`${dev}:${ino}:${basename(path)}`)
-    .digest('hex');
-  return `\0plexi-node-agent-${door}`;
+/** Removes what a killed agent has left. A folder that has come in its place is another one's door, and stays. */
+function removeDead(socket: string): void {
+  try {
+    unlinkSync(socket);
+  } catch (thrown) {
+    if (!isSystemError(thrown, 'ENOENT') && !isSystemError(thrown, 'EISDIR')) throw thrown;
+  }
+}
+
+function letGo(path: string, { name }: Own): void {
+  rmSync(join(path, name), { force: true });
+  try {
+    rmdirSync(path);
+  } catch (thrown) {
+    // Whoever came next has it already; an empty one is in nobody's way.
+    if (!['ENOENT', 'ENOTEMPTY', 'EEXIST'].some((code) => isSystemError(thrown, code))) throw thrown;
+  }
 }
 
 /**
@@ -106,7 +138,7 @@ function removerOf(path: string): string {
  * @throws PlexiError with the code and the sentence of the other side
  */
 export async function askAt(path: string, request: unknown): Promise<{ answer: unknown } | undefined> {
-  const socket = await connectTo(path);
+  const socket = await connectToAny(socketsBehind(path));
   if (socket === undefined) return undefined;
   socket.end(`${JSON.stringify(request)}\n`);
   const text = await readAll(socket, limits.grpcMessageBytes);
@@ -142,11 +174,21 @@ function connectTo(path: string): Promise<Socket | undefined> {
       const socket = connect(address);
       socket.once('connect', () => resolve(socket));
       socket.once('error', (thrown) => {
-        if (isSystemError(thrown, 'ENOENT') || isSystemError(thrown, 'ECONNREFUSED')) resolve(undefined);
+        // Reset: whoever listened has ended since.
+        const isNobody = ['ENOENT', 'ECONNREFUSED', 'ECONNRESET'].some((code) => isSystemError(thrown, code));
+        if (isNobody) resolve(undefined);
         else reject(thrown);
       });
     });
   });
+}
+
+async function connectToAny(paths: readonly string[]): Promise<Socket | undefined> {
+  for (const path of paths) {
+    const socket = await connectTo(path);
+    if (socket !== undefined) return socket;
+  }
+  return undefined;
 }
 
 async function isAnswered(path: string): Promise<boolean> {

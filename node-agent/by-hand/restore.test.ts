@@ -115,6 +115,48 @@ describe('restore from a backup', together, () => {
     await assertOldAndServing(running);
   });
 
+  test('that an agent of another version has begun is not begun anew: what was written since stays', async (t) => {
+    const { running, node, backupId } = await upgraded(t);
+    const pid = node.servicePid();
+    await running.stop();
+    const opened = await openNode(node.config, environment);
+    const old = (await readdir(node.at('releases'))).find((name) => /^0a1-[0-9a-f]+$/.test(name));
+    const journal = await Journal.open(journalDisk(node.at('agent', 'journal')), () => new Date());
+    await journal.append({
+      ...{ kind: 'by_hand', commandId: 'later', act: { word: 'restore', directory: 'backups' }, ...said },
+      ...{ setAside: [], step: 'stop_by_hand' },
+      facts: await factsOf(opened, { folderAfter: old ?? null, backupId }),
+    });
+    await journal.append({
+      ...{
+        kind: 'step',
+        commandId: 'later',
+        done: 'stop_by_hand',
+        step: 'announce_by_hand',
+        committed: false,
+      },
+    });
+    const written = '{"format":2,"notes":["a","b","c"]}\n';
+    await writeFile(node.at('data', 'notes.json'), written);
+    const before = await node.journal();
+    await running.restart();
+    const { needsOperator } = await running.caller.describe();
+    assert.equal(needsOperator?.code, 'JOURNAL_UNREADABLE');
+    assert.match(needsOperator?.message ?? '', /a step announce_by_hand that this agent does not know/);
+    await assert.rejects(running.caller.execute(maintenance('m', [1, 5, 9], true)), {
+      code: 'JOURNAL_UNREADABLE',
+    });
+    assert.equal(await readFile(node.at('data', 'notes.json'), 'utf8'), written);
+    assert.equal(node.servicePid(), pid, 'nothing was stopped');
+    assert.deepEqual(await node.journal(), before);
+    await running.stop();
+    const { outcome } = await restore(node);
+    assert.equal(outcome, 'done', 'an operator takes it as it is');
+    await running.restart();
+    assert.equal((await running.caller.describe()).needsOperator, undefined);
+    assert.equal(await readFile(node.at('data', 'notes.json'), 'utf8'), written);
+  });
+
   test('that kills its agent again and again is given up, and the node holds', async (t) => {
     const { running, node, backupId } = await upgraded(t);
     await running.stop();

@@ -12,12 +12,14 @@ import { PlexiError } from '../../config/errors.js';
 import { Command } from '../../gen/plexi/v1/node_agent.js';
 import { installedCopies } from '../../release/repository/installed.js';
 import { NONE } from '../../release/version.js';
+import { Fence } from '../api/fence.js';
 import { readManifestOf } from '../backup/verify.js';
 import { isSystemError } from '../disk/system-error.js';
 import { Journal } from '../journal/journal.js';
 import type { ByHand, JobFacts } from '../journal/records.js';
 import { type AgentNode, linkedFolder } from '../node.js';
-import { journalDisk } from '../state-disk.js';
+import { isNewNode, openIdentity } from '../open-identity.js';
+import { fenceDisk, journalDisk } from '../state-disk.js';
 import { Executor } from '../upgrade/executor.js';
 import { firstStepOf } from './acts.js';
 import { factsOf, type Said, start, timeInId } from './hands.js';
@@ -48,6 +50,7 @@ export async function restoreByHand(
   const { act, facts } = await whatToDo(node, order, readable);
   await endLeftRunning(node);
   await refuseUnknownService(node, unreadable, readable);
+  await makeIdentityOfNew(node, newId);
   const aside = await setStateAside(node, unreadable, newId);
   const said = { by: order.by, reason: order.reason };
   let ended: Promise<ByHandOutcome>;
@@ -71,6 +74,11 @@ export async function restoreByHand(
     ended = begun.ended.then((result) => outcomeOf(node, result));
   }
   return { ...(await ended), setAside: aside };
+}
+
+/** Before the first record: a journal without fence and identity is one that has lost them. */
+async function makeIdentityOfNew(node: AgentNode, newId: () => string): Promise<void> {
+  if (await isNewNode(node.paths, await Fence.open(fenceDisk(node.paths)))) await openIdentity(node, newId);
 }
 
 async function resume(node: AgentNode): Promise<ByHandOutcome> {

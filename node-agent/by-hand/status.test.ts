@@ -12,6 +12,7 @@ import { agentConfig, openTestNode } from '../agent-node.test.part.js';
 import { accepted } from '../journal/job-records.test.part.js';
 import { Journal } from '../journal/journal.js';
 import type { JobResult } from '../journal/records.js';
+import { openIdentity } from '../open-identity.js';
 import { refuseOtherUser } from '../start-by-hand.js';
 import { journalDisk } from '../state-disk.js';
 import { statusOffline } from './offline.js';
@@ -31,6 +32,7 @@ describe('what to type next', () => {
   /** A job that ended like this, behind the backup of its data. */
   async function ended(end: Pick<JobResult, 'outcome' | 'failure' | 'failedStep'>, inMaintenance: boolean) {
     const node = await newNode();
+    await openIdentity(node, () => 'an-installation');
     const journal = await Journal.open(journalDisk(node.paths.journal), () => new Date(0));
     await journal.append(accepted('u'));
     await journal.append({ kind: 'step', commandId: 'u', done: 'backup', step: 'migrate', committed: false });

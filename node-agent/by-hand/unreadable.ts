@@ -9,6 +9,7 @@ import { Fence } from '../api/fence.js';
 import { identityFile, readInstallIdentity } from '../install-identity.js';
 import { Journal } from '../journal/journal.js';
 import type { NodePaths } from '../node.js';
+import { isNewNode } from '../open-identity.js';
 import { Maintenance } from '../service/maintenance.js';
 import { readServiceRecord } from '../service/service-record.js';
 import { fenceDisk, fenceFile, journalDisk, maintenanceFile } from '../state-disk.js';
@@ -42,13 +43,13 @@ export async function unreadableBesideJournal(
   };
   const fence = await Fence.open(fenceDisk(paths));
   const identity = await readInstallIdentity(paths.identity).catch(asError);
+  // An agent that died at its very first start has neither of the two, or a fence that was never raised.
+  const isNew = await isNewNode(paths, fence);
+  if (fence.broken !== undefined && !isNew)
+    tell('fence', fenceFile(paths), 'FENCE_UNREADABLE', `${fence.broken}; ${byAnOperator}`);
   if (identity instanceof PlexiError)
     tell('identity', identityFile(paths.identity), 'CONFIG_INVALID', identity.message);
-  // An agent that died at its very first start has neither of the two, or a fence that was never raised.
-  if (identity === undefined && !fence.isNew) tell('identity', ...lostIdentity(paths));
-  const isOfNewNode = identity === undefined && fence.isNew;
-  if (fence.broken !== undefined && !isOfNewNode)
-    tell('fence', fenceFile(paths), 'FENCE_UNREADABLE', `${fence.broken}; ${byAnOperator}`);
+  if (identity === undefined && !isNew) tell('identity', ...lostIdentity(paths));
   const { unreadable: damage } = await Maintenance.open(maintenanceFile(paths), {});
   if (damage !== undefined)
     tell('maintenance', maintenanceFile(paths), 'STORE_INVALID', `${damage}; ${byAnOperator}`);
@@ -68,7 +69,7 @@ async function unreadableJournal(paths: NodePaths): Promise<UnreadableState[]> {
 
 function lostIdentity({ identity }: NodePaths): [path: string, code: ErrorCode, message: string] {
   const file = identityFile(identity);
-  const message = `${file} is missing, although this node has a fence; put that file back, or say plexi-node-agent restore on the node, which makes a new one`;
+  const message = `${file} is missing, although an agent was at work here before; put that file back, or say plexi-node-agent restore on the node, which makes a new one`;
   return [file, 'CONFIG_INVALID', message];
 }
 

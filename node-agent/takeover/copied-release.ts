@@ -14,7 +14,7 @@ import { plainName } from '../../release/manifest-schema.js';
 import type { ReleaseArtifact, ReleaseManifest, ReleaseService } from '../../release/manifest-shape.js';
 import { impliedFolders } from '../../release/plain-path.js';
 import { markComplete } from '../../release/repository/installed.js';
-import { choosePlace } from '../../release/repository/place.js';
+import { choosePlace, stagingFolder } from '../../release/repository/place.js';
 import { manifestSha256, verifyManifest } from '../../release/repository/verify.js';
 import { chunksOf, treeDifferences } from '../../release/tree.js';
 import type { FolderFile } from './folder-files.js';
@@ -86,7 +86,7 @@ async function copyInto(
   artifact: ReleaseArtifact,
   signal: AbortSignal,
 ): Promise<void> {
-  const staging = join(releasesDir, `.staging-${folder}`);
+  const staging = stagingFolder(releasesDir, folder);
   await rm(staging, { recursive: true, force: true });
   try {
     await mkdir(staging, { mode: 0o755 });

@@ -640,4 +640,34 @@ describe('a journal that cannot be gone on with', () => {
       assert.equal(life.disk.records().length, 2, 'no start adds a record');
     });
   }
+
+  for (const steps of [['stop_by_hand', 'verify_by_hand'], ['look_by_hand']]) {
+    test(`an unknown step of a word on the node is left alone, too: ${steps.join(', ')}`, async () => {
+      const life = await live(new ModelNode(), new MemoryJournalDisk());
+      const [first = '', ...more] = steps;
+      await life.journal.append({
+        kind: 'by_hand',
+        commandId: 'by-hand-restore',
+        act: { word: 'restore', directory: 'backups' },
+        ...{ by: 'ada', reason: 'a bad disk', setAside: [] },
+        step: first,
+        facts: usualFacts,
+      });
+      for (const step of more)
+        await life.journal.append({
+          ...{ kind: 'step', commandId: 'by-hand-restore', done: first, step, committed: false },
+        });
+      const records = life.disk.records().length;
+      for (let start = 1; start <= 3; start++) {
+        const next = await live(new ModelNode(), life.disk.revived());
+        assert.equal(await next.executor.recover(), undefined);
+        assert.equal(next.executor.broken?.code, 'JOURNAL_UNREADABLE');
+        assert.match(next.executor.broken?.message ?? '', new RegExp(steps.at(-1) ?? ''));
+        assert.equal(next.executor.runningCommandId, undefined);
+        const open = next.journal.open();
+        assert.ok(open !== undefined && !Executor.knows(open), 'restore may close it');
+        assert.equal(life.disk.records().length, records, 'no start adds a record');
+      }
+    });
+  }
 });

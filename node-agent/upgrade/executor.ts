@@ -12,6 +12,7 @@ import { type Recovery, recoveryOf } from '../journal/recover.js';
 import type { AgentNode } from '../node.js';
 import { takeOverStep } from '../takeover/take-over.js';
 import { type JobProgress, JobRun, nextPhase } from './job-run.js';
+import { maintenanceStep, unknownStep, unknownStepOf } from './known-steps.js';
 import type { Phase } from './phase.js';
 import { rollBackPhases, upgradePhases } from './phases.js';
 
@@ -54,11 +55,8 @@ export class Executor {
   }
 
   /** Whether an agent of this version can take a job up; one with a step of a newer version it cannot. */
-  static knows({ begun, goingBack, command, byHand }: Job): boolean {
-    const { step } = Command.fromJSON(command);
-    if (step?.$case !== 'upgrade') return step !== undefined || byHand !== undefined;
-    const known = new Set([...upgradePhases, ...rollBackPhases].map((phase) => phase.step));
-    return [...begun, ...(goingBack?.begun ?? [])].every((name) => known.has(name));
+  static knows(job: Job): boolean {
+    return unknownStepOf(job, [...upgradePhases, ...rollBackPhases]) === undefined;
   }
 
   /** The command that runs now. */
@@ -120,16 +118,16 @@ export class Executor {
 
   /**
    * At the start of the agent: takes up an open job. Resolves once it runs, with the promise of its
-   * end; with undefined when there is none.
+   * end; with undefined when there is none, or one that is left alone, and an operator asked for.
    */
   async recover(): Promise<{ readonly ended: Promise<JobResult> } | undefined> {
     const open = this.journal.open();
-    if (open === undefined) return undefined;
+    if (open === undefined || !this.knowsOrAsks(open)) return undefined;
     if (ownByHand(open) !== undefined) return this.recoverByHand(open);
     const { step: order } = Command.fromJSON(open.command);
     if (order?.$case === 'maintenance') return this.recoverMaintenance(open);
     if (order?.$case === 'takeOver') return this.recoverTakeOver(open, order.value);
-    const recovery = this.recoveryOfKnownSteps(open);
+    const recovery = recoveryOf(open, (step) => this.phaseOf(step).onRestart);
     if (recovery.kind === 'nothing') return undefined;
     const job = await this.resumed(open, stepOf(recovery));
     return { ended: this.launch(job, (run) => this.resume(run, recovery, job)) };
@@ -154,14 +152,16 @@ export class Executor {
   }
 
   private async recoverMaintenance(open: Job): Promise<{ readonly ended: Promise<JobResult> }> {
-    const job = await this.resumed(open, 'maintenance');
+    const job = await this.resumed(open, maintenanceStep);
     if (job.resumed <= limits.journalRedo) return { ended: this.start(job) };
     const failure = {
       code: 'INTERRUPTED',
       message: 'the agent was restarted in the middle of it, again and again',
     };
     return {
-      ended: this.launch(job, (run) => run.finish({ outcome: 'failed', failure, failedStep: 'maintenance' })),
+      ended: this.launch(job, (run) =>
+        run.finish({ outcome: 'failed', failure, failedStep: maintenanceStep }),
+      ),
     };
   }
 
@@ -179,16 +179,13 @@ export class Executor {
     return this.journal.append({ kind: 'resumed', commandId: open.commandId, step });
   }
 
-  /** A journal with a step that this agent does not know is left alone, and an operator asked for. */
-  private recoveryOfKnownSteps(open: Job): Recovery {
-    try {
-      for (const step of [...open.begun, ...(open.goingBack?.begun ?? [])]) this.phaseOf(step);
-      return recoveryOf(open, (step) => this.phaseOf(step).onRestart);
-    } catch (thrown) {
-      this.brokenBy = asPlexiError(thrown, 'JOURNAL_UNREADABLE', 'the open job cannot be taken up');
-      this.node.log.fatal({ commandId: open.commandId, err: thrown }, this.brokenBy.message);
-      return { kind: 'nothing' };
-    }
+  /** A job with a step that this agent does not know is left alone, and an operator asked for. */
+  private knowsOrAsks(open: Job): boolean {
+    const step = unknownStepOf(open, [...this.forwardPhases, ...this.backPhases]);
+    if (step === undefined) return true;
+    this.brokenBy = unknownStep(step);
+    this.node.log.fatal({ commandId: open.commandId, step }, this.brokenBy.message);
+    return false;
   }
 
   private launch(job: Job, work: (run: JobRun) => Promise<JobResult>): Promise<JobResult> {
@@ -241,9 +238,6 @@ export class Executor {
   private phaseOf(step: string): Phase {
     const phase = [...this.forwardPhases, ...this.backPhases].find((candidate) => candidate.step === step);
     if (phase !== undefined) return phase;
-    throw new PlexiError(
-      'JOURNAL_UNREADABLE',
-      `the journal names a step ${step} that this agent does not know`,
-    );
+    throw unknownStep(step);
   }
 }

@@ -18,6 +18,7 @@ import type { Job, Journal } from '../journal/journal.js';
 import type { JobFailure, JobResult } from '../journal/records.js';
 import { type AgentNode, currentRelease, type LocalRelease, localRelease } from '../node.js';
 import { abandon, type TakeOver, takeOver, takeOverStep } from '../takeover/take-over.js';
+import { maintenanceStep } from './known-steps.js';
 import { hookRun } from './maintenance.js';
 import type { JobSoFar, Phase, PhaseContext } from './phase.js';
 
@@ -120,7 +121,7 @@ export class JobRun {
       return await this.finish({ outcome: 'done', failure: null, failedStep: '' });
     } catch (thrown) {
       const failure = failureOf(asPlexiError(thrown, 'HOOK_FAILED', 'maintenance'));
-      return this.finish({ outcome: 'failed', failure, failedStep: 'maintenance' });
+      return this.finish({ outcome: 'failed', failure, failedStep: maintenanceStep });
     }
   }
 
@@ -263,6 +264,8 @@ export class JobRun {
     } catch (thrown) {
       return this.failureOfPhase(phase, thrown, timeout.aborted ? timeoutMs : undefined);
     } finally {
+      // Whatever it waited for: from here on nobody has to come.
+      if (this.latest !== undefined) this.latest = { ...this.latest, waitsFor: '' };
       const durationMs = Math.round(node.clock.nowMs() - startedMs);
       this.timings.push({ step: phase.step, durationMs });
       node.log.info({ ...this.names(), step: phase.step, durationMs }, 'step');

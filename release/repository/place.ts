@@ -3,14 +3,17 @@
  * removed; what is marked complete, or what one of the node's links leads to, is kept however it was
  * changed, because the service may run from it.
  */
-import { readlink, rm, stat } from 'node:fs/promises';
+import { readdir, readlink, rm, stat } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { PlexiError } from '../../config/errors.js';
 import { limits } from '../../config/limits.js';
-import { isErrno } from '../durable-files.js';
+import { isErrno, syncFolder } from '../durable-files.js';
 import type { ReleaseArtifact } from '../manifest-shape.js';
 import { treeDifferences } from '../tree.js';
 import { installedCopies, installedRelease, releaseFolderName } from './installed.js';
+
+/** How the name of a release begins that is not whole yet. */
+const stagingPrefix = '.staging-';
 
 /** What stands at a release's place: all of it, all but its mark, or nothing. */
 export type Found = 'complete' | 'whole' | 'missing';
@@ -69,6 +72,26 @@ export async function folderToRun(releasesDir: string, version: string, treeDige
     }
   }
   return copies[0]?.folder ?? releaseFolderName(version, treeDigest);
+}
+
+/** Where the release of a folder is put together, beside it, before it gets its name. */
+export function stagingFolder(releasesDir: string, folder: string): string {
+  return join(releasesDir, `${stagingPrefix}${folder}`);
+}
+
+/**
+ * Removes what was half unpacked when an agent was killed, and returns the names; what a link leads to stays.
+ * Only for a moment when nothing is staged (the agent's start): it cannot tell a left-over from work under way.
+ */
+export async function sweepStaging(releasesDir: string): Promise<string[]> {
+  const swept: string[] = [];
+  for (const name of await readdir(releasesDir)) {
+    if (!name.startsWith(stagingPrefix) || (await isLive(releasesDir, name))) continue;
+    await rm(join(releasesDir, name), { recursive: true, force: true });
+    swept.push(name);
+  }
+  if (swept.length > 0) await syncFolder(releasesDir);
+  return swept;
 }
 
 /** A damaged mark counts as none: the tree was compared, and the mark is then written again. */

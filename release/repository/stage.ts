@@ -14,7 +14,7 @@ import type { ReleaseArtifact, ReleaseManifest } from '../manifest-shape.js';
 import { treeDifferences } from '../tree.js';
 import { downloadArtifact } from './download.js';
 import { type InstalledRelease, installedCopies, markComplete } from './installed.js';
-import { changedOnDisk, choosePlace } from './place.js';
+import { changedOnDisk, choosePlace, stagingFolder } from './place.js';
 import type { ReleaseRepository } from './release-repository.js';
 import { verifyManifest } from './verify.js';
 
@@ -114,7 +114,7 @@ async function differencesOf(release: InstalledRelease, options: StageOptions): 
 
 async function download(options: StageOptions, artifact: ReleaseArtifact, folder: string): Promise<void> {
   const { releasesDir, signal } = options;
-  const staging = join(releasesDir, `.staging-${folder}`);
+  const staging = stagingFolder(releasesDir, folder);
   await rm(staging, { recursive: true, force: true });
   try {
     await unpackStrictly(downloadArtifact({ ...options, artifact }), staging, artifact, signal);
