@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { execFileSync, spawnSync } from 'node:child_process';
 import {
   chmodSync,
+  chownSync,
   mkdirSync,
   mkdtempSync,
   readdirSync,
@@ -99,6 +100,20 @@ describe('a durable file', () => {
       if (outcome.status === 'rejected') assert.equal(outcome.reason.code, 'EEXIST');
     }
     assert.deepEqual(readdirSync(folder), ['one']);
+  });
+
+  test('whose name could not be made to last has none: the next try meets a free one', async () => {
+    const sub = at('sub');
+    mkdirSync(sub);
+    await asPlainUser([folder, sub], async () => {
+      // A folder that takes names, and cannot be opened to be flushed.
+      chmodSync(sub, 0o300);
+      await assert.rejects(createDurably(join(sub, 'a'), 'x'), { code: 'EACCES', syscall: 'open' });
+      chmodSync(sub, 0o700);
+      assert.deepEqual(readdirSync(sub), []);
+      await createDurably(join(sub, 'a'), 'x');
+      assert.deepEqual(readdirSync(sub), ['a']);
+    });
   });
 
   test('is flushed before it gets its name, and the folder after it', (t) => {
@@ -232,6 +247,19 @@ describe('folders and links', () => {
 });
 
 /** While it works the system refuses to let a file of this process grow beyond a length in bytes, as a full disk does. */
+/** Permissions say nothing to root, who is somebody else meanwhile; the folders are made that user's. */
+async function asPlainUser(folders: readonly string[], work: () => Promise<void>): Promise<void> {
+  const nobody = 65_534;
+  if (process.geteuid?.() !== 0) return work();
+  for (const path of folders) chownSync(path, nobody, nobody);
+  process.seteuid?.(nobody);
+  try {
+    await work();
+  } finally {
+    process.seteuid?.(0);
+  }
+}
+
 async function withFileSizeMax(bytes: number, work: () => Promise<void>): Promise<void> {
   // Without a handler the signal that comes with the refusal ends the process.
   const onSignal = () => undefined;
