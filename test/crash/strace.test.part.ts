@@ -27,6 +27,10 @@ export interface CallPoint {
 export interface TracedCall extends CallPoint {
   /** The how manieth of its thread and kind it is that concerns the root, from 1; 0: it does not. */
   readonly ordinal: number;
+  /** The call and the paths below the root that it names, as they are in each run. */
+  readonly what: string;
+  /** The how manieth of its thread that is the same, from 1. */
+  readonly which: number;
   /** Seconds since 1970, when it began. */
   readonly at: number;
   readonly line: string;
@@ -101,21 +105,40 @@ export class Tracer {
   }
 
   private calls(root: string): TracedCall[] {
-    const counts = new Map<string, number>();
-    const ordinals = new Map<string, number>();
+    const nthOf = counting();
+    const ordinalOf = counting();
+    const whichOf = counting();
     return readFileSync(this.log, 'utf8')
       .split('\n')
       .flatMap((line) => {
         const [, at = '', call = ''] = /^([0-9.]+) (\w+)\(/.exec(line) ?? [];
         if (call === '') return [];
-        const nth = (counts.get(call) ?? 0) + 1;
-        counts.set(call, nth);
         const concerns = line.includes(`${root}/`) || line.includes(`${root}>`);
-        const ordinal = concerns ? (ordinals.get(call) ?? 0) + 1 : 0;
-        if (concerns) ordinals.set(call, ordinal);
-        return [{ thread: this.thread, call, nth, at: Number(at), ordinal, line }];
+        const ordinal = concerns ? ordinalOf(call) : 0;
+        const what = whatOf(call, line, root);
+        const { thread } = this;
+        return [
+          { thread, call, nth: nthOf(call), ordinal, what, which: whichOf(what), at: Number(at), line },
+        ];
       });
   }
+}
+
+/** Counts from 1, each key by itself. */
+function counting(): (key: string) => number {
+  const counts = new Map<string, number>();
+  return (key) => {
+    const count = (counts.get(key) ?? 0) + 1;
+    counts.set(key, count);
+    return count;
+  };
+}
+
+/** Without what is drawn at random, and without the root, which each run has for itself. */
+function whatOf(call: string, line: string, root: string): string {
+  const paths = line.split(root).slice(1);
+  const named = paths.map((rest) => rest.replace(/[">].*/s, '').replace(/\.tmp-[\w-]+/g, '.tmp'));
+  return [call, ...named].join(' ');
 }
 
 export function nameOf({ thread, call, nth }: CallPoint): string {

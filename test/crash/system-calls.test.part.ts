@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { AgentLife, configOf, type Ended } from './agent-life.test.part.js';
 import { CrashBench, type Driver } from './crash-bench.test.part.js';
 import type { DriverOrder } from './driver.test.part.js';
-import { leftBehind, whatIsWrong } from './old-or-new.test.part.js';
+import { leftBehind, whatIsWrong, wrongWhenAsking } from './old-or-new.test.part.js';
 import { type CallPoint, type Fault, nameOf, type TracedCall, Tracer } from './strace.test.part.js';
 
 /** In what the fault happens: an order, or taking up a job that was killed when its n-th record was made. */
@@ -17,8 +17,12 @@ export interface Mission {
   readonly recoversFromRecord?: number;
 }
 
-/** Runs until the fault has happened at a call for the root. */
+/** Runs until the fault has happened at its call. */
 const attemptsMax = 12;
+/** So many of them for the call that is meant; then another one to the same path counts as well. */
+const attemptsExact = 6;
+/** Runs without a fault: what is not called in each of them is no point. */
+const runsWithout = 3;
 
 /** What one try showed. */
 export interface Tried {
@@ -35,8 +39,16 @@ export class SystemCallTries {
     return new SystemCallTries(await CrashBench.create());
   }
 
-  /** The calls for the root in a mission without faults, in the order of their beginning. */
+  /**
+   * The calls for the root in a mission without faults, in the order of their beginning: those that it makes each
+   * time. What depends on how fast something else was (a look at the health more, and its line in a log) is left out.
+   */
   async points(mission: Mission): Promise<TracedCall[]> {
+    const [first = [], ...others] = await inTurn(runsWithout, () => this.calls(mission));
+    return first.filter((call) => others.every((other) => other.some((it) => isSame(it, call))));
+  }
+
+  private async calls(mission: Mission): Promise<TracedCall[]> {
     const { root, driver, order } = await this.upToMission(mission);
     const tracers = await Promise.all(
       (['main', 'pool'] as const).map((thread) =>
@@ -57,8 +69,8 @@ export class SystemCallTries {
   }
 
   /**
-   * One try. How many calls lie between those for the root differs a little from run to run (libuv's own
-   * wake-ups are writes as well), so a run that missed is done again with the number that it showed.
+   * One try. How many calls of a kind lie before the one that is meant differs a little from run to run (libuv's
+   * own wake-ups are writes as well), so a run that hit another one is done again with the number that it showed.
    * @param spoil breaks the node behind the fault, for a test of the check itself
    */
   async try(
@@ -67,19 +79,18 @@ export class SystemCallTries {
     fault: Fault,
     spoil: (root: string) => void = () => undefined,
   ): Promise<Tried> {
-    const what = `${mission.name}, ${fault.kind}${'from' in fault ? ' from' : ' at'} ${nameOf(aim)}`;
+    const what = tryName(mission, aim, fault);
     let point: CallPoint = aim;
     for (let attempt = 1; attempt <= attemptsMax; attempt++) {
       const { root, ended, calls } = await this.run(mission, point, fault);
       const hit = calls.find(({ nth }) => nth === point.nth);
-      const isHit = hit !== undefined && hit.ordinal > 0;
+      const isHit = hit !== undefined && (isSame(hit, aim) || (attempt > attemptsExact && isAlike(hit, aim)));
       spoil(root);
       const wrong = isHit ? await this.wrongAfter(root, fault, ended) : [];
       await this.bench.discard(root);
       if (isHit) return { what, hit: hit.line, wrong };
       if (calls.length === 0) break;
-      const seen = calls.find(({ ordinal }) => ordinal === aim.ordinal);
-      point = { ...point, nth: seen?.nth ?? point.nth + (hit === undefined ? -1 : 1) };
+      point = { ...point, nth: nextNth(calls, aim, point) };
     }
     return { what, hit: undefined, wrong: [] };
   }
@@ -104,7 +115,10 @@ export class SystemCallTries {
     if (fault.kind === 'kill') {
       if (ended !== undefined) return ['it was to be killed, and ended'];
     } else if (ended === undefined) return ['the agent died of an error'];
-    else if (ended.asks === undefined && ended.outcome !== 'open') {
+    else if (ended.asks !== undefined) {
+      const wrong = await wrongWhenAsking(root, ended);
+      if (wrong.length > 0) return wrong.map((text) => `before a restart: ${text}`);
+    } else if (ended.outcome !== 'open') {
       const wrong = await whatIsWrong(root, releases, ended);
       const lasting = wrong.filter((text) => !text.endsWith(leftBehind));
       if (lasting.length > 0) return lasting.map((text) => `before a restart: ${text}`);
@@ -138,6 +152,35 @@ export class SystemCallTries {
     await dieAtRecord(first, mission.recoversFromRecord);
     return { root, driver: await bench.driver(), order: { do: 'recover', root, repository } };
   }
+}
+
+/** What a try is, in words that are the same in each run of the harness. */
+export function tryName(mission: Mission, aim: TracedCall, fault: Fault): string {
+  return `${mission.name}, ${fault.kind}${'from' in fault ? ' from' : ' at'} ${nameOf(aim)}: ${aim.what}`;
+}
+
+function isSame(one: TracedCall, other: TracedCall): boolean {
+  return isAlike(one, other) && one.which === other.which;
+}
+
+/** Lines of a log are written in one call or in several, as it happens: one of them is as good as the next. */
+function isAlike(one: TracedCall, other: TracedCall): boolean {
+  return one.thread === other.thread && one.what === other.what;
+}
+
+/** Where the call that is meant was in a run that missed it; else as far on as it must be beyond the one that was hit. */
+function nextNth(calls: readonly TracedCall[], aim: TracedCall, { nth }: CallPoint): number {
+  const seen = calls.find((call) => isSame(call, aim));
+  if (seen !== undefined) return seen.nth;
+  if (calls.every((call) => call.nth !== nth)) return aim.nth;
+  const before = calls.filter((call) => call.nth <= nth && call.ordinal > 0).length;
+  return nth + Math.max(1, aim.ordinal - before);
+}
+
+async function inTurn<T>(times: number, work: () => Promise<T>): Promise<T[]> {
+  const all: T[] = [];
+  for (let time = 0; time < times; time++) all.push(await work());
+  return all;
 }
 
 /** Kills a driver that stands still because its n-th record has just become durable. */
