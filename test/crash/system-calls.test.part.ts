@@ -18,9 +18,9 @@ export interface Mission {
 }
 
 /** Runs until the fault has happened at its call. */
-const attemptsMax = 12;
+const attemptsMax = 30;
 /** So many of them for the call that is meant; then another one to the same path counts as well. */
-const attemptsExact = 6;
+const attemptsExact = 10;
 /** Runs without a fault: what is not called in each of them is no point. */
 const runsWithout = 3;
 
