@@ -2,7 +2,6 @@ import assert from 'node:assert/strict';
 import { execFileSync, spawnSync } from 'node:child_process';
 import {
   chmodSync,
-  chownSync,
   mkdirSync,
   mkdtempSync,
   readdirSync,
@@ -30,6 +29,7 @@ import {
   writeDurably,
 } from './durable-file.js';
 import { writeStreamDurably } from './durable-stream.js';
+import { asPlainUser } from './plain-user.test.part.js';
 
 let folder = '';
 beforeEach(() => {
@@ -247,19 +247,6 @@ describe('folders and links', () => {
 });
 
 /** While it works the system refuses to let a file of this process grow beyond a length in bytes, as a full disk does. */
-/** Permissions say nothing to root, who is somebody else meanwhile; the folders are made that user's. */
-async function asPlainUser(folders: readonly string[], work: () => Promise<void>): Promise<void> {
-  const nobody = 65_534;
-  if (process.geteuid?.() !== 0) return work();
-  for (const path of folders) chownSync(path, nobody, nobody);
-  process.seteuid?.(nobody);
-  try {
-    await work();
-  } finally {
-    process.seteuid?.(0);
-  }
-}
-
 async function withFileSizeMax(bytes: number, work: () => Promise<void>): Promise<void> {
   // Without a handler the signal that comes with the refusal ends the process.
   const onSignal = () => undefined;

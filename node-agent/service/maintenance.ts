@@ -63,7 +63,13 @@ export class Maintenance {
   async enter(options: { reason: string; since: string; withHooks: boolean } & HookRun): Promise<void> {
     await this.keepDamaged();
     const record = { reason: options.reason, since: options.since };
-    await this.write(record);
+    try {
+      await this.write(record);
+    } catch (thrown) {
+      // It may stand there all the same, only not for good: what the next agent would read is so now.
+      this.record = (await readRecord(this.file)).record ?? this.record;
+      throw thrown;
+    }
     this.record = record;
     this.leaving = false;
     if (options.withHooks) await runHook('enter', this.hooks.enter, options);

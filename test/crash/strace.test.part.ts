@@ -21,6 +21,8 @@ export interface CallPoint {
   readonly thread: Thread;
   readonly call: string;
   readonly nth: number;
+  /** Only calls that name it are counted. */
+  readonly path?: string | undefined;
 }
 
 /** A call as the trace has it. */
@@ -31,6 +33,8 @@ export interface TracedCall extends CallPoint {
   readonly what: string;
   /** The how manieth of its thread that is the same, from 1. */
   readonly which: number;
+  /** The same place told by a path below the root that it has in each run; undefined for names that are drawn at random. */
+  readonly atPath: { readonly path: string; readonly nth: number } | undefined;
   /** Seconds since 1970, when it began. */
   readonly at: number;
   readonly line: string;
@@ -81,6 +85,8 @@ export class Tracer {
       log,
     ];
     if (options.fault !== undefined) words.push('-e', injection(options.fault.point, options.fault.fault));
+    const path = options.fault?.point.path;
+    if (path !== undefined) words.push('-P', path);
     const child = spawn('strace', [...words, '-p', String(tid)], { stdio: ['ignore', 'ignore', 'pipe'] });
     await new Promise<void>((resolve, reject) => {
       let text = '';
@@ -108,6 +114,7 @@ export class Tracer {
     const nthOf = counting();
     const ordinalOf = counting();
     const whichOf = counting();
+    const ofPath = counting();
     return readFileSync(this.log, 'utf8')
       .split('\n')
       .flatMap((line) => {
@@ -115,11 +122,12 @@ export class Tracer {
         if (call === '') return [];
         const concerns = line.includes(`${root}/`) || line.includes(`${root}>`);
         const ordinal = concerns ? ordinalOf(call) : 0;
-        const what = whatOf(call, line, root);
-        const { thread } = this;
-        return [
-          { thread, call, nth: nthOf(call), ordinal, what, which: whichOf(what), at: Number(at), line },
-        ];
+        const paths = pathsIn(line, root);
+        const what = [call, ...paths].join(' ');
+        const counted = paths.map((path) => ({ path, nth: ofPath(`${call} ${path}`) }));
+        const atPath = counted.find(({ path }) => !path.includes(drawn));
+        const counts = { nth: nthOf(call), ordinal, which: whichOf(what) };
+        return [{ thread: this.thread, call, ...counts, what, atPath, at: Number(at), line }];
       });
   }
 }
@@ -134,11 +142,13 @@ function counting(): (key: string) => number {
   };
 }
 
-/** Without what is drawn at random, and without the root, which each run has for itself. */
-function whatOf(call: string, line: string, root: string): string {
+/** Stands for a name of something unfinished, which is drawn at random. */
+const drawn = '/.tmp';
+
+/** The paths of a call below the root, which each run has for itself, without what is drawn at random. */
+function pathsIn(line: string, root: string): string[] {
   const paths = line.split(root).slice(1);
-  const named = paths.map((rest) => rest.replace(/[">].*/s, '').replace(/\.tmp-[\w-]+/g, '.tmp'));
-  return [call, ...named].join(' ');
+  return paths.map((rest) => rest.replace(/[">].*/s, '').replace(/\/\.tmp-[\w-]+/g, drawn));
 }
 
 export function nameOf({ thread, call, nth }: CallPoint): string {

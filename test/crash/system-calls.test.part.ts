@@ -20,7 +20,7 @@ export interface Mission {
 /** Runs until the fault has happened at its call. */
 const attemptsMax = 30;
 /** So many of them for the call that is meant; then another one to the same path counts as well. */
-const attemptsExact = 10;
+const attemptsExact = 5;
 /** Runs without a fault: what is not called in each of them is no point. */
 const runsWithout = 3;
 
@@ -80,7 +80,11 @@ export class SystemCallTries {
     spoil: (root: string) => void = () => undefined,
   ): Promise<Tried> {
     const what = tryName(mission, aim, fault);
-    let point: CallPoint = aim;
+    const { thread, call } = aim;
+    // What stays so is to meet every path.
+    const place = 'from' in fault ? undefined : aim.atPath;
+    const first: CallPoint = { thread, call, nth: aim.nth, ...place };
+    let point = first;
     for (let attempt = 1; attempt <= attemptsMax; attempt++) {
       const { root, ended, calls } = await this.run(mission, point, fault);
       const hit = calls.find(({ nth }) => nth === point.nth);
@@ -90,7 +94,7 @@ export class SystemCallTries {
       await this.bench.discard(root);
       if (isHit) return { what, hit: hit.line, wrong };
       if (calls.length === 0) break;
-      point = { ...point, nth: nextNth(calls, aim, point) };
+      point = { ...point, nth: nextNth(calls, aim, point) ?? first.nth };
     }
     return { what, hit: undefined, wrong: [] };
   }
@@ -98,8 +102,14 @@ export class SystemCallTries {
   private async run(mission: Mission, point: CallPoint, fault: Fault) {
     const { root, driver, order } = await this.upToMission(mission);
     const { thread } = point;
+    const path = point.path === undefined ? undefined : `${root}${point.path}`;
     const log = `${root}.${thread}`;
-    const tracer = await Tracer.attach({ thread, tid: driver.threads[thread], log, fault: { point, fault } });
+    const tracer = await Tracer.attach({
+      thread,
+      tid: driver.threads[thread],
+      log,
+      fault: { point: { ...point, path }, fault },
+    });
     const answered = await driver.ask(order).catch((error: Error) => error);
     const calls = await tracer.end(root);
     await driver.end(answered instanceof Error ? 'kill' : 'eof');
@@ -118,7 +128,9 @@ export class SystemCallTries {
     else if (ended.asks !== undefined) {
       const wrong = await wrongWhenAsking(root, ended);
       if (wrong.length > 0) return wrong.map((text) => `before a restart: ${text}`);
-    } else if (ended.outcome !== 'open') {
+    } else if (ended.outcome === 'open') {
+      if (ended.refused === undefined) return ['the job is open, nothing works on it, and nobody is asked'];
+    } else {
       const wrong = await whatIsWrong(root, releases, ended);
       const lasting = wrong.filter((text) => !text.endsWith(leftBehind));
       if (lasting.length > 0) return lasting.map((text) => `before a restart: ${text}`);
@@ -168,11 +180,14 @@ function isAlike(one: TracedCall, other: TracedCall): boolean {
   return one.thread === other.thread && one.what === other.what;
 }
 
-/** Where the call that is meant was in a run that missed it; else as far on as it must be beyond the one that was hit. */
-function nextNth(calls: readonly TracedCall[], aim: TracedCall, { nth }: CallPoint): number {
+/**
+ * Where the call that is meant was in a run that missed it; else as far on as it must be beyond the one that was
+ * hit; undefined when the run made fewer calls.
+ */
+function nextNth(calls: readonly TracedCall[], aim: TracedCall, { nth }: CallPoint): number | undefined {
   const seen = calls.find((call) => isSame(call, aim));
   if (seen !== undefined) return seen.nth;
-  if (calls.every((call) => call.nth !== nth)) return aim.nth;
+  if (calls.every((call) => call.nth !== nth)) return undefined;
   const before = calls.filter((call) => call.nth <= nth && call.ordinal > 0).length;
   return nth + Math.max(1, aim.ordinal - before);
 }
