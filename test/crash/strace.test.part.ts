@@ -124,8 +124,10 @@ export class Tracer {
         const ordinal = concerns ? ordinalOf(call) : 0;
         const paths = pathsIn(line, root);
         const what = [call, ...paths].join(' ');
-        const counted = paths.map((path) => ({ path, nth: ofPath(`${call} ${path}`) }));
-        const atPath = counted.find(({ path }) => !path.includes(drawn));
+        // strace looks at the first path of a call.
+        const [path = drawn] = paths;
+        const isDrawn = path.includes(drawn);
+        const atPath = isDrawn ? undefined : { path, nth: ofPath(`${call} ${path}`) };
         const counts = { nth: nthOf(call), ordinal, which: whichOf(what) };
         return [{ thread: this.thread, call, ...counts, what, atPath, at: Number(at), line }];
       });

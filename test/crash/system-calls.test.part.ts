@@ -6,7 +6,7 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { AgentLife, configOf, type Ended } from './agent-life.test.part.js';
 import { CrashBench, type Driver } from './crash-bench.test.part.js';
-import type { DriverOrder } from './driver.test.part.js';
+import type { DriverAnswer, DriverOrder } from './driver.test.part.js';
 import { leftBehind, whatIsWrong, wrongWhenAsking } from './old-or-new.test.part.js';
 import { type CallPoint, type Fault, nameOf, type TracedCall, Tracer } from './strace.test.part.js';
 
@@ -15,6 +15,8 @@ export interface Mission {
   readonly name: string;
   readonly to: '0b1' | '0b2';
   readonly recoversFromRecord?: number;
+  /** An order whose calls count only from there on. */
+  readonly beginsBeforeRecord?: number;
 }
 
 /** Runs until the fault has happened at its call. */
@@ -55,17 +57,15 @@ export class SystemCallTries {
         Tracer.attach({ thread, tid: driver.threads[thread], log: `${root}.${thread}` }),
       ),
     );
-    const answer = await driver.ask(order);
+    const answer = await endOf(driver, order);
     const traced = await Promise.all(tracers.map((tracer) => tracer.end(root)));
     await driver.end();
     const ended = answer !== undefined && 'ended' in answer ? answer.ended : undefined;
     const wrong = ended === undefined ? ['it died'] : await whatIsWrong(root, this.bench.releases, ended);
     if (wrong.length > 0) throw new Error(`${mission.name} without a fault: ${wrong.join('; ')}`);
     const own = traced.flat().filter(({ ordinal }) => ordinal > 0);
-    const isWayBack = mission.to === '0b2' && mission.recoversFromRecord === undefined;
-    const since = isWayBack ? turnedBackAt(root, own) : 0;
     await this.bench.discard(root);
-    return own.filter(({ at }) => at >= since).sort((one, other) => one.at - other.at);
+    return own.sort((one, other) => one.at - other.at);
   }
 
   /**
@@ -110,7 +110,7 @@ export class SystemCallTries {
       log,
       fault: { point: { ...point, path }, fault },
     });
-    const answered = await driver.ask(order).catch((error: Error) => error);
+    const answered = await endOf(driver, order).catch((error: Error) => error);
     const calls = await tracer.end(root);
     await driver.end(answered instanceof Error ? 'kill' : 'eof');
     // libuv aborts, or waits for ever, when it cannot wake itself: such a call is not the root's.
@@ -153,15 +153,23 @@ export class SystemCallTries {
   }
 
   /** A driver that is about to do what the mission is about. */
-  private async upToMission(mission: Mission): Promise<{ root: string; driver: Driver; order: DriverOrder }> {
+  private async upToMission(
+    mission: Mission,
+  ): Promise<{ root: string; driver: Driver; order: DriverOrder | '' }> {
     const { bench } = this;
     const { repository } = bench;
     const root = await bench.newRoot();
     const first = await bench.driver();
-    const stops = mission.recoversFromRecord !== undefined;
+    const { recoversFromRecord: killedAt, beginsBeforeRecord: begins } = mission;
+    const stops = killedAt !== undefined || begins !== undefined;
     await first.ask({ do: 'prepare', root, repository, command: bench.order(mission.to), stops });
-    if (mission.recoversFromRecord === undefined) return { root, driver: first, order: { do: 'obey' } };
-    await dieAtRecord(first, mission.recoversFromRecord);
+    if (begins !== undefined) {
+      await standAt(first, begins, false);
+      return { root, driver: first, order: '' };
+    }
+    if (killedAt === undefined) return { root, driver: first, order: { do: 'obey' } };
+    await standAt(first, killedAt, true);
+    await first.end('kill');
     return { root, driver: await bench.driver(), order: { do: 'recover', root, repository } };
   }
 }
@@ -198,24 +206,20 @@ async function inTurn<T>(times: number, work: () => Promise<T>): Promise<T[]> {
   return all;
 }
 
-/** Kills a driver that stands still because its n-th record has just become durable. */
-async function dieAtRecord(driver: Driver, nth: number): Promise<void> {
-  let answer = await driver.ask({ do: 'obey' });
-  const isEarlier = (): boolean =>
-    answer !== undefined && 'record' in answer && !(answer.isDurable && answer.record === nth);
-  while (isEarlier()) answer = await driver.ask('');
-  if (answer === undefined || !('record' in answer)) throw new Error(`the job has no record ${nth}`);
-  await driver.end('kill');
+/** The last answer to an order, whichever records the driver stands still at before. */
+async function endOf(driver: Driver, order: DriverOrder | ''): Promise<DriverAnswer | undefined> {
+  let answer = await driver.ask(order);
+  while (answer !== undefined && 'record' in answer) answer = await driver.ask('');
+  return answer;
 }
 
-/** When the record was linked that turned the job back. */
-function turnedBackAt(root: string, traced: readonly TracedCall[]): number {
-  const folder = join(root, 'agent', 'journal');
-  const names = readdirSync(folder).sort();
-  const name = names.find((it) => readFileSync(join(folder, it), 'utf8').includes('"kind":"going_back"'));
-  const link = traced.find(({ call, line }) => call === 'link' && name !== undefined && line.includes(name));
-  if (link === undefined) throw new Error('the job did not turn back');
-  return link.at;
+/** Lets a driver obey until it stands still before its n-th record, or because that has just become durable. */
+async function standAt(driver: Driver, nth: number, isDurable: boolean): Promise<void> {
+  let answer = await driver.ask({ do: 'obey' });
+  const isEarlier = (): boolean =>
+    answer !== undefined && 'record' in answer && !(answer.isDurable === isDurable && answer.record === nth);
+  while (isEarlier()) answer = await driver.ask('');
+  if (answer === undefined || !('record' in answer)) throw new Error(`the job has no record ${nth}`);
 }
 
 /** The kinds of record of a job, in their order: `accepted`, then steps by name. */
