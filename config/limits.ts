@@ -81,6 +81,12 @@ export const limits = {
   commandIdChars: 400,
   /** Words said on a node itself that go into the audit record in one transaction. */
   wordsOnNodeAtOnce: 20,
+  /** Times that an agent asks a disk for the same, when it refuses. */
+  diskTries: 3,
+  /** Milliseconds before the second try; before the third twice as many. */
+  diskPauseMs: 50,
+  /** Milliseconds for the hook that keeps a node out of service which asks for an operator. */
+  holdHookMs: 60_000,
   /** Bytes of one journal record. */
   journalRecordBytes: 64 * 1024,
   /** Finished jobs that a node's journal keeps. */

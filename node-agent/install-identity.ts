@@ -7,6 +7,7 @@ import { z } from 'zod';
 import { PlexiError } from '../config/errors.js';
 import { limits } from '../config/limits.js';
 import { readBounded, writeDurably } from './disk/durable-file.js';
+import { triedAgain } from './disk/refusal.js';
 
 export interface InstallIdentity {
   readonly installId: string;
@@ -63,7 +64,7 @@ export async function openInstallIdentity(
 
 async function write(identityDir: string, identity: InstallIdentity): Promise<void> {
   const bytes = Buffer.from(`${JSON.stringify({ schema: 1, ...identity })}\n`);
-  await writeDurably(identityFile(identityDir), bytes, { mode: 0o600 });
+  await triedAgain(() => writeDurably(identityFile(identityDir), bytes, { mode: 0o600 }));
 }
 
 function parseInstall(bytes: Uint8Array): InstallIdentity {

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { limits } from '../config/limits.js';
 import type { FenceDisk } from './api/fence.js';
 import { createDurably, readBounded, removeDurably, writeDurably } from './disk/durable-file.js';
+import { triedAgain } from './disk/refusal.js';
 import { isSystemError } from './disk/system-error.js';
 import type { JournalDisk } from './journal/journal.js';
 import type { NodePaths } from './node.js';
@@ -12,7 +13,7 @@ export function journalDisk(folder: string): JournalDisk {
   return {
     list: () => readdir(folder),
     read: (name) => readBounded(join(folder, name), limits.journalRecordBytes),
-    create: (name, bytes) => createDurably(join(folder, name), bytes, { mode: 0o600 }),
+    create: (name, bytes) => triedAgain(() => createDurably(join(folder, name), bytes, { mode: 0o600 })),
     remove: async (name) => {
       await removeDurably(join(folder, name));
     },
@@ -38,7 +39,7 @@ export function fenceDisk(paths: Pick<NodePaths, 'agent'>): FenceDisk {
   const file = fenceFile(paths);
   return {
     read: () => readBounded(file, limits.journalRecordBytes),
-    write: (bytes) => writeDurably(file, bytes, { mode: 0o600 }),
+    write: (bytes) => triedAgain(() => writeDurably(file, bytes, { mode: 0o600 })),
   };
 }
 

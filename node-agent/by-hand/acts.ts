@@ -7,6 +7,7 @@ import { defaults } from '../../config/defaults.js';
 import { asPlexiError, type PlexiError } from '../../config/errors.js';
 import { restoreBackup } from '../backup/restore.js';
 import { removeLinkDurably } from '../disk/durable-file.js';
+import { triedAgain } from '../disk/refusal.js';
 import type { Job } from '../journal/journal.js';
 import type { ByHand } from '../journal/records.js';
 import { type AgentNode, type LocalRelease, linkedFolder, localRelease } from '../node.js';
@@ -73,7 +74,7 @@ export async function carryOut(
   for (const step of stepsOf[word].slice(begun)) {
     if (before !== undefined) await run.announce(before, step);
     try {
-      await takeStep(run, step);
+      await triedAgain(() => takeStep(run, step));
     } catch (thrown) {
       return { failedStep: step, error: asPlexiError(thrown, 'INTERNAL', step) };
     }

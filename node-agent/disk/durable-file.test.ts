@@ -30,6 +30,7 @@ import {
   writeDurably,
 } from './durable-file.js';
 import { writeStreamDurably } from './durable-stream.js';
+import { asPlainUser } from './plain-user.test.part.js';
 
 let folder = '';
 beforeEach(() => {
@@ -100,6 +101,20 @@ describe('a durable file', () => {
       if (outcome.status === 'rejected') assert.equal(outcome.reason.code, 'EEXIST');
     }
     assert.deepEqual(readdirSync(folder), ['one']);
+  });
+
+  test('whose name could not be made to last has none: the next try meets a free one', async () => {
+    const sub = at('sub');
+    mkdirSync(sub);
+    await asPlainUser([folder, sub], async () => {
+      // A folder that takes names, and cannot be opened to be flushed.
+      chmodSync(sub, 0o300);
+      await assert.rejects(createDurably(join(sub, 'a'), 'x'), { code: 'EACCES', syscall: 'open' });
+      chmodSync(sub, 0o700);
+      assert.deepEqual(readdirSync(sub), []);
+      await createDurably(join(sub, 'a'), 'x');
+      assert.deepEqual(readdirSync(sub), ['a']);
+    });
   });
 
   test('is flushed before it gets its name, and the folder after it', (t) => {

@@ -37,7 +37,8 @@ const flush = promisify(fsync);
 
 /**
  * Replaces the content of a file, or makes it, durably.
- * Errors: those of the system, unchanged (ENOSPC, EIO, …); the old content is then still there.
+ * Errors: those of the system, unchanged (ENOSPC, EIO, …); the old content is then still there, unless only the
+ * flush of the folder was refused: then readers meet the new one, and a power cut may bring back the old.
  */
 export async function writeDurably(
   path: string,
@@ -56,7 +57,8 @@ export async function writeDurably(
 
 /**
  * Makes a file durably, and only when its name is free: of two writers one wins.
- * Errors: EEXIST when the name is taken, which leaves the existing file alone.
+ * Errors: EEXIST when the name is taken, which leaves the existing file alone; those of the system, unchanged,
+ * and then the name is free again.
  */
 export async function createDurably(
   path: string,
@@ -70,7 +72,13 @@ export async function createDurably(
   } finally {
     discard(temporary);
   }
-  await syncFolder(dirname(path));
+  try {
+    await syncFolder(dirname(path));
+  } catch (error) {
+    // A name that nobody was told of must not stand in the way of the next try.
+    discard(path);
+    throw error;
+  }
 }
 
 /** Removes a file or a link durably. False when there was none, which is no error. */

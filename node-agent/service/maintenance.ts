@@ -7,6 +7,7 @@
 import { PlexiError } from '../../config/errors.js';
 import { limits } from '../../config/limits.js';
 import { readBounded, removeDurably, writeDurably } from '../disk/durable-file.js';
+import { triedAgain } from '../disk/refusal.js';
 import { type CommandResult, whyItFailed } from './command-run.js';
 
 export interface MaintenanceRecord {
@@ -28,6 +29,7 @@ export class Maintenance {
     private record: MaintenanceRecord | undefined,
     /** What is wrong with the record's file; undefined: it can be read, or there is none. */
     private damage: string | undefined,
+    private leaving = false,
   ) {}
 
   /**
@@ -61,17 +63,56 @@ export class Maintenance {
   async enter(options: { reason: string; since: string; withHooks: boolean } & HookRun): Promise<void> {
     await this.keepDamaged();
     const record = { reason: options.reason, since: options.since };
-    await writeDurably(this.file, Buffer.from(`${JSON.stringify(record)}\n`));
+    try {
+      await this.write(record);
+    } catch (thrown) {
+      // It may stand there all the same, only not for good: what the next agent would read is so now.
+      this.record = (await readRecord(this.file)).record ?? this.record;
+      throw thrown;
+    }
     this.record = record;
+    this.leaving = false;
     if (options.withHooks) await runHook('enter', this.hooks.enter, options);
   }
 
   /** Puts the node back: hook, then record. May be called again. @throws PlexiError HOOK_FAILED */
   async leave(options: { withHooks: boolean } & HookRun): Promise<void> {
+    this.leaving = true;
     if (options.withHooks) await runHook('leave', this.hooks.leave, options);
     await this.keepDamaged();
     await removeDurably(this.file);
     this.record = undefined;
+    this.leaving = false;
+  }
+
+  /** It began to put the node back and did not come to an end: hook and disk may say that it is in service. */
+  get isLeaving(): boolean {
+    return this.leaving;
+  }
+
+  /**
+   * Keeps the node out, or takes it out again, whatever the disk and the hook say to that: from here on the
+   * agent says so. A record that is known stays as it is.
+   * @param options.refused is told what did not work
+   */
+  async hold(
+    options: {
+      reason: string;
+      since: string;
+      withHooks: boolean;
+      refused: (thrown: unknown) => void;
+    } & HookRun,
+  ): Promise<void> {
+    const { reason, since, refused } = options;
+    const record = this.record ?? { reason, since };
+    this.record = record;
+    this.leaving = false;
+    if (this.damage === undefined) await triedAgain(() => this.write(record)).catch(refused);
+    if (options.withHooks) await runHook('enter', this.hooks.enter, options).catch(refused);
+  }
+
+  private write({ reason, since }: MaintenanceRecord): Promise<void> {
+    return writeDurably(this.file, Buffer.from(`${JSON.stringify({ reason, since })}\n`));
   }
 
   private async keepDamaged(): Promise<void> {

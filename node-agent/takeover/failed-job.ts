@@ -4,6 +4,7 @@
  * right, however it ends, and a taking over that failed has changed nothing.
  */
 import { type ErrorCode, isErrorCode } from '../../config/errors.js';
+import { Command } from '../../gen/plexi/v1/node_agent.js';
 import { maintenanceOffStep } from '../by-hand/acts.js';
 import type { Job } from '../journal/journal.js';
 import type { JobResult } from '../journal/records.js';
@@ -21,8 +22,9 @@ export function failedJobTrouble(
   jobs: readonly Job[],
   { config, maintenance }: Pick<AgentNode, 'config' | 'maintenance'>,
 ): { code: ErrorCode; message: string } | undefined {
-  const result = jobs.findLast(saysHowTheNodeIs)?.result;
-  if (result?.outcome !== 'rollback_failed' && result?.outcome !== 'failed') return undefined;
+  const last = jobs.findLast(saysHowTheNodeIs);
+  const result = last && askingEnd(last);
+  if (result === undefined) return undefined;
   const how =
     maintenance.current === undefined
       ? 'was put back into service, and nobody has confirmed what runs there since a job failed'
@@ -33,6 +35,35 @@ export function failedJobTrouble(
   };
 }
 
+/**
+ * The job for whose sake the node must be out of service; undefined when there is none, or when somebody has
+ * put the node back since. Pure.
+ * @param jobs all that the journal holds, oldest first
+ */
+export function heldFor(jobs: readonly Job[]): Job | undefined {
+  for (const job of jobs.toReversed()) {
+    if (isPuttingBack(job)) return undefined;
+    if (saysHowTheNodeIs(job)) return asksForOperator(job) ? job : undefined;
+  }
+  return undefined;
+}
+
+/** Whether the node asks for an operator because of how this job ended. */
+export function asksForOperator(job: Pick<Job, 'begun' | 'result'>): boolean {
+  return saysHowTheNodeIs(job) && askingEnd(job) !== undefined;
+}
+
+function askingEnd({ result }: Pick<Job, 'result'>): JobResult | undefined {
+  return result?.outcome === 'rollback_failed' || result?.outcome === 'failed' ? result : undefined;
+}
+
+/** Somebody said that the node is to serve, and it did. */
+function isPuttingBack({ begun: [first], command, result }: Job): boolean {
+  if (result?.outcome !== 'done') return false;
+  const { step } = Command.fromJSON(command);
+  return first === maintenanceOffStep || (step?.$case === 'maintenance' && !step.value.on);
+}
+
 /** What failed after the commit is no failed rollback, and calls for other words: nothing has gone back. */
 function codeOf({ outcome, failure }: JobResult): ErrorCode {
   if (outcome === 'rollback_failed') return 'ROLLBACK_FAILED';
@@ -40,7 +71,7 @@ function codeOf({ outcome, failure }: JobResult): ErrorCode {
 }
 
 /** Jobs of one step leave the node as it was, its troubles included; but for a taking over that is done. */
-export function saysHowTheNodeIs({ begun: [first], result }: Job): boolean {
+export function saysHowTheNodeIs({ begun: [first], result }: Pick<Job, 'begun' | 'result'>): boolean {
   if (first === maintenanceStep || first === maintenanceOffStep) return false;
   return first !== takeOverStep || result?.outcome !== 'failed';
 }

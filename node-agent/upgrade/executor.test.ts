@@ -671,3 +671,53 @@ describe('a journal that cannot be gone on with', () => {
     });
   }
 });
+
+describe('what the disk refuses', () => {
+  /** A step that the disk refuses so often, in its middle. */
+  function refusing(model: ModelNode, step: string, times: number): ModelNode {
+    let left = times;
+    const act = (): void => {
+      if (left-- > 0) throw Object.assign(new Error('ENOSPC: no space left on device'), { code: 'ENOSPC' });
+    };
+    model.disturbances.push({ step, moment: 'middle', act });
+    return model;
+  }
+  const timesRun = ({ ran }: ModelNode, step: string) => ran.filter((name) => name === step).length;
+
+  for (const step of ['restore', 'switch_back', 'leave_maintenance_back'])
+    test(`once on the way back, at ${step}, is asked for again, and the node is old`, async () => {
+      const model = refusing(new ModelNode().fail('probe'), step, 1);
+      const { result } = await run(model);
+      assert.equal(result.outcome, 'rolled_back', result.failure?.message);
+      assert.equal(timesRun(model, step), 2);
+      assert.deepEqual(stateOf(model), oldNode);
+    });
+
+  test('once behind the commit is asked for again, and the node is new', async () => {
+    const model = refusing(new ModelNode(), 'leave_maintenance', 1);
+    const { result } = await run(model);
+    assert.equal(result.outcome, 'done', result.failure?.message);
+    assert.deepEqual(stateOf(model), newNode);
+  });
+
+  test('for good on the way back fails it, after a bounded number of tries', async () => {
+    const model = refusing(new ModelNode().fail('probe'), 'restore', 100);
+    const { result } = await run(model);
+    assert.equal(result.outcome, 'rollback_failed');
+    assert.equal(timesRun(model, 'restore'), limits.diskTries);
+  });
+
+  test('before the commit turns the node back at once', async () => {
+    const model = refusing(new ModelNode(), 'backup', 1);
+    const { result } = await run(model);
+    assert.equal(result.outcome, 'rolled_back');
+    assert.equal(timesRun(model, 'backup'), 1);
+  });
+
+  test('while old jobs are removed makes nobody ask for an operator', async (t) => {
+    const life = await live(new ModelNode(), new MemoryJournalDisk());
+    t.mock.method(life.journal, 'prune', () => Promise.reject(new Error('EIO')));
+    const { outcome } = await life.executor.start(await accept(life));
+    assert.deepEqual([outcome, life.executor.broken], ['done', undefined]);
+  });
+});

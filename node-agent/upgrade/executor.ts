@@ -10,7 +10,9 @@ import type { Job, Journal } from '../journal/journal.js';
 import type { JobFacts, JobResult } from '../journal/records.js';
 import { type Recovery, recoveryOf } from '../journal/recover.js';
 import type { AgentNode } from '../node.js';
+import { heldFor } from '../takeover/failed-job.js';
 import { takeOverStep } from '../takeover/take-over.js';
+import { holdOut, staysInService } from './hold-out.js';
 import { type JobProgress, JobRun, nextPhase } from './job-run.js';
 import { maintenanceStep, unknownStep, unknownStepOf } from './known-steps.js';
 import type { Phase } from './phase.js';
@@ -122,7 +124,11 @@ export class Executor {
    */
   async recover(): Promise<{ readonly ended: Promise<JobResult> } | undefined> {
     const open = this.journal.open();
-    if (open === undefined || !this.knowsOrAsks(open)) return undefined;
+    if (open === undefined) return this.keepHeld();
+    if (!this.knowsOrAsks(open)) {
+      await holdOut(this.node, open, this.brokenBy?.message ?? 'the open job cannot be taken up');
+      return undefined;
+    }
     if (ownByHand(open) !== undefined) return this.recoverByHand(open);
     const { step: order } = Command.fromJSON(open.command);
     if (order?.$case === 'maintenance') return this.recoverMaintenance(open);
@@ -131,6 +137,13 @@ export class Executor {
     if (recovery.kind === 'nothing') return undefined;
     const job = await this.resumed(open, stepOf(recovery));
     return { ended: this.launch(job, (run) => this.resume(run, recovery, job)) };
+  }
+
+  /** The disk may have forgotten that a node which asks for an operator is out of service. */
+  private async keepHeld(): Promise<undefined> {
+    const job = heldFor(this.journal.list());
+    if (job === undefined) return;
+    await holdOut(this.node, job, job.result?.failure?.message ?? `${job.commandId} failed`);
   }
 
   /** Tries again after a journal that could not be written, by the same table; undefined when nothing is left open. */
@@ -200,16 +213,25 @@ export class Executor {
     // Once `current` is set, and what is done while idle has ended.
     const done = this.idleWork
       .then(() => work(run))
+      .catch((thrown) => this.break(job, thrown))
       .finally(() => {
         this.current = undefined;
         for (const callback of this.idleCallbacks) callback();
       });
     this.current = { run, done };
-    done.catch((thrown) => {
-      this.brokenBy = asPlexiError(thrown, 'INTERNAL', `the job ${job.commandId} could not be carried on`);
-      node.log.fatal({ commandId: job.commandId, err: thrown }, this.brokenBy.message);
-    });
+    // Told by `broken`; whoever waits for the job hears it as well.
+    done.catch(() => undefined);
     return done;
+  }
+
+  /** The job cannot be carried on, so the node asks for an operator, and serves no more. @throws what was thrown */
+  private async break(job: Job, thrown: unknown): Promise<never> {
+    const { node } = this;
+    const broken = asPlexiError(thrown, 'INTERNAL', `the job ${job.commandId} could not be carried on`);
+    this.brokenBy = broken;
+    node.log.fatal({ commandId: job.commandId, err: thrown }, broken.message);
+    if (!staysInService(job)) await holdOut(node, job, broken.message);
+    throw thrown;
   }
 
   private resume(

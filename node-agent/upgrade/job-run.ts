@@ -14,10 +14,13 @@ import {
   type UpgradeStep,
 } from '../../gen/plexi/v1/node_agent.js';
 import { carryOut, maintenanceOffStep, ownByHand, takenBackBy } from '../by-hand/acts.js';
+import { triedAgain } from '../disk/refusal.js';
 import type { Job, Journal } from '../journal/journal.js';
 import type { JobFailure, JobResult } from '../journal/records.js';
 import { type AgentNode, currentRelease, type LocalRelease, localRelease } from '../node.js';
+import { asksForOperator } from '../takeover/failed-job.js';
 import { abandon, type TakeOver, takeOver, takeOverStep } from '../takeover/take-over.js';
+import { holdOut } from './hold-out.js';
 import { maintenanceStep } from './known-steps.js';
 import { hookRun } from './maintenance.js';
 import type { JobSoFar, Phase, PhaseContext } from './phase.js';
@@ -116,8 +119,9 @@ export class JobRun {
       const release = await localRelease(node.paths, this.job.facts.folderBefore);
       const run = { ...hookRun(node, release, bounds), withHooks: true };
       const since = node.clock.wall().toISOString();
-      if (order.on) await node.maintenance.enter({ ...run, reason: order.reason, since });
-      else await node.maintenance.leave(run);
+      const { maintenance } = node;
+      if (order.on) await triedAgain(() => maintenance.enter({ ...run, reason: order.reason, since }));
+      else await triedAgain(() => maintenance.leave(run));
       return await this.finish({ outcome: 'done', failure: null, failedStep: '' });
     } catch (thrown) {
       const failure = failureOf(asPlexiError(thrown, 'HOOK_FAILED', 'maintenance'));
@@ -190,10 +194,13 @@ export class JobRun {
       backupId: backedUp ? this.job.facts.backupId : '',
     };
     node.monitor.resume();
+    // Before it is written, or told to anybody, that the node asks.
+    if (node.maintenance.isLeaving || asksForOperator({ ...this.job, result }))
+      await holdOut(node, this.job, result.failure?.message ?? 'a job failed');
     await this.append({ kind: 'finished', result });
     const { outcome, failure, failedStep, release } = result;
     node.log.info({ ...this.names(), outcome, failure, failedStep, release }, 'result');
-    await journal.prune();
+    await journal.prune().catch((err) => node.log.warn({ err }, 'old jobs could not be removed'));
     return result;
   }
 
@@ -258,8 +265,12 @@ export class JobRun {
     const progress = (percent: number, message: string, waitsFor = ''): void =>
       this.tell(phase.phase, percent, message, waitsFor);
     progress(0, phase.step);
+    const run = (): Promise<void> =>
+      phase.run({ node, job: this.job, ...releases, signal, timeoutMs, progress });
+    // There is nothing to turn to from here, and each of these steps may be begun again.
+    const isOnward = this.job.committed || this.job.goingBack !== undefined;
     try {
-      await phase.run({ node, job: this.job, ...releases, signal, timeoutMs, progress });
+      await (isOnward ? triedAgain(run) : run());
       return undefined;
     } catch (thrown) {
       return this.failureOfPhase(phase, thrown, timeout.aborted ? timeoutMs : undefined);

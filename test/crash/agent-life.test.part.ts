@@ -27,6 +27,8 @@ export interface Ended {
   readonly outcome: CommandResult['outcome'] | 'none' | 'open';
   /** Why the node asks for an operator; absent when it does not. */
   readonly asks?: { readonly code: string; readonly message: string };
+  /** What the agent says of itself; absent when it could not start. */
+  readonly inMaintenance?: boolean;
   /** Why the order was refused, or the start failed. */
   readonly refused?: { readonly code: string; readonly message: string };
 }
@@ -130,6 +132,7 @@ export class AgentLife {
     const asks = this.executor.broken ?? failedJobTrouble(jobs, this.node);
     const last = jobs.at(-1);
     const outcome = last === undefined ? 'none' : (last.result?.outcome ?? 'open');
-    return { outcome, ...(asks && { asks: { code: asks.code, message: asks.message } }) };
+    const inMaintenance = this.node.maintenance.current !== undefined;
+    return { outcome, inMaintenance, ...(asks && { asks: { code: asks.code, message: asks.message } }) };
   }
 }

@@ -3,7 +3,8 @@ import type { Fault } from './strace.test.part.js';
 import type { Mission } from './system-calls.test.part.js';
 
 export const upgrade: Mission = { name: 'upgrade', to: '0b1' };
-export const wayBack: Mission = { name: 'way back', to: '0b2' };
+/** From the record on with which it turns back: how long it had looked at the health is not counted. */
+export const wayBack: Mission = { name: 'way back', to: '0b2', beginsBeforeRecord: 7 };
 
 /** A job that was killed when a record was made, by the step that the record announces. */
 function recovery(step: string, to: '0b1' | '0b2', recoversFromRecord: number): Mission {

@@ -23,7 +23,9 @@ export async function whatIsWrong(root: string, releases: TinyReleases, ended: E
   return [
     ...folders.flatMap(({ name, differences }) => differences.map((text) => `releases/${name}: ${text}`)),
     ...wrongOutcome(version, ended),
-    ...(ended.asks === undefined ? await wrongInService(root, version) : wrongWhenAsking(root, ended.asks)),
+    ...(ended.asks === undefined
+      ? await wrongInService(root, version)
+      : await wrongOnDiskWhenAsking(root, ended)),
     ...leftOver(root),
   ];
 }
@@ -53,24 +55,49 @@ function wrongOutcome(version: TinyVersion, { outcome, refused }: Ended): string
 }
 
 async function wrongInService(root: string, version: TinyVersion): Promise<string[]> {
-  const wrong: string[] = [];
-  const data = filesOf(join(root, 'data'));
-  const format = version === '0a1' ? 1 : 2;
-  if (!isDeepStrictEqual(data, dataOf(format))) wrong.push(`${version} has ${described(data)}`);
+  const wrong = wrongData(root, version);
   for (const name of ['agent/maintenance.json', 'run/out', 'trial'])
     if (existsSync(join(root, name))) wrong.push(`${name} is still there`);
-  const running = (await processesOf(root)).map(({ pid }) => environmentOf(pid));
-  const versions = running.map((text) => /\0PLEXI_VERSION=([^\0]*)/.exec(text)?.[1]);
+  const versions = await versionsRunning(root);
   if (!isDeepStrictEqual(versions, [version])) wrong.push(`beside ${version} run [${versions.join(', ')}]`);
   return wrong;
 }
 
-/** It is named with its reason, and does not serve. */
-function wrongWhenAsking(root: string, { code, message }: NonNullable<Ended['asks']>): string[] {
-  if (code === '' || message === '') return ['the node asks for an operator and does not say why'];
-  if (code === 'ROLLBACK_FAILED' && !existsSync(join(root, 'agent/maintenance.json')))
-    return ['its rollback failed, and it is not in maintenance'];
-  return [];
+/**
+ * It is named with its reason, and does not serve: the agent says that it is out, and the hook was told. What runs
+ * all the same runs on its own data. What the disk holds is not looked at, since it may refuse everything.
+ */
+export async function wrongWhenAsking(root: string, { asks, inMaintenance }: Ended): Promise<string[]> {
+  const wrong: string[] = [];
+  if (asks === undefined || asks.code === '' || asks.message === '')
+    wrong.push('the node asks for an operator and does not say why');
+  if (inMaintenance !== true)
+    wrong.push('it asks for an operator, and does not say that it is out of service');
+  if (!existsSync(join(root, 'run/out')))
+    wrong.push('it asks for an operator, and no hook took it out of service');
+  const versions = await versionsRunning(root);
+  if (versions.length > 1) wrong.push(`[${versions.join(', ')}] run beside each other`);
+  return [...wrong, ...versions.flatMap((version) => wrongData(root, version as TinyVersion))];
+}
+
+/** The same where the disk takes everything again. */
+async function wrongOnDiskWhenAsking(root: string, ended: Ended): Promise<string[]> {
+  const wrong = await wrongWhenAsking(root, ended);
+  if (!existsSync(join(root, 'agent/maintenance.json')))
+    wrong.push('it asks for an operator, and a restart would put it into service');
+  return wrong;
+}
+
+function wrongData(root: string, version: TinyVersion): string[] {
+  const data = filesOf(join(root, 'data'));
+  const format = version === '0a1' ? 1 : 2;
+  return isDeepStrictEqual(data, dataOf(format)) ? [] : [`${version} has ${described(data)}`];
+}
+
+/** The versions of what runs, as each process has it in its environment. */
+async function versionsRunning(root: string): Promise<string[]> {
+  const running = (await processesOf(root)).map(({ pid }) => environmentOf(pid));
+  return running.map((text) => /\0PLEXI_VERSION=([^\0]*)/.exec(text)?.[1] ?? 'something else');
 }
 
 /** How the sentence about an unfinished name ends: one that the next start of an agent removes. */

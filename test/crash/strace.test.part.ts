@@ -21,12 +21,20 @@ export interface CallPoint {
   readonly thread: Thread;
   readonly call: string;
   readonly nth: number;
+  /** Only calls that name it are counted. */
+  readonly path?: string | undefined;
 }
 
 /** A call as the trace has it. */
 export interface TracedCall extends CallPoint {
   /** The how manieth of its thread and kind it is that concerns the root, from 1; 0: it does not. */
   readonly ordinal: number;
+  /** The call and the paths below the root that it names, as they are in each run. */
+  readonly what: string;
+  /** The how manieth of its thread that is the same, from 1. */
+  readonly which: number;
+  /** The same place told by a path below the root that it has in each run; undefined for names that are drawn at random. */
+  readonly atPath: { readonly path: string; readonly nth: number } | undefined;
   /** Seconds since 1970, when it began. */
   readonly at: number;
   readonly line: string;
@@ -77,6 +85,8 @@ export class Tracer {
       log,
     ];
     if (options.fault !== undefined) words.push('-e', injection(options.fault.point, options.fault.fault));
+    const path = options.fault?.point.path;
+    if (path !== undefined) words.push('-P', path);
     const child = spawn('strace', [...words, '-p', String(tid)], { stdio: ['ignore', 'ignore', 'pipe'] });
     await new Promise<void>((resolve, reject) => {
       let text = '';
@@ -101,21 +111,46 @@ export class Tracer {
   }
 
   private calls(root: string): TracedCall[] {
-    const counts = new Map<string, number>();
-    const ordinals = new Map<string, number>();
+    const nthOf = counting();
+    const ordinalOf = counting();
+    const whichOf = counting();
+    const ofPath = counting();
     return readFileSync(this.log, 'utf8')
       .split('\n')
       .flatMap((line) => {
         const [, at = '', call = ''] = /^([0-9.]+) (\w+)\(/.exec(line) ?? [];
         if (call === '') return [];
-        const nth = (counts.get(call) ?? 0) + 1;
-        counts.set(call, nth);
         const concerns = line.includes(`${root}/`) || line.includes(`${root}>`);
-        const ordinal = concerns ? (ordinals.get(call) ?? 0) + 1 : 0;
-        if (concerns) ordinals.set(call, ordinal);
-        return [{ thread: this.thread, call, nth, at: Number(at), ordinal, line }];
+        const ordinal = concerns ? ordinalOf(call) : 0;
+        const paths = pathsIn(line, root);
+        const what = [call, ...paths].join(' ');
+        // strace looks at the first path of a call.
+        const [path = drawn] = paths;
+        const isDrawn = path.includes(drawn);
+        const atPath = isDrawn ? undefined : { path, nth: ofPath(`${call} ${path}`) };
+        const counts = { nth: nthOf(call), ordinal, which: whichOf(what) };
+        return [{ thread: this.thread, call, ...counts, what, atPath, at: Number(at), line }];
       });
   }
+}
+
+/** Counts from 1, each key by itself. */
+function counting(): (key: string) => number {
+  const counts = new Map<string, number>();
+  return (key) => {
+    const count = (counts.get(key) ?? 0) + 1;
+    counts.set(key, count);
+    return count;
+  };
+}
+
+/** Stands for a name of something unfinished, which is drawn at random. */
+const drawn = '/.tmp';
+
+/** The paths of a call below the root, which each run has for itself, without what is drawn at random. */
+function pathsIn(line: string, root: string): string[] {
+  const paths = line.split(root).slice(1);
+  return paths.map((rest) => rest.replace(/[">].*/s, '').replace(/\/\.tmp-[\w-]+/g, drawn));
 }
 
 export function nameOf({ thread, call, nth }: CallPoint): string {

@@ -194,8 +194,8 @@ export const plantedBugs: readonly PlantedBug[] = [
   {
     name: 'an open job is forgotten at a restart',
     file: 'node-agent/upgrade/executor.ts',
-    right: 'if (open === undefined) return undefined;\n    if (ownByHand',
-    wrong: 'if (open === undefined || open.result === undefined) return undefined;\n    if (ownByHand',
+    right: 'if (open === undefined) return this.keepHeld();\n    if (ownByHand',
+    wrong: 'if (open === undefined || open.result === undefined) return this.keepHeld();\n    if (ownByHand',
     seed: 1,
   },
   {
