@@ -134,6 +134,23 @@ describe('staging from a folder', () => {
     assert.equal(installed?.folder, folder);
   });
 
+  test('asked for twice at once, the second waits for the first and finds it complete', async () => {
+    const both = await Promise.all([stage(repository), stage(repository)]);
+    assert.deepEqual(
+      both.map(({ already }) => already),
+      [false, true],
+    );
+  });
+
+  test('gives up its turn when it is aborted, and the first goes on', async () => {
+    const first = stage(repository);
+    const abort = new AbortController();
+    const second = stage(repository, { signal: abort.signal });
+    abort.abort(new PlexiError('CANCELLED', 'nobody needs it'));
+    await assert.rejects(second);
+    assert.equal((await first).already, false);
+  });
+
   test('needs no repository for what is complete already', async () => {
     await stage(repository);
     await rm(repository, { recursive: true });
