@@ -29,9 +29,10 @@ function counted(exitCode: number) {
   const ran: string[] = [];
   const runHook = async (name: string) => {
     ran.push(name);
-    return { exitCode, sentence: 'it ended', output: '', durationMs: 0, leftRunning: false };
+    const ended = { signal: null, timedOut: false, cancelled: false, leftRunning: false };
+    return { exitCode, sentence: 'it ended', output: '', durationMs: 0, ...ended };
   };
-  return { ran, run: { withHooks: true, runHook } as unknown as typeof withoutHooks };
+  return { ran, run: { withHooks: true, runHook } };
 }
 
 describe('a record of maintenance', () => {
