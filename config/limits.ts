@@ -79,6 +79,12 @@ export const limits = {
   downloadTries: 3,
   /** Characters of a command's id. */
   commandIdChars: 400,
+  /** Tries of one command that a node may tell of. */
+  commandAttempts: 1_000_000,
+  /** Jobs of a node's journal, the last ones, that a leader looks at: twice what an agent keeps. */
+  journalJobsHeard: 128,
+  /** Problems of one preflight that a leader looks at. */
+  problemsHeard: 50,
   /** Words said on a node itself that go into the audit record in one transaction. */
   wordsOnNodeAtOnce: 20,
   /** Bytes of one journal record. */
@@ -187,7 +193,10 @@ export const limits = {
   downloadRetryMaxMs: 10_000,
   /** Bytes of one answer of etcd, such as a whole rollout of many nodes; gRPC's own bound is 4 MiB. */
   etcdAnswerBytes: 512 * 1024 * 1024,
-  /** Characters of a failure's sentence in a node's journal: two of them fit one record, however they are written. */
+  /**
+   * Characters of a failure's sentence, in a node's journal and in etcd: two of them fit one record of the
+   * journal, however they are written, and what many nodes say together still fits one value of etcd.
+   */
   failureChars: 4_096,
   /** Services of one node. */
   services: 16,
