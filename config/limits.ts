@@ -234,7 +234,7 @@ export const limits = {
   serviceStatusMs: 10_000,
   /** Bytes of one request at a node's local door. */
   byHandRequestBytes: 16 * 1024,
-  /** Characters of a gRPC status; other programs of gRPC take no longer headers. */
+  /** Characters of a gRPC status as it is sent; other programs of gRPC take no longer headers. */
   statusChars: 8_000,
   /** Bytes of the manifests of installed releases that are kept as they were read. */
   knownManifestsBytes: 16 * 1024 * 1024,
