@@ -79,6 +79,8 @@ export const limits = {
   downloadTries: 3,
   /** Characters of a command's id. */
   commandIdChars: 400,
+  /** The highest epoch that is believed to a node: etcd's own goes on above it, and still counts exactly. */
+  nodeEpoch: 2 ** 52,
   /** Tries of one command that a node may tell of. */
   commandAttempts: 1_000_000,
   /** Jobs of a node's journal, the last ones, that a leader looks at: twice what an agent keeps. */

@@ -5,7 +5,9 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { limits } from '../../config/limits.js';
+import { reEpoch } from '../../controller/api/re-epoch.js';
 import { readPrefix } from '../../controller/leadership/etcd.js';
+import { decode, epochRecord } from '../../controller/state/records.js';
 import { CommandResult, JournalJob, NodeStatus } from '../../gen/plexi/v1/node_agent.js';
 import type { Lies } from './scripted-agent.test.part.js';
 import {
@@ -78,7 +80,7 @@ function resultOf(text: string, outcomeWord: string): CommandResult {
 }
 
 /** The same text in every field that has one. */
-function liesOf(text: string): Lies {
+function liesOf(text: string): Partial<Lies> {
   const said = { commandId: text, rolloutId: text, step: text };
   const byHand = { ...said, by: text, reason: text, result: resultOf(text, text) };
   const needsOperator = { code: text, message: text };
@@ -137,3 +139,24 @@ for (const [what, text] of [
     await mirror.waitFor(() => slots().length === 1, 10_000);
     assert.deepEqual([slots().length, next.isOver], [1, false], 'and the next one is taken up');
   });
+
+test('an epoch that no operator can have raised is passed over when one does, and somebody leads again', async () => {
+  const [agent] = await agents(2);
+  assert.ok(agent);
+  agent.lies = { fence: (fence) => ({ ...fence, epoch: 2n ** 64n - 1n }) };
+  const config = await cluster.config('controller-0', {});
+  // Nobody leads yet, so nobody adopts: the word is in force all the same.
+  const raising = reEpoch(
+    { config, client: direct, keys: cluster.keys, mirror, wall: () => new Date() },
+    'op',
+    'it was meant',
+  );
+  const isRaised = () => mirror.get(cluster.keys.epoch) !== undefined;
+  assert.ok(await mirror.waitFor(isRaised, 10_000));
+  const { epoch } = decode(epochRecord, cluster.keys.epoch, mirror.get(cluster.keys.epoch)?.value ?? '');
+  assert.ok(epoch <= Date.now() / 1_000);
+  const term = await lead();
+  assert.equal(term.lead.epoch, BigInt(epoch));
+  agent.lies = {};
+  await raising;
+});

@@ -44,6 +44,7 @@ export interface Lies {
   readonly jobs: (jobs: readonly JournalJob[]) => JournalJob[];
   readonly result: (result: CommandResult) => CommandResult;
   readonly progress: (progress: CommandProgress) => CommandProgress;
+  readonly fence: (fence: Token) => Token;
 }
 
 type StepName = NonNullable<Command['step']>['$case'];
@@ -213,7 +214,7 @@ export class ScriptedAgent {
           null,
           DescribeResponse.fromPartial({
             status: this.status(),
-            fence: this.fence,
+            fence: this.lies.fence?.(this.fence) ?? this.fence,
             ...(this.lineage && { lineage: this.lineage }),
           }),
         ),
