@@ -29,14 +29,29 @@ export function toServiceError(thrown: unknown): Pick<ServiceError, 'code' | 'de
           'INTERNAL',
           `something unforeseen: ${thrown instanceof Error ? thrown.message : String(thrown)}`,
         );
-  // A sentence may repeat what was asked, and a status is a header: what is longer breaks the call.
-  const details = `${error.code}: ${error.message}`.slice(0, limits.statusChars);
+  const details = cutToHeader(`${error.code}: ${error.message}`);
   return {
     name: 'ServiceError',
     code: grpcStatus[error.code] ?? status.FAILED_PRECONDITION,
     details,
     message: details,
   };
+}
+
+/**
+ * A sentence may repeat what was asked, and a status is a header, written as in a URI: what is longer there, and
+ * half a character, breaks the call.
+ */
+function cutToHeader(text: string): string {
+  let room: number = limits.statusChars;
+  let end = 0;
+  const whole = text.slice(0, limits.statusChars).replace(/\p{Surrogate}/gu, '\ufffd');
+  for (const character of whole) {
+    room -= encodeURI(character).length;
+    if (room < 0) break;
+    end += character.length;
+  }
+  return whole.slice(0, end);
 }
 
 /** The PlexiError that the other side sent; undefined when the transport failed, or the peer is no program of ours. */

@@ -79,6 +79,14 @@ export const limits = {
   downloadTries: 3,
   /** Characters of a command's id. */
   commandIdChars: 400,
+  /** The highest epoch that is believed to a node: etcd's own goes on above it, and still counts exactly. */
+  nodeEpoch: 2 ** 52,
+  /** Tries of one command that a node may tell of. */
+  commandAttempts: 1_000_000,
+  /** Jobs of a node's journal, the last ones, that a leader looks at: twice what an agent keeps. */
+  journalJobsHeard: 128,
+  /** Problems of one preflight that a leader looks at. */
+  problemsHeard: 50,
   /** Words said on a node itself that go into the audit record in one transaction. */
   wordsOnNodeAtOnce: 20,
   /** Times that an agent asks a disk for the same, when it refuses. */
@@ -193,7 +201,10 @@ export const limits = {
   downloadRetryMaxMs: 10_000,
   /** Bytes of one answer of etcd, such as a whole rollout of many nodes; gRPC's own bound is 4 MiB. */
   etcdAnswerBytes: 512 * 1024 * 1024,
-  /** Characters of a failure's sentence in a node's journal: two of them fit one record, however they are written. */
+  /**
+   * Characters of a failure's sentence, in a node's journal and in etcd: two of them fit one record of the
+   * journal, however they are written, and what many nodes say together still fits one value of etcd.
+   */
   failureChars: 4_096,
   /** Services of one node. */
   services: 16,
@@ -231,7 +242,7 @@ export const limits = {
   serviceStatusMs: 10_000,
   /** Bytes of one request at a node's local door. */
   byHandRequestBytes: 16 * 1024,
-  /** Characters of a gRPC status; other programs of gRPC take no longer headers. */
+  /** Characters of a gRPC status as it is sent; other programs of gRPC take no longer headers. */
   statusChars: 8_000,
   /** Bytes of the manifests of installed releases that are kept as they were read. */
   knownManifestsBytes: 16 * 1024 * 1024,

@@ -70,7 +70,7 @@ async function raise(
     const head = headOf(await readLast(client, keys.audit));
     const previousEpoch = entry === undefined ? 0n : epochOf(entry);
     const at = wall();
-    const epoch = nextEpoch([previousEpoch, ...seen], at);
+    const epoch = nextEpoch([previousEpoch, ...seen.filter((one) => one <= limits.nodeEpoch)], at);
     const value = { epoch: Number(epoch), recovering: true, by, reason, since: at.toISOString() };
     const word = wordOf(by, reason, epoch, previousEpoch);
     const record = appendAudit(keys, head, [word], { at, term: String(leader?.createRevision ?? 0n) });
@@ -98,7 +98,7 @@ function wordOf(who: string, reason: string, epoch: bigint, previousEpoch: bigin
   return { what: 'wish', rollout: '', who, wish: 're_epoch', details, reason, error: null };
 }
 
-/** Above all that were seen; by the clock too, for the sake of nodes that could not be asked. */
+/** Above all that are believed; by the clock too, for the sake of nodes that could not be asked. */
 function nextEpoch(seen: readonly bigint[], now: Date): bigint {
   const highest = seen.reduce((high, epoch) => (epoch > high ? epoch : high), 0n);
   const seconds = BigInt(Math.floor(now.getTime() / 1_000));

@@ -5,21 +5,20 @@
 import type { Logger } from 'pino';
 import { PlexiError } from '../../config/errors.js';
 import { fromServiceError } from '../../config/grpc-status.js';
-import { limits } from '../../config/limits.js';
 import type { TlsFiles } from '../../config/tls-files.js';
 import type {
   AdoptResponse,
   Command,
   CommandEvent,
-  CommandResult,
   JournalJob,
   NodeStatus,
 } from '../../gen/plexi/v1/node_agent.js';
 import type { Lead } from '../leadership/campaign.js';
-import type { AdoptionReport, CommandOutcome, Effect, EngineEvent, Observation } from '../rollout/events.js';
-import type { Fault, OpenCommand } from '../rollout/rollout.js';
+import type { Effect, EngineEvent } from '../rollout/events.js';
+import type { OpenCommand } from '../rollout/rollout.js';
 import type { World } from '../rollout/world.js';
 import { AgentLink } from './agent-link.js';
+import { eventOf, observationOf, refusalOf, reportOf } from './agent-words.js';
 import { buildCommand, buildMaintenance, buildTakeOver, type TokenParts } from './commands.js';
 import { seqAt, strangeHistory } from './history-check.js';
 
@@ -168,11 +167,8 @@ export class Dispatch {
           this.compare(node).catch(() => 'it is logged where it is asked');
         }
         log.warn({ node, err: error ?? thrown }, 'the node was not adopted');
-        const fault = {
-          code: error?.code ?? 'NODE_UNREACHABLE',
-          message: error?.message ?? `${node} did not answer`,
-        };
-        emit({ kind: 'adoption_failed', node, fault });
+        const refusal = error ?? new PlexiError('NODE_UNREACHABLE', `${node} did not answer`);
+        emit({ kind: 'adoption_failed', node, fault: refusalOf(refusal) });
       },
     );
   }
@@ -224,87 +220,18 @@ export class Dispatch {
           const error = fromServiceError(thrown);
           if (told) return;
           if (error === undefined) emit({ kind: 'stream_broken', node, commandId: open.id });
-          else
-            emit({
-              kind: 'refused',
-              node,
-              commandId: open.id,
-              fault: { code: error.code, message: error.message },
-            });
+          else emit({ kind: 'refused', node, commandId: open.id, fault: refusalOf(error) });
         },
       );
   }
 
-  private pass(node: string, { commandId, event }: CommandEvent): void {
-    switch (event?.$case) {
-      case 'progress':
-        this.parts.emit({
-          kind: 'progress',
-          node,
-          commandId,
-          phase: event.value.phase,
-          waitsFor: event.value.waitsFor.slice(0, limits.failureChars),
-        });
-        return;
-      case 'finished':
-        this.parts.log.info(
-          { node, commandId, outcome: event.value.outcome, failure: event.value.failure },
-          'result',
-        );
-        this.parts.emit({ kind: 'finished', node, commandId, outcome: outcomeOf(event.value) });
-        return;
-      case 'accepted':
-      case undefined:
-        return;
+  private pass(node: string, told: CommandEvent): void {
+    const event = eventOf(node, told);
+    if (event === undefined) return;
+    if (event.kind === 'finished') {
+      const { commandId, outcome } = event;
+      this.parts.log.info({ node, commandId, outcome: outcome.outcome, failure: outcome.failure }, 'result');
     }
+    this.parts.emit(event);
   }
-}
-
-function reportOf({ status, jobs }: AdoptResponse): AdoptionReport {
-  return {
-    inMaintenance: status?.inMaintenance ?? false,
-    needsOperator: status?.needsOperator?.message ?? '',
-    jobs: jobs.map(({ commandId, rolloutId, attempt, result }) => ({
-      commandId,
-      rollout: rolloutId,
-      attempt,
-      ended: result !== undefined,
-    })),
-  };
-}
-
-function observationOf(status: NodeStatus): Observation {
-  const { health } = status;
-  return {
-    health: health === 'healthy' || health === 'unhealthy' ? health : 'unknown',
-    healthReason: status.healthReason.slice(0, limits.healthReasonChars),
-    goodForMs: Number(status.goodForMs),
-    release: status.release ?? null,
-    inMaintenance: status.inMaintenance,
-  };
-}
-
-function outcomeOf(result: CommandResult): CommandOutcome {
-  const { outcome } = result;
-  const known =
-    outcome === 'done' || outcome === 'failed' || outcome === 'rolled_back' || outcome === 'rollback_failed';
-  return {
-    // In the word of a later version the node may be anything: an operator looks.
-    outcome: known ? outcome : 'rollback_failed',
-    failure: known ? failureOf(result) : unknownOutcome(outcome),
-    failedStep: result.failedStep,
-    release: result.release ?? { version: '', digest: '' },
-    problems: result.problems,
-    backupId: result.backupId,
-  };
-}
-
-function failureOf({ failure }: CommandResult): Fault | null {
-  return failure ? { ...failure, message: failure.message.slice(0, limits.failureChars) } : null;
-}
-
-function unknownOutcome(outcome: string): Fault {
-  const word = JSON.stringify(outcome.slice(0, limits.wordChars));
-  const message = `its agent says that the command ended as ${word}, which this controller does not know; upgrade the controllers, and look at the node`;
-  return { code: 'INTERNAL', message };
 }

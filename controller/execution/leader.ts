@@ -4,9 +4,7 @@
  */
 import type { Logger } from 'pino';
 import { asPlexiError, PlexiError } from '../../config/errors.js';
-import { limits } from '../../config/limits.js';
 import type { ControllerConfig } from '../../config/schema/controller.js';
-import type { JournalJob } from '../../gen/plexi/v1/node_agent.js';
 import type { ReleaseRepository } from '../../release/repository/fetch.js';
 import type { Lead } from '../leadership/campaign.js';
 import { type EtcdClient, type EtcdEntry, readKey, readPrefix, readSome } from '../leadership/etcd.js';
@@ -24,7 +22,7 @@ import { NodeReports } from './node-reports.js';
 import { pruneAudit, pruneRollouts } from './prune.js';
 import { RunLoop } from './run-loop.js';
 import { Wishes } from './wishes.js';
-import { isWord, writeOfWords } from './words-on-nodes.js';
+import { recordWords } from './words-on-nodes.js';
 
 export interface LeaderParts {
   readonly config: ControllerConfig;
@@ -88,7 +86,7 @@ class Term {
       emit: (event) => this.loop.emit(event),
       seen: (node, status) => this.reports.seen(node, status),
       told: (node, jobs) => {
-        if (jobs.some(isWord)) this.loop.schedule(() => this.recordWords(node, jobs));
+        this.loop.schedule(() => recordWords({ ...parts, loop: this.loop }, node, jobs));
       },
       strange: (reason) => this.suspect(reason),
       log,
@@ -151,22 +149,6 @@ class Term {
     );
   }
 
-  /** What was said on a node itself, into the audit record. */
-  private async recordWords(node: string, jobs: readonly JournalJob[]): Promise<void> {
-    const { keys, mirror, lead } = this.parts;
-    const next = () => writeOfWords(keys, node, jobs, mirror.under(keys.nodeWords(node)), this.loop.lookup);
-    // As many rounds as a whole journal needs; what is left is told again at the next adoption.
-    for (
-      let left = limits.journalJobsKept;
-      left > 0 && !lead.signal.aborted;
-      left -= limits.wordsOnNodeAtOnce
-    ) {
-      const write = next();
-      if (write === undefined) return;
-      await this.loop.record(write.group, write.doneKey);
-    }
-  }
-
   private makeLoop(): RunLoop {
     const { keys, client, mirror, lead, nowMs, wall, log } = this.parts;
     return new RunLoop(
@@ -204,7 +186,7 @@ class Term {
   private follow(changed: readonly string[]): void {
     const { keys, mirror } = this.parts;
     this.checkLead();
-    if (changed.some((key) => key.startsWith(keys.nodes) && key.endsWith('/spec'))) {
+    if (changed.some((key) => keys.nodeOf(key, 'spec') !== undefined)) {
       this.followNodes();
       this.loop.schedule(() => this.followLabels());
     }
@@ -229,7 +211,7 @@ class Term {
 
   private followNodes(): void {
     const { keys, mirror } = this.parts;
-    const specs = mirror.under(keys.nodes).filter((entry) => entry.key.endsWith('/spec'));
+    const specs = mirror.under(keys.nodes).filter(({ key }) => keys.nodeOf(key, 'spec') !== undefined);
     this.loop.rememberSpecs(specs);
     const newest = specs.map((entry) => this.loop.lookup(entry.key) ?? entry);
     const nodes = readNodes(keys, newest).filter((node) => !node.spec.removed);

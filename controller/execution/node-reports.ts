@@ -3,7 +3,6 @@
  * whatever else is written. Heartbeats never reach etcd (performance: transitions only).
  */
 import { isDeepStrictEqual } from 'node:util';
-import { limits } from '../../config/limits.js';
 import type { NodeStatus } from '../../gen/plexi/v1/node_agent.js';
 import type { EtcdEntry } from '../leadership/etcd.js';
 import { viewOf } from '../rollout/change.js';
@@ -12,14 +11,17 @@ import type { World } from '../rollout/world.js';
 import type { ClusterKeys } from '../state/keys.js';
 import { decode, type NodeStatusValue, nodeSpecRecord, nodeStatusRecord } from '../state/records.js';
 import { type Lookup, put, type WriteGroup } from '../state/world-writes.js';
+import { statusOf } from './agent-words.js';
 
 /** Phases that a node keeps after its rollout, because they say how it ended there. */
 const lastingPhases: readonly string[] = ['done', 'rolled_back', 'rollback_failed'];
 /** Statuses in one transaction. */
 const groupSize = 50;
 
+type SeenStatus = ReturnType<typeof statusOf>;
+
 export class NodeReports {
-  private readonly latest = new Map<string, NodeStatus | 'lost'>();
+  private readonly latest = new Map<string, SeenStatus | 'lost'>();
   private readonly dirty = new Set<string>();
   /** What was read of an entry; a key that is written again is another entry. */
   private readonly removed = new WeakMap<EtcdEntry, boolean>();
@@ -32,7 +34,7 @@ export class NodeReports {
 
   /** Takes a status; undefined: the node cannot be reached. */
   seen(node: string, status: NodeStatus | undefined): void {
-    this.latest.set(node, status ?? 'lost');
+    this.latest.set(node, status === undefined ? 'lost' : statusOf(status));
     this.dirty.add(node);
   }
 
@@ -100,40 +102,16 @@ function phaseOf(node: string, world: World, before: NodeStatusValue | undefined
 }
 
 function statusValue(
-  latest: NodeStatus | 'lost' | undefined,
+  latest: SeenStatus | 'lost' | undefined,
   before: NodeStatusValue | undefined,
   { phase, joined }: Pick<NodeStatusValue, 'phase' | 'joined'>,
   now: Date,
 ): NodeStatusValue | undefined {
-  const known = latest === undefined || latest === 'lost' ? before : fromStatus(latest);
+  const known = latest === undefined || latest === 'lost' ? before : latest;
   if (known === undefined) return undefined;
-  const unknown = latest === 'lost' || (latest === undefined && known.unknown);
+  const unknown = latest === 'lost' || (latest === undefined && before?.unknown === true);
   const since = before !== undefined && before.phase === phase ? before.since : now.toISOString();
   return { ...known, phase, joined, unknown, since };
-}
-
-/** What a node says, cut to what a value in etcd may hold: a node must not cost the leader its lead. */
-function fromStatus(status: NodeStatus): NodeStatusValue {
-  const { health } = status;
-  return {
-    version: word(status.release?.version),
-    digest: word(status.release?.digest),
-    phase: '',
-    health: health === 'healthy' || health === 'unhealthy' ? health : 'unknown',
-    healthReason: health === 'healthy' ? '' : status.healthReason.slice(0, limits.healthReasonChars),
-    unknown: false,
-    inMaintenance: status.inMaintenance,
-    joined: false,
-    needsOperator: (status.needsOperator?.message ?? '').slice(0, limits.failureChars),
-    agentVersion: word(status.agentVersion),
-    os: word(status.os),
-    arch: word(status.arch),
-    since: '',
-  };
-}
-
-function word(text = ''): string {
-  return text.slice(0, limits.wordChars);
 }
 
 /** Whether they say the same, apart from since when, and from the words for why a node is unhealthy. */

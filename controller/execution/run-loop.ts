@@ -160,13 +160,14 @@ export class RunLoop {
 
   /**
    * Stores what belongs to no decision, within scheduled work.
-   * @param doneKey a key that these writes create: if it stands after a reload, they were committed
+   * @param doneKey a key that these writes create: if it stands after a reload, they were committed. Without
+   *   one they are made again then
    */
-  async record(writes: WriteGroup, doneKey: string): Promise<void> {
+  async record(writes: WriteGroup, doneKey: string | undefined): Promise<void> {
     const { exists } = this.parts;
     await this.takeBatch(
       async () => ({ events: [], writes }),
-      () => exists(doneKey),
+      async () => doneKey !== undefined && (await exists(doneKey)),
     );
   }
 

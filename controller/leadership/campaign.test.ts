@@ -297,6 +297,35 @@ describe('who leads', () => {
     assert.ok(looks > 1 && looks < 40, `${looks} looks in 300 ms`);
   });
 
+  test('a candidate that cannot read the epoch leaves no lease behind at any of its tries', async () => {
+    const leases = async () => (await client.leaseClient.leaseLeases()).leases.map(({ ID }) => ID);
+    const before = await leases();
+    await transact(client, [], [{ kind: 'put', key: keys.epoch, value: 'no epoch' }]);
+    const stopping = new AbortController();
+    const warned: string[] = [];
+    const tries = pino(
+      { level: 'warn' },
+      { write: (line) => void (warned.push(line) > 1 && stopping.abort()) },
+    );
+    const lead = await campaign(
+      client,
+      keys,
+      { id: 'a', address: '127.0.0.1:1', ttlSeconds: 60, marginMs },
+      {
+        ...{ nowMs: () => performance.now(), wall: () => new Date(), nonce: randomUUID, entering: nothing },
+        log: tries,
+      },
+      async () => undefined,
+      stopping.signal,
+    );
+    assert.equal(lead, undefined);
+    assert.match(warned[0] ?? '', /does not hold an epoch/);
+    assert.deepEqual(
+      (await leases()).filter((id) => !before.includes(id)),
+      [],
+    );
+  });
+
   test('a key that etcd has lost ends the lead at the next renewal', async () => {
     const a = field.add('a');
     const b = field.add('b');

@@ -128,10 +128,16 @@ async function tryOnce(
   environment: CampaignEnvironment,
 ): Promise<Lead | undefined> {
   const grantedMs = environment.nowMs();
-  const [lease, { epoch, modRevision }] = await Promise.all([
-    grantLease(client, settings.ttlSeconds),
-    readEpoch(client, keys.epoch),
-  ]);
+  const granting = grantLease(client, settings.ttlSeconds);
+  const [lease, { epoch, modRevision }] = await Promise.all([granting, readEpoch(client, keys.epoch)]).catch(
+    async (thrown) => {
+      // A candidate tries twice a second: each of its leases would stand in etcd for its whole time.
+      await granting
+        .then((granted) => revokeLease(client, granted))
+        .catch(() => 'none was granted, or it expires by itself');
+      throw thrown;
+    },
+  );
   const value = JSON.stringify({
     id: settings.id,
     address: settings.address,

@@ -1,6 +1,7 @@
 /** One advance of the engine: it comes to an end, and what must not happen twice does not. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { limits } from '../../config/limits.js';
 import { after, begun, finished, nodeOf } from '../../test/scenarios/paper-rollout.test.part.js';
 import { untilSettled } from './advance.js';
 import { bounded } from './change.js';
@@ -23,8 +24,8 @@ test('a second start changes nothing while a rollout is active', () => {
 test('what nodes say at any length is cut before it is stored', () => {
   const failure = { code: 'DISK_FULL', message: 'x'.repeat(100_000) };
   const world = after(begun(1), finished('node-1', 'preflight', { outcome: 'failed', failure }));
-  assert.equal(nodeOf(world, 'node-1').error?.message, `${'x'.repeat(4_000)} …`);
+  assert.equal(nodeOf(world, 'node-1').error?.message, `${'x'.repeat(limits.failureChars - 2)} …`);
   assert.equal(world.rollout?.phase, 'aborted');
-  assert.equal(world.rollout.reason.length, 4_002);
+  assert.equal(world.rollout.reason.length, limits.failureChars);
   assert.equal(bounded('short'), 'short');
 });

@@ -1,5 +1,7 @@
 /** Small steps from one world to the next. Every function returns what it got when nothing changes. */
+import type { limits } from '../../config/limits.js';
 import { heldBy, withoutSlotOf, withSlot, withStuck } from './budget.js';
+import { cutText } from './cut-text.js';
 import {
   commandId,
   type EndedCommand,
@@ -40,12 +42,13 @@ export function withView<W extends World>(world: W, node: string, change: Partia
   return { ...world, views: new Map([...world.views, [node, { ...viewOf(world, node), ...change }]]) };
 }
 
-/** Characters of a sentence in the state: what many nodes say together must still fit into one value of etcd. */
-const sentenceMax = 4_000;
+/** The bound of `config/limits.ts`, of which only the type may come in here: another number does not compile. */
+const sentenceMax: (typeof limits)['failureChars'] = 4_096;
+const more = ' …';
 
 /** A sentence, cut where it is too long to be stored. */
 export function bounded(sentence: string): string {
-  return sentence.length <= sentenceMax ? sentence : `${sentence.slice(0, sentenceMax)} …`;
+  return sentence.length <= sentenceMax ? sentence : `${cutText(sentence, sentenceMax - more.length)}${more}`;
 }
 
 export function withRollout<W extends ActiveWorld>(world: W, change: Partial<Rollout>): W {

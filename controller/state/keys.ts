@@ -1,4 +1,6 @@
 /** The keys of the contract (section 4), in one place. */
+import { createHash } from 'node:crypto';
+import { limits } from '../../config/limits.js';
 
 /** Makes the keys of one cluster. */
 export function clusterKeys(cluster: string) {
@@ -26,6 +28,15 @@ export function clusterKeys(cluster: string) {
     outcomes: `${prefix}outcomes/`,
     outcome: (n: string) => `${prefix}outcomes/${n}`,
     nodes: `${prefix}nodes/`,
+    /**
+     * The node of which a key is that one word (`spec`, `status`, …); undefined: of none. A name holds no
+     * slash, and what stands further below a node is no word of it, however it ends.
+     */
+    nodeOf: (key: string, word: string): string | undefined => {
+      if (!key.startsWith(`${prefix}nodes/`) || !key.endsWith(`/${word}`)) return undefined;
+      const node = key.slice(`${prefix}nodes/`.length, -`/${word}`.length);
+      return node === '' || node.includes('/') ? undefined : node;
+    },
     nodeSpec: (node: string) => `${prefix}nodes/${node}/spec`,
     nodeStatus: (node: string) => `${prefix}nodes/${node}/status`,
     /** An operator keeps rollouts away from the node. */
@@ -36,7 +47,11 @@ export function clusterKeys(cluster: string) {
     nodeEpoch: (node: string) => `${prefix}nodes/${node}/epoch`,
     /** Words said on the node itself that stand in the audit record, as long as the node tells them. */
     nodeWords: (node: string) => `${prefix}nodes/${node}/by-hand/`,
-    nodeWord: (node: string, id: string) => `${prefix}nodes/${node}/by-hand/${encodeURIComponent(id)}`,
+    /** Of a form of its own: the node says the id, and it may be any text. */
+    nodeWord: (node: string, id: string) =>
+      `${prefix}nodes/${node}/by-hand/${createHash('sha256').update(id).digest('hex')}`,
+    /** Where the same word stands when a controller of before wrote it. */
+    earlierNodeWord: (node: string, id: string) => `${prefix}nodes/${node}/by-hand/${earlierForm(id)}`,
     audit: `${prefix}audit/`,
     /** The numbers sort as text. */
     auditRecord: (sequence: number) => `${prefix}audit/${String(sequence).padStart(12, '0')}`,
@@ -53,6 +68,11 @@ export function clusterKeys(cluster: string) {
     rolloutIntents: (id: string) => `${rollouts}${id}/intents/`,
     rolloutIntent: (id: string, n: string) => `${rollouts}${id}/intents/${n}`,
   } as const;
+}
+
+/** Of an id that was cut in the middle of a character nothing was written. */
+function earlierForm(id: string): string {
+  return encodeURIComponent(id.slice(0, limits.commandIdChars).replace(/\p{Surrogate}/gu, ''));
 }
 
 export type ClusterKeys = ReturnType<typeof clusterKeys>;

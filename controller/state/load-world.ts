@@ -108,11 +108,11 @@ export function ofNodes<T>(
   word: string,
   read: (key: string, text: string) => T,
 ): ReadonlyMap<string, T> {
-  const suffix = `/${word}`;
   return new Map(
-    under(entries, keys.nodes)
-      .filter((entry) => entry.key.endsWith(suffix))
-      .map((entry) => [entry.key.slice(keys.nodes.length, -suffix.length), read(entry.key, entry.value)]),
+    entries.flatMap((entry) => {
+      const node = keys.nodeOf(entry.key, word);
+      return node === undefined ? [] : [[node, read(entry.key, entry.value)] as const];
+    }),
   );
 }
 

@@ -14,15 +14,12 @@ export interface StoredNode {
 export function readNodes(keys: ClusterKeys, entries: readonly EtcdEntry[]): StoredNode[] {
   const byKey = new Map(entries.map((entry) => [entry.key, entry]));
   return entries
-    .filter((entry) => entry.key.startsWith(keys.nodes) && entry.key.endsWith('/spec'))
-    .map((entry) => {
-      const id = entry.key.slice(keys.nodes.length, -'/spec'.length);
+    .flatMap((entry) => {
+      const id = keys.nodeOf(entry.key, 'spec');
+      if (id === undefined) return [];
+      const spec = decode(nodeSpecRecord, entry.key, entry.value);
       const status = byKey.get(keys.nodeStatus(id));
-      return {
-        id,
-        spec: decode(nodeSpecRecord, entry.key, entry.value),
-        status: status && decode(nodeStatusRecord, status.key, status.value),
-      };
+      return [{ id, spec, status: status && decode(nodeStatusRecord, status.key, status.value) }];
     })
     .sort((a, b) => (a.id < b.id ? -1 : 1));
 }

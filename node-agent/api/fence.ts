@@ -123,12 +123,7 @@ export class Fence {
    * @throws PlexiError STALE_TOKEN, FENCE_UNREADABLE
    */
   check(token: FenceToken, holder: string): void {
-    if (this.state === undefined) {
-      throw new PlexiError(
-        'FENCE_UNREADABLE',
-        `${this.broken}; the node obeys no command until an operator says plexi-node-agent restore --as-it-is on it`,
-      );
-    }
+    if (this.state === undefined) throw this.unreadable();
     const order = compareTokens(token, this.state.token);
     if (order < 0 || (order === 0 && holder !== this.state.holder)) {
       throw new PlexiError(
@@ -140,9 +135,18 @@ export class Fence {
 
   /** Refuses a command as long as nobody has adopted the node. @throws PlexiError FENCE_UNREADABLE */
   checkAdopted(): void {
-    if (this.broken === undefined && this.state?.adoptFirst !== true) return;
-    const why = this.broken ?? 'the fence was made anew by an operator';
-    throw new PlexiError('FENCE_UNREADABLE', `${why}; the node obeys no command until it is adopted`);
+    if (this.state === undefined) throw this.unreadable();
+    if (this.state.adoptFirst !== true) return;
+    const why = 'the fence was made anew by an operator; the node obeys no command until it is adopted';
+    throw new PlexiError('FENCE_UNREADABLE', why);
+  }
+
+  /** Commands and adoptions are refused alike: only an operator on the node goes on from here. */
+  private unreadable(): PlexiError {
+    return new PlexiError(
+      'FENCE_UNREADABLE',
+      `${this.broken}; the node obeys no command until an operator says plexi-node-agent restore --as-it-is on it`,
+    );
   }
 
   /** Checks, then stores the token durably. Nothing may act on the token before this resolves. */

@@ -49,9 +49,10 @@ export class RolloutEnded extends Error {
     super(endSentence(rollout));
     const failed = firstFailure(rollout);
     const code = failed?.error?.code ?? '';
-    this.code = isErrorCode(code) ? code : codeOfExit(rollout.exitCode);
-    // Only the contract's own codes: the system would make something else of a greater number.
-    this.exitCode = endCodes.includes(rollout.exitCode) ? rollout.exitCode : 1;
+    // Only the contract's own codes: the system would make something else of a greater number. In the word of
+    // a later controller the nodes may be anything, and 1 would say that they are all back: somebody looks.
+    this.exitCode = endCodes.includes(rollout.exitCode) ? rollout.exitCode : 4;
+    this.code = isErrorCode(code) ? code : codeOfExit(this.exitCode);
     this.details = { cluster, rollout: rollout.id, phase: rollout.phase, ...(failed && { node: failed.id }) };
   }
 }

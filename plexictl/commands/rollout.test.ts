@@ -258,6 +258,19 @@ describe('plexictl rollout', () => {
     });
   });
 
+  test('a rollout whose exit code is not known ends 4: nobody may take it for one that went back', async () => {
+    for (const exitCode of [2, 6, 260]) {
+      const strange = sampleStatus(wentBack, { phase: 'rolled_back', reason: '', exitCode });
+      const { config } = await withScript({ watch: () => stream(running, strange) });
+      const ran = await plexictl(['rollout', '--to', '0b1', '-y', '-o', 'json'], { config });
+      assert.equal(ran.exitCode, 4, `${exitCode}`);
+    }
+    const noNode = sampleStatus([], { phase: 'failed', reason: '', exitCode: 6 });
+    const { config } = await withScript({ watch: () => stream(running, noNode) });
+    const ran = await plexictl(['rollout', '--to', '0b1', '-y', '-o', 'json'], { config });
+    assert.deepEqual([ran.exitCode, errorOf(ran).code], [4, 'ROLLBACK_FAILED']);
+  });
+
   test('a pause by an operator is followed on, a pause by a failure ends 5', async () => {
     const byOperator = sampleStatus(running.rollout?.nodes ?? [], {
       phase: 'paused',

@@ -11,6 +11,7 @@ import { grpcServerCredentials, type TlsFiles } from '../../config/tls.js';
 import {
   AdoptResponse,
   type Command,
+  type CommandProgress,
   CommandResult,
   DescribeResponse,
   type ExecuteRequest,
@@ -35,6 +36,15 @@ export interface ScriptedAgentOptions {
   readonly host: string;
   /** The port of an agent that comes back; 0: any. */
   readonly port?: number;
+}
+
+/** What an agent that was taken over says in the place of what is true. */
+export interface Lies {
+  readonly status: (status: NodeStatus) => NodeStatus;
+  readonly jobs: (jobs: readonly JournalJob[]) => JournalJob[];
+  readonly result: (result: CommandResult) => CommandResult;
+  readonly progress: (progress: CommandProgress) => CommandProgress;
+  readonly fence: (fence: Token) => Token;
 }
 
 type StepName = NonNullable<Command['step']>['$case'];
@@ -68,6 +78,7 @@ export class ScriptedAgent {
   health = 'healthy';
   healthReason = '';
   port = 0;
+  lies: Partial<Lies> = {};
   /** Followed logs that the caller gave up. */
   logsEnded = 0;
   private readonly results = new Map<string, Promise<CommandResult>>();
@@ -203,7 +214,7 @@ export class ScriptedAgent {
           null,
           DescribeResponse.fromPartial({
             status: this.status(),
-            fence: this.fence,
+            fence: this.lies.fence?.(this.fence) ?? this.fence,
             ...(this.lineage && { lineage: this.lineage }),
           }),
         ),
@@ -224,7 +235,7 @@ export class ScriptedAgent {
           AdoptResponse.fromPartial({
             status: this.status(),
             ...(previousLineage && { previousLineage }),
-            jobs: [...this.jobs.values()],
+            jobs: this.lies.jobs?.([...this.jobs.values()]) ?? [...this.jobs.values()],
           }),
         );
       },
@@ -273,7 +284,8 @@ export class ScriptedAgent {
     if (known === undefined) this.raiseFence(command.token ?? openToken);
     send({ $case: 'accepted', value: { known: known !== undefined } });
     const running = known ?? this.begin(command, send);
-    send({ $case: 'finished', value: await running });
+    const result = await running;
+    send({ $case: 'finished', value: this.lies.result?.(result) ?? result });
     call.end();
   }
 
@@ -283,7 +295,8 @@ export class ScriptedAgent {
   ): Promise<CommandResult> {
     const result = this.carryOut(command, (phase) => {
       this.phase = phase;
-      send({ $case: 'progress', value: { phase, percent: 0, message: '', waitsFor: '' } });
+      const progress = { phase, percent: 0, message: '', waitsFor: '' };
+      send({ $case: 'progress', value: this.lies.progress?.(progress) ?? progress });
     });
     this.results.set(command.commandId, result);
     this.remember(command, result);
@@ -338,7 +351,7 @@ export class ScriptedAgent {
   }
 
   private status(): NodeStatus {
-    return NodeStatus.fromPartial({
+    const status = NodeStatus.fromPartial({
       nodeId: this.node,
       cluster: this.options.cluster,
       installId: `install of ${this.node}`,
@@ -352,5 +365,6 @@ export class ScriptedAgent {
       os: 'linux',
       arch: 'x64',
     });
+    return this.lies.status?.(status) ?? status;
   }
 }
