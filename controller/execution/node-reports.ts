@@ -22,7 +22,7 @@ type SeenStatus = ReturnType<typeof statusOf>;
 
 export class NodeReports {
   private readonly latest = new Map<string, SeenStatus | 'lost'>();
-  private readonly dirty = new Set<string>();
+  private dirty = new Set<string>();
   /** What was read of an entry; a key that is written again is another entry. */
   private readonly removed = new WeakMap<EtcdEntry, boolean>();
   private readonly statuses = new WeakMap<EtcdEntry, NodeStatusValue>();
@@ -45,9 +45,12 @@ export class NodeReports {
 
   /** The status records that differ from what is stored. */
   writes(before: World, after: World, lookup: Lookup): WriteGroup[] {
-    const nodes = new Set([...this.dirty, ...changedNodes(before, after)]);
-    this.dirty.clear();
-    const operations = [...nodes].flatMap((node) => this.write(node, before, after, lookup));
+    // A rollout that just starts is in force only once it is stored: until then no status tells of it.
+    const isStart = before.rollout === undefined && after.rollout !== undefined;
+    const world = isStart ? { ...after, rollout: undefined } : after;
+    const nodes = new Set([...this.dirty, ...changedNodes(before, world)]);
+    this.dirty = new Set(isStart ? after.rollout?.nodes.keys() : []);
+    const operations = [...nodes].flatMap((node) => this.write(node, before, world, lookup));
     const groups: WriteGroup[] = [];
     for (let from = 0; from < operations.length; from += groupSize) {
       groups.push({ operations: operations.slice(from, from + groupSize), guards: [] });

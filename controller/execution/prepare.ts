@@ -106,28 +106,36 @@ export async function planRollback(
       `${rollout.id} left no node on ${header.to}, so there is nothing to take back`,
     );
   }
+  // A node that needs an operator keeps no other node from going back (protocol, rule 17).
   const stuck = stuckNodes(sources.keys, entries);
-  const able = changed.filter((part) => !stuck.includes(part.node));
+  const leftOut = changed.filter((part) => stuck.includes(part.node)).map(({ node }) => node);
+  const facts = new Map(nodeFacts(sources.keys, entries).map((node) => [node.id, node]));
+  const able = changed.filter(
+    (part) => !leftOut.includes(part.node) && facts.get(part.node)?.digest !== part.from.digest,
+  );
+  if (able.length === 0 && leftOut.length === 0)
+    throw new PlexiError('CONFLICT', `every node that ${rollout.id} changed runs what it ran before already`);
   if (able.length === 0) {
     throw new PlexiError(
       'CONFLICT',
-      `every node that ${rollout.id} changed needs an operator; look with plexictl why ${changed[0]?.node}`,
+      `${leftOut.join(', ')}: an operator is needed before that can go back; look with plexictl why ${leftOut[0]}`,
     );
   }
   const byNode = new Map(able.map((part) => [part.node, part]));
-  const nodes = nodeFacts(sources.keys, entries).filter((node) => byNode.has(node.id));
+  const nodes = [...facts.values()].filter((node) => byNode.has(node.id));
   const targets = await rollbackTargets(sources, able, nodes);
   const planned = makePlan({
     ...shared(sources, entries, nodes),
     request: { ...noRequest, maxConcurrent: header.policy.maxConcurrent, downgrade: true },
     direction: 'back',
     rollbackOf: rollout.id,
+    leftOut,
     targetOf(node) {
       const before = byNode.get(node.id)?.from ?? nothing;
-      const facts = targets.get(before.version);
-      const isSame = facts?.artifactFor(node.os, node.arch)?.digest === before.digest;
-      return facts !== undefined && isSame
-        ? facts
+      const target = targets.get(before.version);
+      const isSame = target?.artifactFor(node.os, node.arch)?.digest === before.digest;
+      return target !== undefined && isSame
+        ? target
         : localTarget(before, targets.manifests, versionScheme(sources.config.versionScheme));
     },
     to: header.from,
@@ -140,18 +148,7 @@ export async function planRollback(
       ...planned.problems,
       ...rollbackProblems(rollout, able, nodes),
     ],
-    warnings: [...planned.warnings, ...leftAsTheyAre(changed, stuck)],
   };
-}
-
-/** A node that needs an operator keeps no other node from going back (protocol, rule 17). */
-function leftAsTheyAre(changed: readonly PlanPart[], stuck: readonly string[]): string[] {
-  return changed
-    .filter(({ node }) => stuck.includes(node))
-    .map(
-      ({ node }) =>
-        `${node} needs an operator and is left as it is; once it is put right: plexictl node confirm ${node} --version VERSION --reason TEXT`,
-    );
 }
 
 /** What a node that has no part in the rollout ran before it: nothing is asked of it. */

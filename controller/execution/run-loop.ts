@@ -193,8 +193,7 @@ export class RunLoop {
         this.current = isOver(world) ? { ...world, rollout: undefined } : world;
         for (const effect of effects) this.parts.run(effect, world);
         if (isOver(world)) this.parts.ended();
-        // What follows from a start is decided once the start is in force.
-        if (before.rollout === undefined && world.rollout !== undefined) this.emit({ kind: 'tick' });
+        if (before.rollout === undefined && world.rollout !== undefined) await this.follow();
         return;
       }
       await this.load();
@@ -205,6 +204,12 @@ export class RunLoop {
         'CONFLICT',
         'the state in etcd changes under the leader; somebody else writes to it',
       );
+  }
+
+  /** What follows from a start is decided once it is in force, and on the records that were written before. */
+  private async follow(): Promise<void> {
+    await this.load();
+    this.emit({ kind: 'tick' });
   }
 
   /** Whether it is stored; after an error the state is loaded anew, for whoever can go on from that. */

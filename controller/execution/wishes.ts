@@ -3,14 +3,14 @@
  * transaction that puts it in force.
  */
 import { PlexiError } from '../../config/errors.js';
-import { type EtcdClient, type EtcdEntry, readPrefix } from '../leadership/etcd.js';
+import { type EtcdClient, type EtcdEntry, type EtcdOperation, readPrefix } from '../leadership/etcd.js';
 import type { FencedStore } from '../leadership/fenced-store.js';
 import type { Wish } from '../rollout/events.js';
 import { partText } from '../rollout/plan.js';
 import type { PlannedRollout } from '../rollout/plan-inputs.js';
-import { isFinal } from '../rollout/rollout.js';
+import { firstNode, isFinal, type PlanPart } from '../rollout/rollout.js';
 import type { World } from '../rollout/world.js';
-import { readState } from '../state/codec.js';
+import { nodeValue, readState } from '../state/codec.js';
 import { loadRollout } from '../state/load-world.js';
 import type { Mirror } from '../state/mirror.js';
 import type { Intent } from '../state/wish-records.js';
@@ -31,8 +31,8 @@ export interface WishesParts extends PlanSources {
 
 type Fulfilled = Exclude<Intent, { kind: Wish['kind'] }>;
 
-/** Parts of a plan in one transaction. */
-const chunkSize = 100;
+/** Nodes of a plan in one transaction, which writes the part and the record of each. */
+const chunkSize = 50;
 /** Rollouts that may be asked for within one second. */
 const collisionsMax = 50;
 
@@ -118,12 +118,18 @@ export class Wishes {
     if (problems.length > 0)
       throw new PlexiError('PLAN_REFUSED', problems.join('; '), { details: { problems } });
     if (plan.parts.every((part) => part.strategy === 'none')) return taken([], [], { nothingToDo: true });
-    const { keys, store } = this.parts;
+    const { keys, store, nowMs } = this.parts;
     const id = await this.freeId(wantedId);
+    // A node without its record would be no part of the rollout for a controller of an earlier version.
+    const firstRecord = (part: PlanPart): string => JSON.stringify(nodeValue(firstNode(part, nowMs())));
     for (let from = 0; from < plan.parts.length; from += chunkSize) {
       const chunk = plan.parts.slice(from, from + chunkSize);
       const written = await store.write(
-        chunk.map((part) => ({ kind: 'put', key: keys.planPart(id, part.node), value: partText(part) })),
+        chunk.flatMap((part): EtcdOperation[] => [
+          { kind: 'put', key: keys.planPart(id, part.node), value: partText(part) },
+          { kind: 'put', key: keys.rolloutNode(id, part.node), value: firstRecord(part) },
+        ]),
+        chunk.map(({ node }) => ({ kind: 'modRevision', key: keys.rolloutNode(id, node), equals: 0n })),
       );
       if (written === 'raced') throw new PlexiError('CONFLICT', 'the plan could not be stored; start again');
     }

@@ -32,12 +32,19 @@ export function isStuck(key: string): boolean {
  * The lowest free index, when the budget allows one more; undefined when it does not, or when nobody knows
  * which nodes are out, because etcd was restored (protocol, rule 21).
  */
-export function freeIndex(world: Pick<World, 'slots' | 'budget' | 'recovery'>): string | undefined {
+export function freeIndex(world: Pick<World, 'slots' | 'budget' | 'recovery' | 'views'>): string | undefined {
   if (world.recovery !== null) return undefined;
   const held = [...world.slots.keys()].filter((key) => !isStuck(key));
-  if (held.length >= world.budget.max) return undefined;
+  if (held.length + joinersOut(world).length >= world.budget.max) return undefined;
   // Fewer slots than indices are held, so the lowest free one is within the budget.
   return lowestIndex(world.slots);
+}
+
+/** Nodes that joined in maintenance and were not adopted yet: out of service, and without a slot so far. */
+export function joinersOut({ views, slots }: Pick<World, 'views' | 'slots'>): string[] {
+  return [...views]
+    .filter(([node, view]) => view.joined && view.inMaintenance === true && slotOf(slots, node) === undefined)
+    .map(([node]) => node);
 }
 
 /** The budget that the configuration names, which is in force whenever no rollout has its own. */

@@ -176,8 +176,18 @@ function stepRolling(world: ActiveWorld, rollout: Rollout, nowMs: number): World
       nowMs,
     );
   }
+  if (isEveryOpenStuck(world, rollout)) return waitForOperator(world, rollout);
   const open = [...rollout.nodes.values()].some((node) => !isSettled(node));
   return open ? world : enter(world, rollout, 'soaking', '');
+}
+
+/** Whether only nodes that need an operator keep the open wave from its end: time alone changes nothing. */
+function isEveryOpenStuck(world: World, rollout: Rollout): boolean {
+  const wave = openWave(rollout);
+  const open = rollout.plan.parts.filter(
+    ({ node, wave: its }) => its === wave && !isSettledIn(rollout, node),
+  );
+  return open.length > 0 && open.every(({ node }) => isStuck(slotOf(world.slots, node) ?? ''));
 }
 
 /** Nodes that need an operator stop every further start: once nothing is under way, that is said. */
@@ -187,7 +197,7 @@ function waitForOperator(world: ActiveWorld, rollout: Rollout): World {
   );
   if (isUnderWay) return world;
   const names = [...world.slots].filter(([key]) => isStuck(key)).map(([, slot]) => slot.node);
-  const reason = `${names.join(', ')} must be looked after by an operator first: put it right and say plexictl node confirm ${names[0]} --version VERSION --reason TEXT, or take it off with plexictl node remove; then resume`;
+  const reason = `${names.join(', ')} must be looked after by an operator first: put it right and say plexictl node confirm ${names[0]} --version VERSION --reason TEXT, then plexictl resume`;
   return withRollout(world, { course: { kind: 'paused', by: 'failure', reason } });
 }
 
@@ -220,20 +230,24 @@ function failureOf({ id, error: { message } }: FailedNode): string {
   return message.startsWith(id) ? message : `${id}: ${message}`;
 }
 
+/** The lowest wave with a node that has not ended. */
+function openWave({ plan, nodes }: Rollout): number {
+  const open = plan.parts.filter(({ node }) => !isSettledIn({ nodes }, node));
+  return Math.min(...open.map(({ wave }) => wave));
+}
+
+function isSettledIn({ nodes }: Pick<Rollout, 'nodes'>, id: string): boolean {
+  const node = nodes.get(id);
+  return node === undefined || isSettled(node);
+}
+
 /** The next node in order whose wave is open, that can be reached, and for which there is a slot. */
 function nextReady(world: World, rollout: Rollout): { node: RolloutNode; index: string } | undefined {
-  const openWave = Math.min(
-    ...rollout.plan.parts
-      .filter((part) => {
-        const node = rollout.nodes.get(part.node);
-        return node !== undefined && !isSettled(node);
-      })
-      .map((part) => part.wave),
-  );
+  const wave = openWave(rollout);
   const spread = countSpread(world, rollout.plan.header.direction === 'back');
   for (const part of rollout.plan.parts) {
     const node = rollout.nodes.get(part.node);
-    if (part.wave !== openWave || node?.state.phase !== 'ready') continue;
+    if (part.wave !== wave || node?.state.phase !== 'ready') continue;
     if (!viewOf(world, node.id).reachable || isKept(world, rollout, node.id)) continue;
     const index = indexFor(world, node.id);
     if (index !== undefined && whyNotOut(spread, node.id) === undefined) return { node, index };

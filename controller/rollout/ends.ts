@@ -106,12 +106,16 @@ function endChanged(world: ActiveWorld, rollout: Rollout, wrong: readonly PlanPa
 }
 
 function whatRuns(rollout: Rollout, all: number, skipped: readonly RolloutNode[]): string {
-  const { to } = rollout.plan.header;
+  const { to, leftOut } = rollout.plan.header;
+  const left =
+    leftOut.length === 0
+      ? ''
+      : `; left as they are, because an operator is needed there: ${leftOut.join(', ')}`;
   if (skipped.length > 0) {
     const names = skipped.map((node) => node.id).join(', ');
-    return `${all - skipped.length} of ${all} nodes run ${to}; skipped by an operator: ${names}`;
+    return `${all - skipped.length} of ${all} nodes run ${to}; skipped by an operator: ${names}${left}`;
   }
-  return `${all === 1 ? 'the one node runs' : `all ${all} nodes run`} ${to}`;
+  return `${all === 1 ? 'the one node runs' : `all ${all} nodes run`} ${to}${left}`;
 }
 
 function whyUnfinished(nodes: readonly RolloutNode[]): string {

@@ -93,6 +93,7 @@ function planHeader(inputs: PlanInputs, parts: readonly PlanPart[]): PlanHeader 
     stageOnly: inputs.request.stageOnly,
     policy,
     nodeCount: parts.length,
+    leftOut: inputs.leftOut ?? [],
     partsDigest: inputs.hash(parts.map((part) => inputs.hash(partText(part))).join('\n')),
     pointOfNoReturn:
       oneWay[0] === undefined

@@ -13,6 +13,7 @@ import {
 } from '../../test/scenarios/paper-rollout.test.part.js';
 import { releaseAt } from '../../test/scenarios/sample-plan.test.part.js';
 import { advance } from './advance.js';
+import { freeIndex } from './budget.js';
 import { emptyWorld } from './empty-world.test.part.js';
 import type { AdoptionReport, EngineEvent, Observation } from './events.js';
 import type { Slot, World } from './world.js';
@@ -146,6 +147,17 @@ describe('a rollout that goes on behind a restore', () => {
     assert.equal(nodeOf(free, 'node-2').waitingOn[0]?.reason, 'it needs an operator');
   });
 
+  test('a node that needs an operator, and that the rest waits for, pauses the rollout, which says so', () => {
+    const ready = { ...rolling(2), recovery };
+    const needsOperator = 'its rollback failed';
+    const stuck = after(ready, adopted('node-1', {}), adopted('node-2', { needsOperator }));
+    const soaked = sampled('node-1', { release: releaseAt('0b1'), goodForMs: 60_000 });
+    const world = after(after(stuck, finished('node-1', 'upgrade')), soaked);
+    assert.equal(nodeOf(world, 'node-1').state.phase, 'done');
+    assert.equal(world.rollout?.course.kind, 'paused');
+    assert.match(world.rollout?.reason ?? '', /node-2 must be looked after by an operator first/);
+  });
+
   test('tells every node that has not ended what is to be said once the restore was noticed', () => {
     const noticed = after(begun(1), { kind: 'restored', reason: 'node-1 knows more' });
     const [reason] = nodeOf(noticed, 'node-1').waitingOn;
@@ -259,6 +271,19 @@ describe('a node that joins under a leader', () => {
     const needsOperator = 'its rollback failed';
     const world = after(emptyWorld, joined, out(true), told({ needsOperator, inMaintenance: true }));
     assert.deepEqual(slotsOf(world), ['stuck-node-9: node-9']);
+  });
+
+  test('and cannot be adopted counts as out all the same', () => {
+    const joining = after(emptyWorld, joined, out(true));
+    const full = { ...joining, budget: { max: 1, generation: 1 } };
+    assert.equal(freeIndex(full), undefined);
+    assert.equal(freeIndex({ ...joining, budget: { max: 2, generation: 1 } }), '0');
+    assert.equal(freeIndex(after(full, { kind: 'removed', node: 'node-9' })), '0');
+  });
+
+  test('and asks for an operator while it serves holds nobody up', () => {
+    const world = after(emptyWorld, joined, out(false), told({ needsOperator: 'its release is damaged' }));
+    assert.deepEqual(slotsOf(world), []);
   });
 
   test('and serves has none, nor has it one when it goes out by itself later', () => {

@@ -62,11 +62,14 @@ export function rebuildSlot(world: World, node: string, report: AdoptionReport, 
   if (held !== undefined) return isGivenBack(held.slot, report) ? withoutSlot(known, node) : known;
   const resumed = resumeLost(known, node, report, nowMs);
   if (resumed !== known) return resumed;
-  if (report.needsOperator !== '') return withLostSlot(known, node, report.needsOperator, nowMs);
+  // A new node that serves and asks is not out because of us; one that etcd has forgotten may be.
+  const isJoiner = viewOf(world, node).joined;
+  if (report.needsOperator !== '' && (report.inMaintenance || !isJoiner))
+    return withLostSlot(known, node, report.needsOperator, nowMs);
   const open = report.jobs.find(({ ended }) => !ended);
   if (!report.inMaintenance && (open === undefined || open.rollout === '')) return known;
   // Whoever puts a node on the list that never did anything has put it out by hand.
-  const isNew = viewOf(world, node).joined && report.jobs.length === 0;
+  const isNew = isJoiner && report.jobs.length === 0;
   return isByHand(report) || isNew
     ? withManualSlot(known, node, nowMs)
     : withLostSlot(known, node, lostReason(report), nowMs);

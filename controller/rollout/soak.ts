@@ -3,7 +3,8 @@
  * one that nobody could reach for too long is lost. The soak is measured by the agent's monotonic
  * clock; the leader's own clock only bounds it (semantics S27).
  */
-import { holdsSlot, settle, strand, viewOf, withNode, withRollout } from './change.js';
+import { isStuck, slotOf } from './budget.js';
+import { settle, strand, viewOf, withNode, withRollout } from './change.js';
 import type { Rollout, RolloutNode } from './rollout.js';
 import { silentForMs } from './silence.js';
 import type { ActiveWorld, NodeView, World } from './world.js';
@@ -74,7 +75,8 @@ export function settleLost(world: World, rollout: Rollout, nowMs: number): World
     const { phase } = node.state;
     if (phase === 'ready' && rollout.course.kind === 'forward') return skipLost(world, node, nowMs);
     const isAwaited = rollout.course.kind === 'back' && phase === 'done' && node.outSinceMs !== null;
-    const isOut = holdsSlot(world, node.id) && phase !== 'rollback_failed' && phase !== 'done';
+    const held = slotOf(world.slots, node.id);
+    const isOut = held !== undefined && !isStuck(held) && phase !== 'rollback_failed' && phase !== 'done';
     if (!isAwaited && !isOut) continue;
     const message = `${node.id} could not be reached for ${Math.round(unknownMaxMs / 1000)} s while it was ${phase}; look at the node, then at plexictl status`;
     return strand(world, node, { code: 'NODE_LOST', message }, nowMs);

@@ -85,7 +85,8 @@ function takeRemoval(world: World, id: string, nowMs: number): World {
   const orders = new Map([...world.orders].filter(([node]) => node !== id));
   const unheld = withoutAwaited(withHold(world, id, null), id);
   const labels = new Map([...world.labels].filter(([node]) => node !== id));
-  const freed = { ...unheld, orders, labels, slots: withoutSlotOf(world.slots, id) };
+  const views = new Map([...world.views].filter(([node]) => node !== id));
+  const freed = { ...unheld, orders, labels, views, slots: withoutSlotOf(world.slots, id) };
   const phase = world.rollout?.nodes.get(id)?.state.phase;
   return phase === 'done' || phase === 'rollback_failed'
     ? withNode(freed, id, { state: { phase: 'skipped' }, error: null }, nowMs)

@@ -2,7 +2,7 @@
  * Why a node does not go on: each reason, since when, and what would let it go on. The words hold no
  * numbers that move, so that a waiting node costs no writes (semantics S26).
  */
-import { freeIndex, isStuck, slotOf } from './budget.js';
+import { freeIndex, isStuck, joinersOut, slotOf } from './budget.js';
 import { bounded, viewOf, withNodes } from './change.js';
 import { isManual } from './manual.js';
 import { hasOpenOrder } from './orders.js';
@@ -154,6 +154,13 @@ function capacityReason(world: World, rollout: Rollout): Reason {
     return {
       reason: `the budget is spent, on ${names} too, in maintenance by an operator`,
       unblock: `plexictl node maintenance off ${byHand[0]?.node}`,
+    };
+  }
+  const joined = joinersOut(world);
+  if (joined.length > 0 && freeIndex(world) === undefined) {
+    return {
+      reason: `the budget is spent, on ${joined.join(', ')} too, which came to the list out of service`,
+      unblock: `its adoption; plexictl why ${joined[0]} says what is in its way`,
     };
   }
   const max = rollout.plan.header.policy.maxConcurrent;

@@ -148,7 +148,6 @@ export function loadRollout(
     forgiven: state.forgiven,
     nodes: new Map(
       plan.parts.map((part) => {
-        // A start writes no records of nodes: it is in force by one transaction.
         return [part.node, nodes.get(part.node) ?? firstNode(part, state.startedAt)];
       }),
     ),

@@ -237,6 +237,7 @@ export const planHeaderRecord = z.object({
   }),
   nodeCount: count,
   partsDigest: z.string(),
+  leftOut: z.array(z.string()).default([]),
   pointOfNoReturn: z.string(),
   estimateMs: milliseconds,
 });

@@ -110,7 +110,7 @@ function nodeGroups(
   const taking: WriteGroup[] = [];
   const slotKeys = changedSlots(before, after);
   const adopted = new Set(noLongerAwaited(before, after));
-  const changed = new Set(changedNodes(keys, before.rollout, after.rollout, lookup));
+  const changed = new Set(changedNodes(before.rollout, after.rollout));
   const touched = new Set([
     ...adopted,
     ...changed,
@@ -184,19 +184,10 @@ function takingGuards(
   return guards;
 }
 
-/** Nodes whose record changed, or was never written: a start writes none, so that it is one transaction. */
-function changedNodes(
-  keys: ClusterKeys,
-  before: Rollout | undefined,
-  after: Rollout | undefined,
-  lookup: Lookup,
-): string[] {
+/** Nodes whose record changed; those of a rollout that just starts have theirs since before it was in force. */
+function changedNodes(before: Rollout | undefined, after: Rollout | undefined): string[] {
   if (before === undefined || after === undefined || before.nodes === after.nodes) return [];
-  return [...after.nodes]
-    .filter(
-      ([id, node]) => before.nodes.get(id) !== node || lookup(keys.rolloutNode(after.id, id)) === undefined,
-    )
-    .map(([id]) => id);
+  return [...after.nodes].filter(([id, node]) => before.nodes.get(id) !== node).map(([id]) => id);
 }
 
 function changedSlots(before: World, after: World): string[] {

@@ -32,8 +32,8 @@ async function strand(node: string): Promise<void> {
   await mirror.waitFor(() => mirror.get(key) !== undefined, 10_000);
 }
 
-function rollback(rollout: string): Promise<string> {
-  return wish({ kind: 'rollback', requestId: `back of ${rollout}`, rollout });
+function rollback(rollout: string, requestId = 'once'): Promise<string> {
+  return wish({ kind: 'rollback', requestId, rollout });
 }
 
 test('a rollback leaves a node that needs an operator as it is, and takes the others back', async () => {
@@ -46,6 +46,13 @@ test('a rollback leaves a node that needs an operator as it is, and takes the ot
   await reaches(back, 'succeeded');
   assert.deepEqual([one?.release.version, two?.release.version], ['0a1', '0b1']);
   assert.ok(mirror.get(cluster.keys.slot('stuck-node-2')));
+  assert.match(mirror.get(cluster.keys.rolloutState(back))?.value ?? '', /left as they are[^"]*: node-2/);
+
+  // Once it is put right, the same rollback takes back what is left of it.
+  await transact(direct, [], [{ kind: 'delete', key: cluster.keys.slot('stuck-node-2') }]);
+  const again = await started(await rollback(forward, 'again'));
+  await reaches(again, 'succeeded');
+  assert.deepEqual([one?.release.version, two?.release.version], ['0a1', '0a1']);
   assert.ok(!term.isOver);
 });
 
@@ -57,5 +64,8 @@ test('there is nothing to take back when every node needs an operator', async ()
   await strand('node-1');
   const { error } = await outcome(await rollback(forward));
   assert.equal(error?.code, 'CONFLICT');
-  assert.match(error?.message ?? '', /needs an operator; look with plexictl why node-1/);
+  assert.match(
+    error?.message ?? '',
+    /an operator is needed before that can go back; look with plexictl why node-1/,
+  );
 });

@@ -9,9 +9,10 @@ import type { EtcdEntry, EtcdOperation } from '../../controller/leadership/etcd.
 import { advance } from '../../controller/rollout/advance.js';
 import type { Effect, EngineEvent, Wish } from '../../controller/rollout/events.js';
 import { partText } from '../../controller/rollout/plan.js';
-import { isFinal, type Plan } from '../../controller/rollout/rollout.js';
+import { firstNode, isFinal, type Plan } from '../../controller/rollout/rollout.js';
 import type { Spread, World } from '../../controller/rollout/world.js';
 import { type AuditHead, appendAudit, headOf } from '../../controller/state/audit.js';
+import { nodeValue } from '../../controller/state/codec.js';
 import { clusterKeys } from '../../controller/state/keys.js';
 import { anywhere, loadWorld } from '../../controller/state/load-world.js';
 import { decode } from '../../controller/state/records.js';
@@ -107,7 +108,14 @@ export class ModelLeader {
   /** Starts a rollout as the product does: the parts of the plan first, then all that puts it in force. */
   start(id: string, plan: Plan, nowMs: number): Step {
     for (const part of plan.parts)
-      this.write([{ kind: 'put', key: keys.planPart(id, part.node), value: partText(part) }]);
+      this.write([
+        { kind: 'put', key: keys.planPart(id, part.node), value: partText(part) },
+        {
+          kind: 'put',
+          key: keys.rolloutNode(id, part.node),
+          value: JSON.stringify(nodeValue(firstNode(part, nowMs))),
+        },
+      ]);
     const before = this.current;
     const event = { kind: 'start', id, plan, by: 'operator', requestId: `request for ${id}` } as const;
     const { world: after, effects } = advance(before, [event], nowMs);
