@@ -196,8 +196,10 @@ export class RunLoop {
         if (before.rollout === undefined && world.rollout !== undefined) await this.follow();
         return;
       }
+      // Before the load: what is stored between the two must not be missed by it.
+      const done = await isDone();
       await this.load();
-      if (await isDone()) return;
+      if (done) return;
     }
     if (!this.stopped)
       throw new PlexiError(

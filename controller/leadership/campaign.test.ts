@@ -574,3 +574,21 @@ async function assertNoPhantom(leader: Candidate): Promise<void> {
   assert.equal(other, undefined, `${other?.id} believes to lead beside ${leader.id}`);
   await assertKeyNames(leader);
 }
+
+test('a lead that took as long to take up as its lease lasts is given up at once, and won anew', async () => {
+  let aheadMs = 0;
+  let entered = 0;
+  const environment: CampaignEnvironment = {
+    ...{ nowMs: () => performance.now() + aheadMs, wall: () => new Date(), nonce: randomUUID, log },
+    entering: async () => {
+      if (entered++ === 0) aheadMs = ttlSeconds * 1_000;
+      return nothing();
+    },
+  };
+  const settings = { id: 'late', address: 'late:1', ttlSeconds, marginMs };
+  const forever = new AbortController().signal;
+  const lead = await campaign(client, keys, settings, environment, async () => undefined, forever);
+  assert.equal(entered, 2);
+  assert.equal((await readKey(client, keys.leader)).entry?.createRevision, lead?.term);
+  await lead?.resign('the test is over');
+});

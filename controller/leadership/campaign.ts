@@ -188,6 +188,9 @@ async function takeLead(
     readKey(client, keys.lineage),
   ]);
   const lineage = await appendLineage(client, keys, before, { term: String(term), nonce }, entrance);
+  // A lead that took as long to take up as its lease lasts is none: another one may have begun already.
+  if (environment.nowMs() >= leadsUntilMs(won, settings))
+    throw new PlexiError('NOT_LEADER', 'the lead could not be taken up before its lease was over');
   const over = new AbortController();
   const keeping = keepLease(client, won, settings, environment, over);
   return {
@@ -204,6 +207,11 @@ async function takeLead(
   };
 }
 
+/** Until when a lead stands by its first lease alone, on the clock of `nowMs`. */
+function leadsUntilMs(won: { grantedMs: number }, settings: CandidateSettings): number {
+  return won.grantedMs + settings.ttlSeconds * 1_000 - settings.marginMs;
+}
+
 /**
  * Renews the lease every third of its time; when no answer comes, sooner and at another member. The lead is over at `until`: the time before the last
  * answered renewal was sent, plus the lease, minus the margin.
@@ -216,7 +224,7 @@ async function keepLease(
   over: AbortController,
 ): Promise<void> {
   const ttlMs = settings.ttlSeconds * 1_000;
-  let untilMs = won.grantedMs + ttlMs - settings.marginMs;
+  let untilMs = leadsUntilMs(won, settings);
   const guard = setInterval(() => {
     if (environment.nowMs() >= untilMs)
       over.abort(new PlexiError('NOT_LEADER', 'the lease could not be renewed in time'));

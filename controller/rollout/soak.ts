@@ -3,7 +3,7 @@
  * one that nobody could reach for too long is lost. The soak is measured by the agent's monotonic
  * clock; the leader's own clock only bounds it (semantics S27).
  */
-import { isStuck, slotOf } from './budget.js';
+import { heldBy, isStuck } from './budget.js';
 import { settle, strand, viewOf, withNode, withRollout } from './change.js';
 import type { Rollout, RolloutNode } from './rollout.js';
 import { silentForMs } from './silence.js';
@@ -75,8 +75,10 @@ export function settleLost(world: World, rollout: Rollout, nowMs: number): World
     const { phase } = node.state;
     if (phase === 'ready' && rollout.course.kind === 'forward') return skipLost(world, node, nowMs);
     const isAwaited = rollout.course.kind === 'back' && phase === 'done' && node.outSinceMs !== null;
-    const held = slotOf(world.slots, node.id);
-    const isOut = held !== undefined && !isStuck(held) && phase !== 'rollback_failed' && phase !== 'done';
+    const held = heldBy(world.slots, node.id);
+    // An operator's own slot, and one of before, are no reason to call a node lost that was not touched.
+    const isOurs = held !== undefined && held.slot.rollout === rollout.id && !isStuck(held.key);
+    const isOut = isOurs && phase !== 'rollback_failed' && phase !== 'done';
     if (!isAwaited && !isOut) continue;
     const message = `${node.id} could not be reached for ${Math.round(unknownMaxMs / 1000)} s while it was ${phase}; look at the node, then at plexictl status`;
     return strand(world, node, { code: 'NODE_LOST', message }, nowMs);

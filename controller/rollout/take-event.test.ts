@@ -121,3 +121,13 @@ test('a node that lets itself be adopted is silent no longer, before it tells ho
   assert.notEqual(nodeOf(silent, node).silence, null);
   assert.equal(nodeOf(after(silent, { kind: 'adopted', node }), node).silence, null);
 });
+
+test('a node that an operator has out, and that the rollout has not touched, is not lost by its silence', () => {
+  const maintenance = { wanted: 'out', attempt: 2, reason: 'a disk', failed: false, done: false } as const;
+  const slot = { node, reason: 'a disk', rollout: '', term: '3', sinceMs: 5, maintenance };
+  const checking = { ...begun(2), slots: new Map([['0', slot]]) };
+  const silent = after(checking, { kind: 'unreachable', node });
+  const { world } = advance(silent, [{ kind: 'tick' }], paperNowMs + 10 * 60_000);
+  assert.notEqual(nodeOf(world, node).state.phase, 'rollback_failed');
+  assert.deepEqual([...world.slots.keys()], ['0']);
+});

@@ -3,7 +3,7 @@
  * command when its id first stands in the state, its outcome when it stands there no more. So each comes
  * exactly once, whatever led to it, and along with the very change that it tells of.
  */
-import { slotOf } from '../rollout/budget.js';
+import { heldBy, isStuck } from '../rollout/budget.js';
 import { isManual, manualCommandId } from '../rollout/manual.js';
 import { orderCommandId } from '../rollout/orders.js';
 import { isFinal, openCommand, type RolloutNode } from '../rollout/rollout.js';
@@ -83,9 +83,10 @@ function endOfMaintenance(was: Manual, slot: Slot | undefined, is: Manual | unde
   return { outcome: isDone ? 'done' : 'superseded', error: null } as const;
 }
 
+/** The slot that a node holds, and one that waits for an operator is no longer for a command. */
 function slotOfNode(world: World, node: string): Slot | undefined {
-  const key = slotOf(world.slots, node);
-  return key === undefined ? undefined : world.slots.get(key);
+  const held = heldBy(world.slots, node);
+  return held === undefined || isStuck(held.key) ? undefined : held.slot;
 }
 
 function manualOf(slot: Slot | undefined) {
