@@ -261,4 +261,18 @@ export const plantedBugs: readonly PlantedBug[] = [
     wrong: 'operations: group.operations,',
     seed: 225,
   },
+  {
+    name: 'a new leader does not know which nodes nobody has adopted yet',
+    file: 'controller/state/load-world.ts',
+    right: '!spec.removed && (status?.joined ?? true),',
+    wrong: '!spec.removed && spec.removed,',
+    seed: 189,
+  },
+  {
+    name: 'a node that was let back is not adopted',
+    file: 'controller/rollout/recovery.ts',
+    right: 'return isRestored || viewOf(world, node).joined;',
+    wrong: 'return isRestored;',
+    seed: 135,
+  },
 ];

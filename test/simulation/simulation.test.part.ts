@@ -350,6 +350,7 @@ class Simulation {
 
   /** Guarantees 4, 9 and 10, once everything has come to rest. */
   private checkRest(): void {
+    this.watch.checkAdopted();
     const named = new Set([...this.watch.world.slots.values()].map(({ node }) => node));
     for (const { id, spec, status } of readNodes(keys, this.etcd.under(keys.nodes)))
       if (spec.removed || (status?.needsOperator ?? '') !== '') named.add(id);
