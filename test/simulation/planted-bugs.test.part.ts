@@ -275,4 +275,11 @@ export const plantedBugs: readonly PlantedBug[] = [
     wrong: 'return isRestored;',
     seed: 135,
   },
+  {
+    name: 'the slot of a node that is being removed goes to the next one before that is stored',
+    file: 'controller/execution/run-loop.ts',
+    right: "const isRemoval = events.some(({ kind }) => kind === 'removed');",
+    wrong: 'const isRemoval = events.length < 0;',
+    seed: 547,
+  },
 ];
