@@ -282,4 +282,11 @@ export const plantedBugs: readonly PlantedBug[] = [
     wrong: 'const isRemoval = events.length < 0;',
     seed: 547,
   },
+  {
+    name: 'an end calls nodes changed that nobody has changed',
+    file: 'controller/rollout/ends.ts',
+    right: 'return isDone && runningOn(world, rollout, part.node)?.digest !== part.to.digest;',
+    wrong: 'return isDone && rollout.nodes.size % 2 === 0;',
+    seed: 2,
+  },
 ];
