@@ -35,6 +35,9 @@ const drawn: fc.Arbitrary<Drawn> = fc.record({
     }),
     { nil: undefined, freq: 2 },
   ),
+  joiners: fc.oneof({ weight: 3, arbitrary: fc.constant(0) }, { weight: 1, arbitrary: fc.nat(255) }),
+  // Up to eight parts of the plan, the start itself, and what follows from it.
+  startWrites: fc.option(fc.nat(24), { nil: undefined, freq: 2 }),
   operationsMax: fc.constantFrom(1, 3, 100),
   actions: fc.array(fc.tuple(fc.nat(99), fc.nat(255), fc.nat(255)), { maxLength: 60, size: 'max' }),
 });

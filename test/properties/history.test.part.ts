@@ -7,12 +7,25 @@ import assert from 'node:assert/strict';
 import { buildCommand } from '../../controller/execution/commands.js';
 import { isStuck } from '../../controller/rollout/budget.js';
 import type { Effect, EngineEvent } from '../../controller/rollout/events.js';
-import { isFinal, openCommand, type Rollout, type RolloutPolicy } from '../../controller/rollout/rollout.js';
+import {
+  isFinal,
+  openCommand,
+  type Plan,
+  type Rollout,
+  type RolloutPolicy,
+} from '../../controller/rollout/rollout.js';
 import type { Spread } from '../../controller/rollout/world.js';
 import { anywhere } from '../../controller/state/load-world.js';
 import { checkAudit, checkEnd } from '../scenarios/invariants.test.part.js';
 import { ModelEtcd } from '../scenarios/model-etcd.test.part.js';
-import { enlist, keys, LeaderDied, ModelLeader, type Step } from '../scenarios/model-leader.test.part.js';
+import {
+  enlist,
+  keys,
+  LeaderDied,
+  ModelLeader,
+  type Step,
+  storeAdopted,
+} from '../scenarios/model-leader.test.part.js';
 import { releaseAt, sampleNode, samplePlan, samplePolicy } from '../scenarios/sample-plan.test.part.js';
 import { type Answer, type Call, type Fate, ModelAgent } from './model-agent.test.part.js';
 
@@ -28,6 +41,10 @@ export interface Drawn {
   readonly isChecked: boolean;
   /** Zones and a group; absent: nodes may be out wherever they are. */
   readonly spread?: DrawnSpread | undefined;
+  /** A bit for each node: it has just come to the list, and no leader has adopted it. */
+  readonly joiners?: number | undefined;
+  /** The leader dies after so many transactions of the start, and the next one starts it again; absent: it lives. */
+  readonly startWrites?: number | undefined;
   /** Few operations in one transaction: many places for a leader to die between two. */
   readonly operationsMax: number;
   /** [what, who, how]. */
@@ -49,6 +66,8 @@ const id = 'update_0a1_0b1_20241219_120000';
 const calmRoundsMax = 400;
 /** After so many of them operators put zones and groups aside: what needs them may be gone for good. */
 const limitedRoundsMax = 30;
+/** Rounds without faults within which every node on the list is adopted; one that refused is asked again later. */
+const joinedRoundsMax = 40;
 const unknownMaxMs = 20_000;
 
 export class History {
@@ -75,6 +94,9 @@ export class History {
       return new ModelAgent(`node-${index + 1}`, release, (answer) => this.answers.push(answer));
     });
     if (drawn.spread !== undefined) this.spread = this.spreadOf(drawn.spread);
+    else if (this.isListed) for (const agent of this.agents) enlist(this.store, agent.id, {});
+    for (const [index, agent] of this.agents.entries())
+      if (this.isListed && !this.isJoiner(index)) storeAdopted(this.store, agent.id);
     this.leader = this.newLeader();
     const { plan, problems } = samplePlan({
       nodes: this.agents.map((agent) => sampleNode(agent.id, agent.release.version)),
@@ -84,7 +106,27 @@ export class History {
       direction: drawn.isRollback ? 'back' : 'forward',
     });
     assert.deepEqual(problems, []);
-    this.follow(this.leader.start(id, plan, this.nowMs));
+    this.start(plan);
+  }
+
+  /** Whether etcd has a list of nodes; without zones and joiners nothing depends on it. */
+  private get isListed(): boolean {
+    return this.drawn.spread !== undefined || (this.drawn.joiners ?? 0) > 0;
+  }
+
+  private isJoiner(index: number): boolean {
+    return ((this.drawn.joiners ?? 0) & (1 << index)) !== 0;
+  }
+
+  /** The wish for a rollout stands until it is in force: whoever leads next starts it. */
+  private start(plan: Plan): void {
+    try {
+      this.follow(this.leader.start(id, plan, this.nowMs, this.drawn.startWrites));
+    } catch (thrown) {
+      if (!(thrown instanceof LeaderDied)) throw thrown;
+      this.succeed();
+      if (this.leader.world.rollout === undefined) this.follow(this.leader.start(id, plan, this.nowMs));
+    }
   }
 
   /** Plays all that was drawn, then lets the faults stop. @returns the rollout as it ended */
@@ -101,6 +143,7 @@ export class History {
     const ended = this.ended ?? this.calmDown();
     checkEnd(ended, this.agents, this.leftOut);
     checkAudit(keys, this.store, true);
+    this.checkJoined();
     return ended;
   }
 
@@ -322,8 +365,7 @@ export class History {
     }
     agent.removed = true;
     agent.reachable = false;
-    if (this.drawn.spread !== undefined)
-      this.store.put(keys.nodeSpec(agent.id), { address: '', labels: {}, removed: true });
+    if (this.isListed) this.store.put(keys.nodeSpec(agent.id), { address: '', labels: {}, removed: true });
     this.take([
       { kind: 'removed', node: agent.id },
       { kind: 'unreachable', node: agent.id },
@@ -439,6 +481,16 @@ export class History {
       if (agent.removed || (!agent.isWorking && !agent.inMaintenance)) continue;
       assert.ok(holders.has(agent.id), `${agent.id} is out of service and has no slot`);
     }
+  }
+
+  /** Whoever came to the list and can be reached is adopted, with a rollout and without. */
+  private checkJoined(): void {
+    const isNew = ({ id: node, removed }: ModelAgent): boolean =>
+      this.isListed && !removed && this.store.get(keys.nodeStatus(node)) === undefined;
+    for (const agent of this.agents) if (!agent.removed) agent.reachable = true;
+    for (let round = 0; round < joinedRoundsMax && this.agents.some(isNew); round++) this.calmRound(0);
+    const left = this.agents.filter(isNew).map((agent) => agent.id);
+    assert.deepEqual(left, [], 'nodes on the list that no leader adopts');
   }
 
   private describe(): object {

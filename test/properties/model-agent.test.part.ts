@@ -52,6 +52,8 @@ const commitAt = upgradingPhases.indexOf('committing');
 export class ModelAgent {
   reachable = true;
   removed = false;
+  /** Nothing but commands changes what it runs. */
+  readonly changed = false;
   inMaintenance = false;
   healthy = true;
   /** The journal cannot be written any more; the job stands still. */

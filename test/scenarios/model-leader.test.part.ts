@@ -27,9 +27,13 @@ export const keys = clusterKeys('paper');
 /** No record's time is looked at here. */
 const auditAt = new Date(0);
 
-/** Puts a node on the list that a leader has seen before. */
+/** Puts a node on the list, where no leader has adopted it yet. */
 export function enlist(store: ModelEtcd, node: string, labels: Readonly<Record<string, string>>): void {
   store.put(keys.nodeSpec(node), { address: '', labels });
+}
+
+/** A leader has adopted the node: the next one need not. */
+export function storeAdopted(store: ModelEtcd, node: string): void {
   const seen = { phase: 'idle', health: 'healthy', unknown: false, since: auditAt.toISOString() };
   store.put(keys.nodeStatus(node), { version: '', digest: '', ...seen });
 }
@@ -105,9 +109,17 @@ export class ModelLeader {
     throw new Error('the guards of a step never hold: a leader would give up');
   }
 
-  /** Starts a rollout as the product does: the parts of the plan first, then all that puts it in force. */
-  start(id: string, plan: Plan, nowMs: number): Step {
-    for (const part of plan.parts)
+  /**
+   * Starts a rollout as the product does: the parts of the plan first, then all that puts it in force, then what
+   * follows from that.
+   * @param writesMax the leader dies after this many transactions, of all of these
+   * @throws LeaderDied
+   */
+  start(id: string, plan: Plan, nowMs: number, writesMax = Number.POSITIVE_INFINITY): Step {
+    const { revision } = this.store;
+    const left = (): number => writesMax - Number(this.store.revision - revision);
+    for (const part of plan.parts) {
+      if (left() <= 0) throw new LeaderDied();
       this.write([
         { kind: 'put', key: keys.planPart(id, part.node), value: partText(part) },
         {
@@ -116,6 +128,7 @@ export class ModelLeader {
           value: JSON.stringify(nodeValue(firstNode(part, nowMs))),
         },
       ]);
+    }
     const before = this.current;
     const event = { kind: 'start', id, plan, by: 'operator', requestId: `request for ${id}` } as const;
     const { world: after, effects } = advance(before, [event], nowMs);
@@ -123,10 +136,12 @@ export class ModelLeader {
       { kind: 'put', key: keys.plan(id), value: JSON.stringify(plan.header) },
       { kind: 'put', key: keys.active, value: JSON.stringify({ rollout: id }) },
     ];
-    assert.ok(this.persist(before, after, { operations, guards: [] }, Number.POSITIVE_INFINITY));
+    const planned = this.store.revision;
+    assert.ok(this.persist(before, after, { operations, guards: [] }, left()));
+    assert.equal(this.store.revision - planned, 1n, 'a rollout is in force by one transaction');
     this.accept(before, after, effects);
     this.checkStored();
-    return { ...this.step([{ kind: 'tick' }], nowMs), before };
+    return { ...this.step([{ kind: 'tick' }], nowMs, left()), before };
   }
 
   /** Takes a node off the list: its record says so in the same transaction. */
@@ -159,6 +174,9 @@ export class ModelLeader {
     checkSpread(before, after);
     checkContainment(before, after);
     if (after.rollout !== undefined) checkSent(keys, this.store, after.rollout, effects);
+    // In the product too it stands behind the slot that the adoption may have made.
+    for (const [node, { joined }] of after.views)
+      if (!joined && before.views.get(node)?.joined) storeAdopted(this.store, node);
     this.current = withoutFinal(after);
   }
 

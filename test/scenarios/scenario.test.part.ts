@@ -33,7 +33,7 @@ import type { Spread } from '../../controller/rollout/world.js';
 import { anywhere } from '../../controller/state/load-world.js';
 import { checkAudit } from './invariants.test.part.js';
 import { ModelEtcd } from './model-etcd.test.part.js';
-import { enlist, keys, ModelLeader, type Step } from './model-leader.test.part.js';
+import { enlist, keys, ModelLeader, type Step, storeAdopted } from './model-leader.test.part.js';
 import { releaseAt, sampleNode, samplePlan, samplePolicy } from './sample-plan.test.part.js';
 import { tellStep } from './transcript.test.part.js';
 
@@ -139,6 +139,7 @@ export class Scenario {
         ...(members.split(',').includes(id) && { group: 'db' }),
       };
       enlist(this.store, id, labels);
+      storeAdopted(this.store, id);
     }
     return {
       maxPerZone: maxPerZone === '' ? null : Number(maxPerZone),

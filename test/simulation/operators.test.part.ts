@@ -202,16 +202,12 @@ export class Operators {
     else this.tell('resume');
   }
 
-  /** Nobody keeps anything back any longer; what is out and has no slot gets one first. */
+  /** Nobody keeps anything back any longer. What is out and has no slot is the product's to see to. */
   private letGo(): void {
     const { etcd } = this.scene;
     const { slots } = this.scene.world();
     for (const { node, maintenance, rollout } of slots.values())
       if (maintenance !== null && rollout === '') this.say('maintenance', { node, on: false });
-    const holders = new Set([...slots.values()].map(({ node }) => node));
-    const isOut = etcd.under(keys.nodes).some(({ value }) => value.includes('"inMaintenance":true'));
-    for (const { id, status } of isOut ? this.nodes() : [])
-      if (status?.inMaintenance && !holders.has(id)) this.say('maintenance', { node: id, on: true });
     for (const { key } of etcd.under(keys.nodes)) {
       if (key.endsWith('/hold')) this.say('hold', { node: key.slice(keys.nodes.length, -5), on: false });
     }

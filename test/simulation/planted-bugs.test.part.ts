@@ -261,4 +261,32 @@ export const plantedBugs: readonly PlantedBug[] = [
     wrong: 'operations: group.operations,',
     seed: 225,
   },
+  {
+    name: 'a new leader does not know which nodes nobody has adopted yet',
+    file: 'controller/state/load-world.ts',
+    right: '!spec.removed && (status?.joined ?? true),',
+    wrong: '!spec.removed && spec.removed,',
+    seed: 189,
+  },
+  {
+    name: 'a node that was let back is not adopted',
+    file: 'controller/rollout/recovery.ts',
+    right: 'return isRestored || viewOf(world, node).joined;',
+    wrong: 'return isRestored;',
+    seed: 135,
+  },
+  {
+    name: 'the slot of a node that is being removed goes to the next one before that is stored',
+    file: 'controller/execution/run-loop.ts',
+    right: "const isRemoval = events.some(({ kind }) => kind === 'removed');",
+    wrong: 'const isRemoval = events.length < 0;',
+    seed: 547,
+  },
+  {
+    name: 'an end calls nodes changed that nobody has changed',
+    file: 'controller/rollout/ends.ts',
+    right: 'return isDone && runningOn(world, rollout, part.node)?.digest !== part.to.digest;',
+    wrong: 'return isDone && rollout.nodes.size % 2 === 0;',
+    seed: 2,
+  },
 ];

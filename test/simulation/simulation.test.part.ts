@@ -60,6 +60,8 @@ class Simulation {
   private readonly ends: string[] = [];
   /** Nodes of which the rollout's plan was not true when it began, or that somebody has changed since. */
   private readonly changed = new Set<string>();
+  /** Nodes that were taken off the list since the rollout began: its end says nothing of them. */
+  private readonly removed = new Set<string>();
   private last: Rollout | undefined;
   private beganAtMs = 0;
   private atRestSinceMs = 0;
@@ -97,9 +99,8 @@ class Simulation {
       for (const [key, entry] of changed) {
         this.trace.update(`${clock.nowMs} ${revision} ${key} ${entry?.value}\n`);
         this.say(`${this.at()} etcd ${key.slice(keys.prefix.length)} ${entry?.value ?? 'deleted'}`);
-        // Of a node that is taken off the list an end says nothing any more.
         const [, node = '', word] = key.slice(keys.prefix.length).split('/');
-        if (word === 'spec' && entry?.value.includes('"removed":true')) this.changed.add(node);
+        if (word === 'spec' && entry?.value.includes('"removed":true')) this.removed.add(node);
       }
     });
     for (let number = 1; number <= drawn.controllers; number++) {
@@ -185,6 +186,7 @@ class Simulation {
     this.beganAtMs = this.clock.nowMs;
     this.operators.began();
     this.changed.clear();
+    this.removed.clear();
     for (const { node, from } of rollout.plan.parts)
       if (this.agents.get(node)?.release.digest !== from.digest) this.changed.add(node);
   }
@@ -332,7 +334,8 @@ class Simulation {
       ...{ id: agent.id, release: agent.release },
       inMaintenance: agent.model.state.inMaintenance && !others.has(agent.id),
       touched: this.watch.isTouched(agent.id, rollout.id),
-      removed: this.changed.has(agent.id),
+      removed: this.removed.has(agent.id),
+      changed: this.changed.has(agent.id),
     }));
     const [inPlan, outside] = [true, false].map((is) =>
       truths.filter(({ id }) => rollout.nodes.has(id) === is),
@@ -350,6 +353,7 @@ class Simulation {
 
   /** Guarantees 4, 9 and 10, once everything has come to rest. */
   private checkRest(): void {
+    this.watch.checkAdopted();
     const named = new Set([...this.watch.world.slots.values()].map(({ node }) => node));
     for (const { id, spec, status } of readNodes(keys, this.etcd.under(keys.nodes)))
       if (spec.removed || (status?.needsOperator ?? '') !== '') named.add(id);

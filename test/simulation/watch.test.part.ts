@@ -48,8 +48,8 @@ export class Watch implements AgentWatch, LeaderWatch {
   /** The rollout that is in force, or was last. */
   rollout = '';
   /**
-   * Taken off the list of nodes, and not in service since. Its slot went with it, and back on the list it
-   * gets none for the maintenance of before: an operator has to say so.
+   * Taken off the list of nodes, and not in service since: its slot went with it. Back on the list it gets
+   * one again when a leader adopts it, which is over once its status says so: the slot stands before that.
    */
   private readonly away = new Set<string>();
   private readonly records = new Map<string, Record>();
@@ -235,12 +235,17 @@ export class Watch implements AgentWatch, LeaderWatch {
   private changed({ changed }: ModelChange): void {
     const names = [...changed.keys()];
     for (const key of names) if (key.startsWith(keys.nodes) && key.endsWith('/spec')) this.lookAtSpec(key);
+    const statuses = names.filter((key) => key.startsWith(keys.nodes) && key.endsWith('/status'));
+    const isAnyAdopted = statuses.filter((key) => this.lookAtStatus(key)).length > 0;
     const isOurs = (key: string): boolean =>
       key.startsWith(keys.slots) ||
       key.startsWith(keys.rollouts) ||
       key === keys.budget ||
       key === keys.active;
-    if (!names.some(isOurs)) return;
+    if (!names.some(isOurs)) {
+      if (isAnyAdopted) this.checkOut();
+      return;
+    }
     const before = this.world;
     const began = changed.get(keys.active)?.value;
     if (began !== undefined) this.rollout = (JSON.parse(began) as { rollout: string }).rollout;
@@ -288,6 +293,26 @@ export class Watch implements AgentWatch, LeaderWatch {
   private lookAtSpec(key: string): void {
     const { removed }: { removed: boolean } = JSON.parse(this.etcd.get(key)?.value ?? '{}');
     if (removed) this.away.add(key.slice(keys.nodes.length, -'/spec'.length));
+  }
+
+  /** Whether a leader has just adopted a node that was let back: it answers for its slot from now on. */
+  private lookAtStatus(key: string): boolean {
+    const node = key.slice(keys.nodes.length, -'/status'.length);
+    const value = this.etcd.get(key)?.value;
+    const { joined }: { joined: boolean } = JSON.parse(value ?? '{"joined":true}');
+    return !joined && this.away.delete(node);
+  }
+
+  /** Guarantee 1, once everything has come to rest: nobody waits for a node any longer that is on the list. */
+  checkAdopted(): void {
+    for (const node of this.away) {
+      const { removed }: { removed: boolean } = JSON.parse(this.etcd.get(keys.nodeSpec(node))?.value ?? '{}');
+      if (!removed && this.isOut(node))
+        this.wrong(
+          `${node} was let back out of service, and no leader has adopted it and given it a slot`,
+          1,
+        );
+    }
   }
 
   /** An operator's own maintenance stands in its slot alone. */
