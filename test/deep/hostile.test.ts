@@ -4,7 +4,7 @@ import { deepUntilMs, reportTests } from './share.test.part.js';
 /** About as many targets as there are; those of one file come one after the other. */
 const targets = 40;
 process.env.PLEXI_HOSTILE_MS ??= String(Math.max(600, Math.round(deepUntilMs() / targets)));
-reportTests('doors, a target each', { left: 0, more: `${process.env.PLEXI_HOSTILE_MS} ms for each target` });
+reportTests('tests of hostile input', { left: 0, more: `${process.env.PLEXI_HOSTILE_MS} ms for each target` });
 
 for (const name of [
   'agent-door',
