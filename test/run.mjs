@@ -229,8 +229,12 @@ function slowestFiles() {
 /** The last line of a deep run: all points, and those of each harness. */
 function deepSummary() {
   const sum = (key) => deepReports.reduce((before, report) => before + report[key], 0);
-  const each = deepReports.map(({ harness, tried, passed, left }) =>
-    [`${harness} ${passed}/${tried}`, ...(left > 0 ? [`${left} not tried`] : [])].join(', '),
+  const each = deepReports.map(({ harness, tried, passed, left, more }) =>
+    [
+      `${harness} ${passed}/${tried}`,
+      ...(left > 0 ? [`${left} not tried`] : []),
+      ...(more ? [more] : []),
+    ].join(', '),
   );
   const all = `deep, ${minutes} minutes: ${sum('tried')} points tried, ${sum('passed')} points passed`;
   return each.length === 0 ? all : `${all} (${each.join('; ')})`;

@@ -44,32 +44,47 @@ export async function tryCase(one: Case, parted: PartedCluster): Promise<Tried> 
   const slots = new SlotHistory(parted.cluster.etcd.connection(), keys.slots, revision + 1n);
   const scene = await bringTo(one.moment, parted, lead.other);
   parted.followedTo = await slots.follow();
-  const rollout = await happen(one, scene, parted, lead);
+  const { rollout, hit, unshown } = await happen(one, scene, parted, lead);
   await parted.whole();
   await slots.follow();
   const { entries } = await readPrefix(parted.client(), keys.slots);
   const wrong = [
+    ...unshown,
     ...wrongEnd(scene, rollout),
     ...parted.agents.flatMap((agent) => wrongNode(scene, agent)),
     ...slots.wrong,
     ...entries.map(({ key }) => `${key} was not freed`),
     ...(await wrongAudit(scene, lead.other)),
   ];
-  return { what, hit: scene.id, wrong };
+  return { what, hit, wrong };
 }
 
-/** The fault and its end. @returns how the rollout ended */
+interface Happened {
+  /** How the rollout ended. */
+  readonly rollout: Rollout;
+  /** What showed that the fault happened; undefined: not all of it did. */
+  readonly hit: string | undefined;
+  /** Why it is not shown. */
+  readonly unshown: readonly string[];
+}
+
+/** The fault and its end; it lasts at least until its proofs have looked. */
 async function happen(
   { fault, moment }: Case,
   scene: Scene,
   parted: PartedCluster,
   lead: Lead,
-): Promise<Rollout> {
+): Promise<Happened> {
   const { leading, other } = lead;
   const adoptions = scene.out?.adoptions.length ?? 0;
   const stepsDown = parted.stepsDown(leading);
   scene.atFault();
-  const end = once(await fault.begin(parted, lead));
+  const happening = await fault.begin(parted, lead);
+  const proofs = Promise.allSettled(happening.proofs.map((proof) => proof()));
+  const end = once(async () => {
+    await proofs;
+    await happening.end();
+  });
   // Who can be asked while it lasts.
   const asked = fault.name.startsWith('who does not lead') ? leading : other;
   try {
@@ -94,10 +109,18 @@ async function happen(
     if (moment === 'paused') assertPaused(scene, parted);
     await scene.proceed(asked);
     if (fault.lasts === 'sent') await end();
-    return await parted.ended(asked, scene.id);
+    return { rollout: await parted.ended(asked, scene.id), ...shownBy(await proofs) };
   } finally {
     await end();
   }
+}
+
+/** A fault happened when each of its proofs says so, and there is one. */
+export function shownBy(proofs: readonly PromiseSettledResult<string>[]): Pick<Happened, 'hit' | 'unshown'> {
+  const unshown = proofs.flatMap((one) => (one.status === 'rejected' ? [String(one.reason)] : []));
+  const shown = proofs.flatMap((one) => (one.status === 'fulfilled' ? [one.value] : []));
+  const isShown = unshown.length === 0 && shown.length > 0;
+  return { hit: isShown ? shown.join(', ') : undefined, unshown };
 }
 
 async function takenOver(parted: PartedCluster, { other, term }: Lead, { out }: Scene, adoptions: number) {

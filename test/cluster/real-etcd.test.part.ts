@@ -100,6 +100,21 @@ export class RealEtcd {
     return { endpoints: [`https://${this.place.address}:${port}`], tls: this.tls };
   }
 
+  /** Where it is asked, as host and port. */
+  get address(): string {
+    return `${this.place.address}:${this.port}`;
+  }
+
+  /** The id of its process; undefined: it does not run. */
+  get pid(): number | undefined {
+    return this.member?.pid;
+  }
+
+  /** The file that holds its data, which is another one after it was written anew. */
+  get databaseFile(): string {
+    return join(this.dataFolder, 'member', 'snap', 'db');
+  }
+
   /** A client that is closed when this etcd is removed. */
   client(port = this.port): EtcdClient {
     const client = connectEtcd(this.connection(port));

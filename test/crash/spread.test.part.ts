@@ -67,7 +67,8 @@ async function resultOf(
     const tried = await one();
     if (tried === undefined) return 'no point';
     const { what, hit, wrong } = tried;
-    if (hit === undefined) return { failure: `${what}: invalid, the fault did not happen` };
+    if (hit === undefined)
+      return { failure: [`${what}: invalid, the fault did not happen`, ...wrong].join('; ') };
     return wrong.length === 0 ? 'passed' : { failure: `${what}: ${wrong.join('; ')} (${hit})` };
   } catch (error) {
     return { failure: error instanceof Error ? (error.stack ?? error.message) : String(error) };

@@ -1,5 +1,6 @@
 /** A disk that is full before each step; a part of them is in `npm test`. */
-process.env.PLEXI_DEEP_MINUTES ??= '10';
-await import('../../node-agent/disk-full.test.js');
+import { reportTests } from './share.test.part.js';
 
-export {};
+process.env.PLEXI_DEEP_MINUTES ??= '10';
+reportTests('full disks', { left: 0 });
+await import('../../node-agent/disk-full.test.js');

@@ -1,5 +1,6 @@
 /** The end-to-end tests of which `npm test` runs a part: all of their cases, as far as there is time for them. */
 import { test } from 'node:test';
+import { reportTests } from './share.test.part.js';
 
 /** Minutes of its own that each part needs: the documents, and each step at which somebody is killed. */
 const parts = [
@@ -8,8 +9,14 @@ const parts = [
   { name: 'leader-killed', minutesNeeded: 6 },
 ];
 process.env.PLEXI_DEEP_MINUTES ??= '10';
+const minutes = Number(process.env.PLEXI_DEEP_MINUTES);
+const without = parts.filter(({ minutesNeeded }) => minutes < minutesNeeded).map(({ name }) => name);
+reportTests('end-to-end tests', {
+  left: without.length,
+  ...(without.length > 0 && { more: `no time for all of ${without.join(', ')}` }),
+});
 
 for (const { name, minutesNeeded } of parts) {
-  if (Number(process.env.PLEXI_DEEP_MINUTES) >= minutesNeeded) await import(`../e2e/${name}.test.js`);
+  if (minutes >= minutesNeeded) await import(`../e2e/${name}.test.js`);
   else test(`all cases of ${name}`, { skip: `needs a share of ${minutesNeeded} minutes` }, () => undefined);
 }

@@ -1,9 +1,13 @@
 /** Every door for longer than in `npm test`: its targets share what this harness has. */
-import { deepUntilMs } from './share.test.part.js';
+import { deepUntilMs, reportTests } from './share.test.part.js';
 
 /** About as many targets as there are; those of one file come one after the other. */
 const targets = 40;
 process.env.PLEXI_HOSTILE_MS ??= String(Math.max(600, Math.round(deepUntilMs() / targets)));
+reportTests('tests of hostile input', {
+  left: 0,
+  more: `${process.env.PLEXI_HOSTILE_MS} ms for each target`,
+});
 
 for (const name of [
   'agent-door',

@@ -4,6 +4,7 @@
  */
 import { describe, test } from 'node:test';
 import { outages, rolloutThroughOutage } from '../cluster/outage.test.part.js';
+import { reportTests } from './share.test.part.js';
 
 const minutes = Number(process.env.PLEXI_DEEP_MINUTES ?? '10');
 /** Seconds of an outage, and the minutes that a run must have for it. */
@@ -12,6 +13,8 @@ const lengths = [
   { seconds: 30, minutesNeeded: 2 },
   { seconds: 300, minutesNeeded: 10 },
 ];
+const tooLong = lengths.filter(({ minutesNeeded }) => minutes < minutesNeeded);
+reportTests('outages of etcd', { left: tooLong.length * outages.length });
 
 for (const { seconds, minutesNeeded } of lengths)
   describe(`a rollout outlives ${seconds} s without etcd`, { concurrency: true }, () => {

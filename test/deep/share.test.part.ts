@@ -4,6 +4,7 @@
  */
 import { appendFileSync } from 'node:fs';
 import { env } from 'node:process';
+import { after, afterEach } from 'node:test';
 
 /** Minutes without a runner that says how many. */
 const minutesByHand = 10;
@@ -13,12 +14,32 @@ export function deepUntilMs(): number {
   return Number(env.PLEXI_DEEP_MINUTES ?? minutesByHand) * 60_000;
 }
 
-/** Tells what was tried. `left`: points that the time did not suffice for. */
-export function reportDeep(
-  harness: string,
-  { tried, passed, left }: { tried: number; passed: number; left: number },
-): void {
-  process.stdout.write(`# ${harness}: ${tried} points tried, ${passed} points passed, ${left} left\n`);
+interface DeepReport {
+  readonly tried: number;
+  readonly passed: number;
+  /** Points that the time did not suffice for. */
+  readonly left: number;
+  /** What is told beside the points, in words. */
+  readonly more?: string;
+}
+
+/** Tells what was tried. */
+export function reportDeep(harness: string, { tried, passed, left, more }: DeepReport): void {
+  const words = more === undefined ? '' : `; ${more}`;
+  process.stdout.write(
+    `# ${harness}: ${tried} points tried, ${passed} points passed, ${left} left${words}\n`,
+  );
   const file = env.PLEXI_DEEP_REPORT;
-  if (file !== undefined) appendFileSync(file, `${JSON.stringify({ harness, tried, passed, left })}\n`);
+  if (file !== undefined) appendFileSync(file, `${JSON.stringify({ harness, tried, passed, left, more })}\n`);
+}
+
+/** Every test of this file that is made after this call is a point. What is skipped is told by the caller. */
+export function reportTests(harness: string, { left, more }: Pick<DeepReport, 'left' | 'more'>): void {
+  let tried = 0;
+  let passed = 0;
+  afterEach((context) => {
+    tried += 1;
+    if ('passed' in context && context.passed === true) passed += 1;
+  });
+  after(() => reportDeep(harness, { tried, passed, left, ...(more !== undefined && { more }) }));
 }

@@ -8,14 +8,18 @@ import { test } from 'node:test';
 import { linesOf, playMany } from '../simulation/many.test.part.js';
 import { deepUntilMs, reportDeep } from './share.test.part.js';
 
+/** Histories that fail, after which none is begun. */
+const failuresMax = 3;
 const first = Number(process.env.PLEXI_SIMULATE_FROM ?? 10_001);
 
 test('whole clusters keep what is promised, seed after seed', async (t) => {
-  const bounds = { from: first, count: 1_000_000, maxMs: deepUntilMs() - performance.now(), failuresMax: 3 };
+  const bounds = { from: first, count: 1_000_000, maxMs: deepUntilMs() - performance.now(), failuresMax };
   const sum = await playMany(bounds, availableParallelism());
-  const { rollouts: tried, failures } = sum;
-  reportDeep('simulated rollouts', { tried, passed: tried - failures.length, left: 0 });
+  const { histories: tried, rollouts, failures } = sum;
+  const early = failures.length < failuresMax ? '' : `, ended early, at failure ${failures.length}`;
+  const more = `${rollouts} rollouts${early}`;
+  reportDeep('simulated histories', { tried, passed: tried - failures.length, left: 0, more });
   for (const line of linesOf(sum)) t.diagnostic(line);
-  assert.ok(tried > 0, 'no rollout was played');
+  assert.ok(rollouts > 0, 'no rollout was played');
   assert.deepEqual(failures, [], failures.join('\n'));
 });

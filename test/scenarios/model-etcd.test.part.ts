@@ -104,10 +104,11 @@ export class ModelEtcd {
   /** Ends a lease, and the keys on it. @returns whether there was one */
   revoke(id: string): boolean {
     if (!this.leases.delete(id)) return false;
-    const keys = this.entries().filter(({ lease }) => lease === id);
+    const keys = this.entries().flatMap(({ key, lease }) => (lease === id ? [key] : []));
+    // By key, as the real one does it.
     this.transact(
       [],
-      keys.map(({ key }) => ({ kind: 'delete', key })),
+      keys.sort().map((key) => ({ kind: 'delete', key })),
     );
     return true;
   }

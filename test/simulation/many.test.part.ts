@@ -95,7 +95,8 @@ function emptySum(): Sum {
   };
 }
 
-function added(sum: Sum, part: Sum): Sum {
+/** Two sums as one; the counts of the first are added to. */
+export function added(sum: Sum, part: Sum): Sum {
   for (const [end, times] of part.ends) add(sum.ends, end, times);
   for (const [fault, times] of part.faults) add(sum.faults, fault, times);
   return {
@@ -103,6 +104,7 @@ function added(sum: Sum, part: Sum): Sum {
     histories: sum.histories + part.histories,
     rollouts: sum.rollouts + part.rollouts,
     simulatedMs: sum.simulatedMs + part.simulatedMs,
+    tookMs: sum.tookMs + part.tookMs,
     failures: [...sum.failures, ...part.failures],
   };
 }

@@ -1,17 +1,21 @@
 /**
  * The model etcd against a real one: the same random transactions, ranges and leases, and the same
- * answers, revision by revision. What the simulation shows rests on this.
+ * answers, revision by revision, and the same events. What the simulation shows rests on this.
  */
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
+import type { IWatchResponse } from 'etcd3';
 import {
   type EtcdClient,
   type EtcdCompare,
   type EtcdEntry,
   type EtcdOperation,
+  entryOf,
+  rangeEnd,
   readPrefix,
   transact,
 } from '../../controller/leadership/etcd.js';
+import { eventually } from '../cluster/asking.test.part.js';
 import { RealEtcd } from '../cluster/real-etcd.test.part.js';
 import { ModelEtcd } from '../scenarios/model-etcd.test.part.js';
 import { Random } from './random.test.part.js';
@@ -25,19 +29,22 @@ before(async () => {
 });
 after(() => etcd.remove());
 
-test('transactions, ranges and leases answer as those of a real etcd do', async (t) => {
+test('transactions, ranges, leases and watches answer as those of a real etcd do', async (t) => {
   const client = etcd.client();
   let held = 0;
   let steps = 0;
+  let events = 0;
   for (let seed = 1; seed <= traces; seed++) {
     const trace = new Trace(client, seed);
     await trace.begin();
     for (let step = 0; step < stepsInTrace; step++) held += Number(await trace.step());
     await trace.compareAll();
+    events += await trace.compareEvents();
     steps += stepsInTrace;
   }
-  t.diagnostic(`${traces} traces, ${steps} steps, ${held} transactions held`);
+  t.diagnostic(`${traces} traces, ${steps} steps, ${held} transactions held, ${events} events`);
   assert.ok(held > steps / 5 && held < steps, 'compares that always or never hold show nothing');
+  assert.ok(events > held, 'there were hardly any events');
 });
 
 test('a transaction that names a key twice is refused by both', async () => {
@@ -53,14 +60,20 @@ test('a lease that nobody renews ends, and its key with it', async () => {
   const client = etcd.client();
   const model = new ModelEtcd();
   const { ID } = await client.leaseClient.leaseGrant({ TTL: 1 });
-  await transact(client, [], [{ kind: 'put', key: '/expires/key', value: '1', lease: ID }]);
+  const at = await transact(client, [], [{ kind: 'put', key: '/expires/key', value: '1', lease: ID }]);
+  // At its own revision: however slow this machine is, it was there.
+  assert.equal((await readPrefix(client, '/expires/', at)).entries.length, 1);
   const lease = model.grant(1_000, 0);
   model.transact([], [{ kind: 'put', key: '/expires/key', value: '1', lease }]);
   model.expire(999);
   assert.equal(model.under('/expires/').length, 1);
   model.expire(1_000);
   assert.deepEqual(model.under('/expires/'), []);
-  while ((await readPrefix(client, '/expires/')).entries.length > 0);
+  await eventually(
+    () => readPrefix(client, '/expires/'),
+    ({ entries }) => entries.length === 0,
+    'the key does not end with its lease',
+  );
 });
 
 /** One random trace, on both at once. */
@@ -70,6 +83,11 @@ class Trace {
   private readonly prefix: string;
   /** Leases by their names there and here. */
   private readonly leases: { real: string; model: string }[] = [];
+  /** These, and those that were revoked. */
+  private readonly granted: { real: string; model: string }[] = [];
+  /** What a listener of the model has heard. */
+  private readonly heard: object[] = [];
+  private watch: Watch | undefined;
   private realBase = 0n;
   private readonly modelBase: bigint;
 
@@ -80,10 +98,33 @@ class Trace {
     this.random = new Random(seed, 'trace');
     this.prefix = `/trace/${seed}/`;
     this.modelBase = this.model.revision;
+    this.model.listen(({ revision, changed }) => {
+      const at = revision - this.modelBase;
+      for (const [key, entry] of changed) {
+        const is = entry === undefined ? { key, deleted: true } : this.plain(entry, this.modelBase);
+        this.heard.push({ at, ...is });
+      }
+    });
   }
 
   async begin(): Promise<void> {
     this.realBase = (await readPrefix(this.client, this.prefix)).revision;
+    this.watch = await Watch.open(this.client, this.prefix, this.realBase + 1n);
+  }
+
+  /** Of a watch that was there all the time, and of one that is told the past. @returns how many */
+  async compareEvents(): Promise<number> {
+    const upTo = this.model.revision - this.modelBase + this.realBase;
+    const late = await Watch.open(this.client, this.prefix, this.realBase + 1n);
+    for (const watch of [this.watch, late]) {
+      assert.ok(watch);
+      assert.deepEqual(
+        (await watch.upTo(upTo)).map((event) => this.plainEvent(event)),
+        this.heard,
+      );
+      watch.close();
+    }
+    return this.heard.length;
   }
 
   /** @returns whether it was a transaction that held */
@@ -126,7 +167,9 @@ class Trace {
 
   private async grant(): Promise<void> {
     const { ID } = await this.client.leaseClient.leaseGrant({ TTL: 600 });
-    this.leases.push({ real: ID, model: this.model.grant(600_000, 0) });
+    const lease = { real: ID, model: this.model.grant(600_000, 0) };
+    this.leases.push(lease);
+    this.granted.push(lease);
   }
 
   private async revoke(): Promise<void> {
@@ -185,10 +228,76 @@ class Trace {
     return { ...operation, lease };
   }
 
+  private plainEvent({ entry, isDeleted }: WatchEvent) {
+    const { key, modRevision } = entry;
+    const is = isDeleted ? { key, deleted: true } : this.plain(entry, this.realBase);
+    return { at: modRevision - this.realBase, ...is };
+  }
+
   private plain({ key, value, createRevision, modRevision, lease }: EtcdEntry, base: bigint) {
-    const known = this.leases.findIndex((one) => one.real === lease || one.model === lease);
+    const known = this.granted.findIndex((one) => one.real === lease || one.model === lease);
     const onLease = lease === '0' ? 'none' : String(known);
     return { key, value, created: createRevision - base, changed: modRevision - base, onLease };
+  }
+}
+
+interface WatchEvent {
+  readonly entry: EtcdEntry;
+  readonly isDeleted: boolean;
+}
+
+/** A real watch over a prefix, as a mirror has one, and what it has told. */
+class Watch {
+  private readonly events: WatchEvent[] = [];
+  private ended: Error | undefined;
+
+  private constructor(private readonly stream: Awaited<ReturnType<EtcdClient['watchClient']['watch']>>) {}
+
+  /** Resolves once etcd has taken it up. */
+  static async open(client: EtcdClient, prefix: string, from: bigint): Promise<Watch> {
+    const stream = await client.watchClient.watch();
+    const watch = new Watch(stream);
+    await new Promise<void>((resolve, reject) => {
+      stream.on('data', (response: IWatchResponse) => {
+        if (response.created) resolve();
+        watch.take(response);
+      });
+      stream.on('error', (error: Error) => {
+        watch.ended = error;
+        reject(error);
+      });
+      stream.write({
+        create_request: {
+          key: Buffer.from(prefix),
+          range_end: rangeEnd(prefix),
+          start_revision: String(from),
+        },
+      });
+    });
+    return watch;
+  }
+
+  /** Everything that it tells up to a revision, which must be one of its own, or the one before it began. */
+  async upTo(revision: bigint): Promise<readonly WatchEvent[]> {
+    await eventually(
+      async () => this.ended ?? this.events.at(-1)?.entry.modRevision ?? 0n,
+      (last) => last instanceof Error || last >= revision,
+      `the watch does not come to revision ${revision}`,
+    );
+    if (this.ended !== undefined) throw this.ended;
+    return this.events;
+  }
+
+  close(): void {
+    this.ended = new Error('it was closed');
+    this.stream.cancel();
+  }
+
+  private take({ events }: IWatchResponse): void {
+    for (const { type, kv } of events) {
+      const isDeleted = String(type).toUpperCase() === 'DELETE' || String(type) === '1';
+      this.events.push({ entry: entryOf(kv), isDeleted });
+    }
   }
 }
 

@@ -9,6 +9,10 @@ export interface PlantedBug {
   readonly file: string;
   readonly right: string;
   readonly wrong: string;
+  /** The guarantees of which it breaks one, whichever a history comes to first; 0: it breaks in another way. */
+  readonly breaks: readonly number[];
+  /** With a 0: words of what is said then, since a mistake in `wrong` breaks in another way, too. */
+  readonly says?: string;
   readonly seed: number;
 }
 
@@ -18,6 +22,7 @@ export const plantedBugs: readonly PlantedBug[] = [
     file: 'node-agent/api/fence.ts',
     right: 'if (order < 0 || (order === 0 && holder !== this.state.holder)) {',
     wrong: 'if (order === 0 && holder !== this.state.holder) {',
+    breaks: [2],
     seed: 7,
   },
   {
@@ -25,6 +30,7 @@ export const plantedBugs: readonly PlantedBug[] = [
     file: 'node-agent/api/fence.ts',
     right: '    await this.disk.write(encodeFence(next));\n    this.state = next;',
     wrong: '    this.state = next;',
+    breaks: [2],
     seed: 1,
   },
   {
@@ -32,6 +38,7 @@ export const plantedBugs: readonly PlantedBug[] = [
     file: 'controller/rollout/budget.ts',
     right: 'if (held.length >= world.budget.max) return undefined;',
     wrong: 'if (held.length > world.budget.max) return undefined;',
+    breaks: [1],
     seed: 2,
   },
   {
@@ -39,6 +46,7 @@ export const plantedBugs: readonly PlantedBug[] = [
     file: 'controller/rollout/soak.ts',
     right: 'return soakedForMs(view, node, nowMs) >= soakMs;',
     wrong: 'return true;',
+    breaks: [7],
     seed: 1,
   },
   {
@@ -47,6 +55,7 @@ export const plantedBugs: readonly PlantedBug[] = [
     right: 'if (await this.isPersisted(before, world, writes)) {',
     wrong:
       'for (const effect of effects) this.parts.run(effect, world);\n      if (await this.isPersisted(before, world, writes)) {',
+    breaks: [6],
     seed: 1,
   },
   {
@@ -54,6 +63,7 @@ export const plantedBugs: readonly PlantedBug[] = [
     file: 'controller/state/world-writes.ts',
     right: "    { kind: 'rangeNotAfter', prefix: keys.slots, revision: seen.slots },\n",
     wrong: '',
+    breaks: [1],
     seed: 1,
   },
   {
@@ -62,6 +72,7 @@ export const plantedBugs: readonly PlantedBug[] = [
     right:
       "guards.push({ kind: 'rangeNotAfter', prefix: keys.rolloutIntents(rollout.id), revision: seen.intents });",
     wrong: '{}',
+    breaks: [1],
     seed: 1,
   },
   {
@@ -69,6 +80,7 @@ export const plantedBugs: readonly PlantedBug[] = [
     file: 'controller/leadership/fenced-store.ts',
     right: '[leads, ...guards]',
     wrong: '[...guards]',
+    breaks: [2],
     seed: 2,
   },
   {
@@ -76,6 +88,7 @@ export const plantedBugs: readonly PlantedBug[] = [
     file: 'controller/state/world-writes.ts',
     right: "guards.push({ kind: 'modRevision', key, equals: lookup(key)?.modRevision ?? 0n });",
     wrong: '',
+    breaks: [1],
     seed: 1,
   },
   {
@@ -83,13 +96,15 @@ export const plantedBugs: readonly PlantedBug[] = [
     file: 'node-agent/api/command-service.ts',
     right: 'result: Promise.resolve(toCommandResult(known.result)) };',
     wrong: 'result: this.executor.start(known).then(toCommandResult) };',
-    seed: 2,
+    breaks: [9, 10],
+    seed: 5,
   },
   {
     name: 'a result is told before it is stored',
     file: 'node-agent/upgrade/job-run.ts',
     right: "await this.append({ kind: 'finished', result });",
     wrong: "void this.append({ kind: 'finished', result });",
+    breaks: [9],
     seed: 1,
   },
   {
@@ -97,14 +112,16 @@ export const plantedBugs: readonly PlantedBug[] = [
     file: 'controller/rollout/effects.ts',
     right: "if (isOurs && !view.adopted) return { kind: 'adopt', node: node.id };",
     wrong: 'void isOurs;',
-    seed: 1,
+    breaks: [2],
+    seed: 2,
   },
   {
     name: 'attempts are not counted',
     file: 'controller/rollout/change.ts',
     right: 'const attempt = (node.attempts[kind] ?? 0) + 1;',
     wrong: 'const attempt = 1;',
-    seed: 14,
+    breaks: [9],
+    seed: 30,
   },
   {
     name: 'a node goes back after its commit',
@@ -112,6 +129,7 @@ export const plantedBugs: readonly PlantedBug[] = [
     right:
       "return this.job.committed ? this.finish({ outcome: 'failed', ...stopped }) : this.goBack(stopped);",
     wrong: 'return this.goBack(stopped);',
+    breaks: [3],
     seed: 63,
   },
   {
@@ -119,20 +137,24 @@ export const plantedBugs: readonly PlantedBug[] = [
     file: 'node-agent/journal/recover.ts',
     right: "if (open.committed) return { kind: 'finish', from: step };",
     wrong: "if (open.committed) return { kind: 'roll_back', interrupted: step };",
-    seed: 15,
+    breaks: [3],
+    seed: 12,
   },
   {
     name: 'the failure budget is not looked at',
     file: 'controller/rollout/course.ts',
     right: 'if (first !== undefined && failed.length > policy.failureBudget)',
     wrong: 'if (first !== undefined && failed.length > 1_000)',
-    seed: 1,
+    breaks: [7],
+    seed: 19,
   },
   {
     name: 'a paused rollout starts nodes',
     file: 'controller/rollout/course.ts',
     right: "return enter(world, rollout, 'paused', course.reason);",
     wrong: 'return stepForward(world, rollout, phase, nowMs);',
+    breaks: [0],
+    says: 'the engine decides in a circle',
     seed: 7,
   },
   {
@@ -140,13 +162,15 @@ export const plantedBugs: readonly PlantedBug[] = [
     file: 'node-agent/api/command-service.ts',
     right: "if ((before?.digest ?? '') !== (order.from?.digest ?? '')) {",
     wrong: "if (before?.digest === 'never') {",
-    seed: 21,
+    breaks: [6],
+    seed: 22,
   },
   {
     name: 'seq is not raised',
     file: 'controller/execution/dispatch.ts',
     right: 'this.seqs.set(node, (this.seqs.get(node) ?? 0n) + 1n);',
     wrong: '',
+    breaks: [2],
     seed: 1,
   },
   {
@@ -154,6 +178,7 @@ export const plantedBugs: readonly PlantedBug[] = [
     file: 'controller/leadership/campaign.ts',
     right: 'if (environment.nowMs() >= untilMs)',
     wrong: 'if (environment.nowMs() < 0)',
+    breaks: [2],
     seed: 75,
   },
   {
@@ -161,6 +186,7 @@ export const plantedBugs: readonly PlantedBug[] = [
     file: 'node-agent/upgrade/phases.ts',
     right: '  probeStep,\n  testStep,\n  commitStep,',
     wrong: '  commitStep,\n  probeStep,\n  testStep,',
+    breaks: [7],
     seed: 1,
   },
   {
@@ -168,6 +194,7 @@ export const plantedBugs: readonly PlantedBug[] = [
     file: 'node-agent/upgrade/phases.ts',
     right: '  probeOldStep,\n  leaveMaintenanceAfterRollbackStep,',
     wrong: '  probeOldStep,',
+    breaks: [1],
     seed: 1,
   },
   {
@@ -175,6 +202,7 @@ export const plantedBugs: readonly PlantedBug[] = [
     file: 'controller/rollout/soak.ts',
     right: 'silentForMs(world, node, nowMs) <= unknownMaxMs',
     wrong: 'silentForMs(world, node, nowMs) <= 100',
+    breaks: [10],
     seed: 1,
   },
   {
@@ -182,6 +210,7 @@ export const plantedBugs: readonly PlantedBug[] = [
     file: 'node-agent/upgrade/phases.ts',
     right: '  backupStep,\n  migrateStep,',
     wrong: '  migrateStep,',
+    breaks: [5],
     seed: 1,
   },
   {
@@ -189,13 +218,17 @@ export const plantedBugs: readonly PlantedBug[] = [
     file: 'node-agent/upgrade/migrate.ts',
     right: "onRestart: 'roll_back',",
     wrong: "onRestart: 'redo',",
-    seed: 26,
+    breaks: [5],
+    seed: 1,
   },
   {
     name: 'an open job is forgotten at a restart',
     file: 'node-agent/upgrade/executor.ts',
-    right: 'if (open === undefined) return this.keepHeld();\n    if (ownByHand',
-    wrong: 'if (open === undefined || open.result === undefined) return this.keepHeld();\n    if (ownByHand',
+    right: 'if (open === undefined) return this.keepHeld();\n    if (!this.knowsOrAsks(open)) {',
+    wrong:
+      'if (open === undefined || open.result === undefined) return this.keepHeld();\n    if (!this.knowsOrAsks(open)) {',
+    breaks: [0, 10],
+    says: 'is open, but nothing works on it',
     seed: 1,
   },
   {
@@ -203,6 +236,7 @@ export const plantedBugs: readonly PlantedBug[] = [
     file: 'controller/rollout/rollback.ts',
     right: '(slotOf(world.slots, next.id) ?? freeIndex(world));',
     wrong: '(slotOf(world.slots, next.id) ?? freeIndex(world) ?? String(world.slots.size + 7));',
+    breaks: [1],
     seed: 22,
   },
   {
@@ -210,6 +244,7 @@ export const plantedBugs: readonly PlantedBug[] = [
     file: 'controller/rollout/change.ts',
     right: 'slots: withStuck(world.slots, slot)',
     wrong: 'slots: withoutSlotOf(world.slots, id)',
+    breaks: [1],
     seed: 75,
   },
   {
@@ -217,13 +252,15 @@ export const plantedBugs: readonly PlantedBug[] = [
     file: 'controller/rollout/ends.ts',
     right: 'if (stranded.length > 0) {',
     wrong: 'if (stranded.length > 1_000) {',
-    seed: 63,
+    breaks: [10],
+    seed: 64,
   },
   {
     name: 'a hold is not looked at',
     file: 'controller/rollout/course.ts',
     right: "const isHeld = rollout.plan.header.direction === 'forward' && world.holds.has(node);",
     wrong: 'const isHeld = false;',
+    breaks: [6],
     seed: 2,
   },
   {
@@ -231,6 +268,7 @@ export const plantedBugs: readonly PlantedBug[] = [
     file: 'controller/execution/cluster-facts.ts',
     right: '    ...freezeProblems(keys, entries),\n',
     wrong: '',
+    breaks: [6],
     seed: 78,
   },
   {
@@ -238,13 +276,15 @@ export const plantedBugs: readonly PlantedBug[] = [
     file: 'controller/rollout/change.ts',
     right: 'held !== undefined && own\n',
     wrong: "held !== undefined && own && id === ''\n",
-    seed: 107,
+    breaks: [1],
+    seed: 19,
   },
   {
     name: 'a slot of maintenance by hand is freed once the node is out',
     file: 'controller/rollout/manual.ts',
     right: "maintenance.wanted === 'out'\n        ?",
     wrong: 'maintenance.attempt > 0\n        ?',
+    breaks: [1],
     seed: 21,
   },
   {
@@ -252,6 +292,7 @@ export const plantedBugs: readonly PlantedBug[] = [
     file: 'controller/rollout/plan-check.ts',
     right: "strategy !== 'none' && stuck.includes(node)",
     wrong: "strategy !== 'none' && stuck.includes('')",
+    breaks: [1, 10],
     seed: 193,
   },
   {
@@ -259,13 +300,15 @@ export const plantedBugs: readonly PlantedBug[] = [
     file: 'controller/state/world-writes.ts',
     right: 'operations: group.operations.filter(({ key }) => !own.has(key)),',
     wrong: 'operations: group.operations,',
-    seed: 225,
+    breaks: [1],
+    seed: 75,
   },
   {
     name: 'a new leader does not know which nodes nobody has adopted yet',
     file: 'controller/state/load-world.ts',
     right: '!spec.removed && (status?.joined ?? true),',
     wrong: '!spec.removed && spec.removed,',
+    breaks: [1],
     seed: 189,
   },
   {
@@ -273,6 +316,7 @@ export const plantedBugs: readonly PlantedBug[] = [
     file: 'controller/rollout/recovery.ts',
     right: 'return isRestored || viewOf(world, node).joined;',
     wrong: 'return isRestored;',
+    breaks: [1],
     seed: 135,
   },
   {
@@ -280,6 +324,7 @@ export const plantedBugs: readonly PlantedBug[] = [
     file: 'controller/execution/run-loop.ts',
     right: "const isRemoval = events.some(({ kind }) => kind === 'removed');",
     wrong: 'const isRemoval = events.length < 0;',
+    breaks: [1],
     seed: 547,
   },
   {
@@ -287,6 +332,7 @@ export const plantedBugs: readonly PlantedBug[] = [
     file: 'controller/rollout/ends.ts',
     right: 'return isDone && runningOn(world, rollout, part.node)?.digest !== part.to.digest;',
     wrong: 'return isDone && rollout.nodes.size % 2 === 0;',
+    breaks: [10],
     seed: 2,
   },
 ];
