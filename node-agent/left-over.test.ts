@@ -26,7 +26,7 @@ test('temporary names in every folder that the agent writes to are swept, and wh
   assert.ok(lstatSync(join(root, 'releases', '0a1', 'kept')).isFile());
 });
 
-test('a half-unpacked copy of any release goes, also of the one that runs; a release, and what a link leads to, stays', async (t) => {
+test('a half-unpacked copy of any release goes, and a half-written file beside it, also of the one that runs; a release, and what a link leads to, stays', async (t) => {
   const root = mkdtempSync(join(tmpdir(), 'plexi-left-over-'));
   t.after(() => rmSync(root, { recursive: true, force: true }));
   const folders = ['0a1', '.staging-0a1', '.staging-0b1', '.staging-live', 'other'];
@@ -34,11 +34,13 @@ test('a half-unpacked copy of any release goes, also of the one that runs; a rel
     mkdirSync(join(root, 'releases', folder, 'lib'), { recursive: true });
     writeFileSync(join(root, 'releases', folder, 'lib', 'server.mjs'), 'half');
   }
+  for (const file of ['.0a1.manifest.json.0123456789ab.tmp', '.hidden'])
+    writeFileSync(join(root, 'releases', file), 'half');
   symlinkSync('releases/0a1', join(root, 'current'));
   // No agent makes such a link; whoever did may run from it.
   symlinkSync('releases/.staging-live', join(root, 'previous'));
   const node = await openTestNode(root);
   await node.closeLog();
-  assert.deepEqual(readdirSync(join(root, 'releases')).sort(), ['.staging-live', '0a1', 'other']);
+  assert.deepEqual(readdirSync(join(root, 'releases')).sort(), ['.hidden', '.staging-live', '0a1', 'other']);
   assert.ok(lstatSync(join(root, 'current', 'lib', 'server.mjs')).isFile());
 });

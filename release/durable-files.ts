@@ -45,6 +45,11 @@ export function temporaryName(folder: string, name: string): string {
   return join(folder, `.${name}.${randomBytes(6).toString('hex')}.tmp`);
 }
 
+/** Whether a name is one of `temporaryName`. */
+export function isTemporaryName(name: string): boolean {
+  return /^\..+\.[0-9a-f]{12}\.tmp$/.test(name);
+}
+
 /** Makes the entries of a folder survive a power cut. */
 export async function syncFolder(folder: string): Promise<void> {
   await syncPath(folder, constants.O_RDONLY | constants.O_DIRECTORY);

@@ -7,7 +7,7 @@ import { readdir, readlink, rm, stat } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { PlexiError } from '../../config/errors.js';
 import { limits } from '../../config/limits.js';
-import { isErrno, syncFolder } from '../durable-files.js';
+import { isErrno, isTemporaryName, syncFolder } from '../durable-files.js';
 import type { ReleaseArtifact } from '../manifest-shape.js';
 import { treeDifferences } from '../tree.js';
 import { installedCopies, installedRelease, releaseFolderName } from './installed.js';
@@ -80,13 +80,14 @@ export function stagingFolder(releasesDir: string, folder: string): string {
 }
 
 /**
- * Removes what was half unpacked when an agent was killed, and returns the names; what a link leads to stays.
+ * Removes what was half unpacked or half written when an agent was killed, and returns the names; what a link leads to stays.
  * Only for a moment when nothing is staged (the agent's start): it cannot tell a left-over from work under way.
  */
 export async function sweepStaging(releasesDir: string): Promise<string[]> {
   const swept: string[] = [];
   for (const name of await readdir(releasesDir)) {
-    if (!name.startsWith(stagingPrefix) || (await isLive(releasesDir, name))) continue;
+    const isLeft = name.startsWith(stagingPrefix) || isTemporaryName(name);
+    if (!isLeft || (await isLive(releasesDir, name))) continue;
     await rm(join(releasesDir, name), { recursive: true, force: true });
     swept.push(name);
   }
