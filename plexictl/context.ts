@@ -140,16 +140,26 @@ export function processContext(): ProcessContext {
 
 /** The text that stands for one answer in a form, its last newline included. */
 export function inForm(format: OutputFormat, document: object, asText: () => string): string {
-  if (format === 'json' || format === 'jsonl') return `${JSON.stringify(document)}\n`;
-  if (format === 'yaml')
-    // By the rules of 1.1 a key such as `on` is quoted too; readers of 1.2 see the same.
-    return stringify(document, {
-      version: '1.1',
-      defaultStringType: 'QUOTE_DOUBLE',
-      defaultKeyType: 'PLAIN',
-    });
+  if (format === 'json' || format === 'jsonl') return `${escaped(JSON.stringify(document))}\n`;
+  if (format === 'yaml') {
+    const plain = yamlOf(document, 'PLAIN');
+    return escaped(plain) === plain ? plain : escaped(yamlOf(document, 'QUOTE_DOUBLE'));
+  }
   const text = asText();
   return text === '' || text.endsWith('\n') ? text : `${text}\n`;
+}
+
+/** By the rules of 1.1 a key such as `on` is quoted too; readers of 1.2 see the same. */
+function yamlOf(document: object, defaultKeyType: 'PLAIN' | 'QUOTE_DOUBLE'): string {
+  return stringify(document, { version: '1.1', defaultStringType: 'QUOTE_DOUBLE', defaultKeyType });
+}
+
+/** Neither JSON nor YAML escapes the last control characters by itself, and a terminal obeys them. */
+function escaped(text: string): string {
+  return text.replace(
+    /[^\P{Cc}\n]/gu,
+    (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`,
+  );
 }
 
 /** The question goes to stderr, so that stdout stays clean. Ctrl-C and Ctrl-D are no answer. */

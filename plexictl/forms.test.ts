@@ -7,6 +7,7 @@ import { after, before, describe, test } from 'node:test';
 import { parse, parseAllDocuments } from 'yaml';
 import { Node } from '../gen/plexi/v1/nodes.js';
 import { Plan } from '../gen/plexi/v1/rollouts.js';
+import { inForm } from './context.js';
 import { at, sampleNode, sampleStatus } from './render/sample-status.test.part.js';
 import { plexictl, type ScriptedCluster, scriptedCluster } from './scripted-controller.test.part.js';
 
@@ -122,4 +123,17 @@ describe('every word that only looks', () => {
       assert.deepEqual([ran.exitCode, ran.stdout], [2, ''], line);
     }
   });
+});
+
+test('no control character of a node reaches the terminal in a machine form, and none is lost', () => {
+  const named = String.fromCharCode(0x7f, 0x85, 0x9b);
+  const document = { nodes: [{ labels: { [named]: `\u0007${named}`, plain: 'x' } }] };
+  for (const [form, read] of [
+    ['json', (text: string): unknown => JSON.parse(text)],
+    ['yaml', (text: string): unknown => parse(text)],
+  ] as const) {
+    const text = inForm(form, document, () => '');
+    assert.doesNotMatch(text, /[^\P{Cc}\n]/u);
+    assert.deepEqual(read(text), document);
+  }
 });

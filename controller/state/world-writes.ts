@@ -141,9 +141,10 @@ function nodeGroups(
           guards.push(...takingGuards(keys, key, stored, after.rollout, lookup, seen));
           // A slot by a node's own word stands before any that is taken on the strength of it.
           if (target !== freeing && !adopted.has(id)) target = taking;
-        }
+        } else guards.push(sameSlot(keys, key, lookup));
       } else if (was?.node === id) {
         operations.push({ kind: 'delete', key: keys.slot(key) });
+        guards.push(sameSlot(keys, key, lookup));
         target = freeing;
       }
     }
@@ -151,6 +152,12 @@ function nodeGroups(
     target.push({ operations, guards, audit });
   }
   return { told: [...freeing, ...staying], taking };
+}
+
+/** A write of before that arrives late must not put an old slot over a newer one, nor free another node's. */
+function sameSlot(keys: ClusterKeys, key: string, lookup: Lookup): EtcdCompare {
+  const name = keys.slot(key);
+  return { kind: 'modRevision', key: name, equals: lookup(name)?.modRevision ?? 0n };
 }
 
 /** Whether a slot begins to stand for something: for another node, or for a rollout. */

@@ -64,6 +64,11 @@ export function isOut(node: RolloutNode): boolean {
 export function checkGuards(keys: ClusterKeys, store: ModelEtcd, groups: readonly WriteGroup[]): void {
   for (const { operations, guards } of groups) {
     for (const operation of operations) {
+      if (operation.key.startsWith(keys.slots))
+        assert.ok(
+          compares(guards, 'modRevision', operation.key) || compares(guards, 'createRevision', operation.key),
+          `${operation.key} is not compared`,
+        );
       if (operation.kind !== 'put') continue;
       const isNode =
         operation.key.startsWith(keys.rollouts) &&
