@@ -20,7 +20,7 @@ export async function eventually<T>(
   ask: () => Promise<T>,
   holds: (answer: T) => boolean,
   what: string,
-  patienceMs = 15_000,
+  patienceMs = 60_000,
 ): Promise<T> {
   const deadlineMs = performance.now() + patienceMs;
   for (;;) {
