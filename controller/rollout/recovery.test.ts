@@ -281,6 +281,14 @@ describe('a node that joins under a leader', () => {
     assert.equal(freeIndex(after(full, { kind: 'removed', node: 'node-9' })), '0');
   });
 
+  test('is told as what a node waits for that the budget has no room for beside it', () => {
+    const waiting = after(rolling(2), joined, out(true));
+    assert.match(
+      nodeOf(waiting, 'node-2').waitingOn[0]?.reason ?? '',
+      /on node-9 too, which came to the list/,
+    );
+  });
+
   test('and asks for an operator while it serves holds nobody up', () => {
     const world = after(emptyWorld, joined, out(false), told({ needsOperator: 'its release is damaged' }));
     assert.deepEqual(slotsOf(world), []);

@@ -12,6 +12,8 @@ import {
 } from '../../test/scenarios/paper-rollout.test.part.js';
 import { releaseAt } from '../../test/scenarios/sample-plan.test.part.js';
 import { advance } from './advance.js';
+import { strand } from './change.js';
+import { emptyWorld } from './empty-world.test.part.js';
 import type { EngineEvent } from './events.js';
 
 const upgrading = rolling(2);
@@ -130,4 +132,22 @@ test('a node that an operator has out, and that the rollout has not touched, is 
   const { world } = advance(silent, [{ kind: 'tick' }], paperNowMs + 10 * 60_000);
   assert.notEqual(nodeOf(world, node).state.phase, 'rollback_failed');
   assert.deepEqual([...world.slots.keys()], ['0']);
+});
+
+test('the end of a way back names whom it left as they are', () => {
+  const world = rolling(1, { soakMs: 0 });
+  assert.ok(world.rollout);
+  const { plan } = world.rollout;
+  const header = { ...plan.header, leftOut: ['node-9'] };
+  const leaving = { ...world, rollout: { ...world.rollout, plan: { ...plan, header } } };
+  const done = after(leaving, finished(node, 'upgrade'), observed(node, { release: releaseAt('0b1') }));
+  assert.equal(
+    done.rollout?.reason,
+    'the one node runs 0b1; left as they are, because an operator is needed there: node-9',
+  );
+});
+
+test('a node that is stranded has its slot as stuck, also where no rollout is', () => {
+  const stranded = strand(emptyWorld, nodeOf(upgrading, node), fault, paperNowMs);
+  assert.deepEqual([...stranded.slots.keys()], [`stuck-${node}`]);
 });
