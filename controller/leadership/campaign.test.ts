@@ -326,6 +326,30 @@ describe('who leads', () => {
     );
   });
 
+  test('a candidate that cannot find out whether it wrote the key leaves no lease behind either', async () => {
+    const leases = async () => (await client.leaseClient.leaseLeases()).leases.map(({ ID }) => ID);
+    const before = await leases();
+    const candidate = field.add('a');
+    const { kv } = candidate.client;
+    const [txn, range] = [kv.txn.bind(kv), kv.range.bind(kv)];
+    let isLost = false;
+    kv.txn = async (request, options) => {
+      const isOurs = request.success?.some(({ request_put }) => String(request_put?.key) === keys.leader);
+      if (isOurs !== true || isLost) return txn(request, options);
+      isLost = true;
+      throw new Error('the answer was lost');
+    };
+    let refused = 0;
+    kv.range = async (request, options) => {
+      if (!isLost || refused > 0) return range(request, options);
+      refused += 1;
+      throw new Error('and so was what was read back');
+    };
+    assert.equal(await field.leader(), candidate);
+    const left = (await leases()).filter((id) => !before.includes(id));
+    assert.deepEqual([refused, left.length], [1, 1], 'only the lease that it leads under');
+  });
+
   test('a key that etcd has lost ends the lead at the next renewal', async () => {
     const a = field.add('a');
     const b = field.add('b');

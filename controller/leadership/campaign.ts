@@ -144,7 +144,7 @@ async function tryOnce(
     epoch: Number(epoch),
     since: environment.wall().toISOString(),
   });
-  const written = await transact(
+  const writing = transact(
     client,
     [
       { kind: 'createRevision', key: keys.leader, equals: 0n },
@@ -160,17 +160,17 @@ async function tryOnce(
     const { entry } = await readKey(client, keys.leader);
     return entry?.lease === lease ? entry.createRevision : undefined;
   });
-  if (written === undefined) {
-    await revokeLease(client, lease);
-    return undefined;
-  }
   try {
-    return await takeLead(client, keys, settings, environment, { term: written, lease, epoch, grantedMs });
+    const term = await writing;
+    if (term !== undefined)
+      return await takeLead(client, keys, settings, environment, { term, lease, epoch, grantedMs });
   } catch (thrown) {
     // Nobody leads under this key, so it must not stand until the lease expires.
     await revokeLease(client, lease);
     throw thrown;
   }
+  await revokeLease(client, lease);
+  return undefined;
 }
 
 async function takeLead(

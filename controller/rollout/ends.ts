@@ -74,11 +74,13 @@ export function endIfSettled(world: ActiveWorld, rollout: Rollout, reason: strin
 
 /** The end is told from what the nodes report, not from what was sent (semantics S25). */
 export function finalize(world: ActiveWorld, rollout: Rollout, nowMs: number): World {
-  const wrong = rollout.plan.parts.filter((part) => {
-    const isDone = rollout.nodes.get(part.node)?.state.phase === 'done';
-    return isDone && runningOn(world, rollout, part.node)?.digest !== part.to.digest;
+  const wrong = rollout.plan.parts.flatMap((part) => {
+    const node = rollout.nodes.get(part.node);
+    if (node?.state.phase !== 'done') return [];
+    const runs = runningOn(world, node);
+    return runs.digest === part.to.digest ? [] : [{ part, runs }];
   });
-  if (wrong.length > 0) return endChanged(world, rollout, wrong, nowMs);
+  if (wrong.length > 0) return endChanged(world, wrong, nowMs);
   const unfinished = nodesInOrder(rollout).filter((node) => node.error !== null);
   if (unfinished.length > 0) return endIfSettled(world, rollout, whyUnfinished(unfinished), nowMs);
   const skipped = nodesInOrder(rollout).filter((node) => node.state.phase === 'skipped');
@@ -88,19 +90,25 @@ export function finalize(world: ActiveWorld, rollout: Rollout, nowMs: number): W
 }
 
 /** What a node runs, by its own word where it can be heard. */
-function runningOn(world: World, rollout: Rollout, node: string): ReleaseRef | undefined {
-  const { reachable, release } = viewOf(world, node);
-  return reachable && release !== null ? release : rollout.nodes.get(node)?.release;
+function runningOn(world: World, node: RolloutNode): ReleaseRef {
+  const { reachable, release } = viewOf(world, node.id);
+  return reachable && release !== null ? release : node.release;
+}
+
+/** A node that was through with its part of the plan, and what it runs instead. */
+interface Changed {
+  readonly part: PlanPart;
+  readonly runs: ReleaseRef;
 }
 
 /** Somebody else has changed nodes that were through: nobody but an operator knows what they are to run. */
-function endChanged(world: ActiveWorld, rollout: Rollout, wrong: readonly PlanPart[], nowMs: number): World {
-  const told = wrong.reduce((next, { node, to }) => {
-    const runs = runningOn(world, rollout, node)?.version ?? '';
-    const message = `it runs ${runs === '' ? 'nothing' : runs}, though it was through with ${to.version}: say what is right with plexictl node confirm ${node} --version VERSION --reason TEXT, or roll out again`;
+function endChanged(world: ActiveWorld, wrong: readonly Changed[], nowMs: number): World {
+  const told = wrong.reduce((next, { part: { node, to }, runs }) => {
+    const what = runs.version === '' ? 'nothing' : runs.version;
+    const message = `it runs ${what}, though it was through with ${to.version}: say what is right with plexictl node confirm ${node} --version VERSION --reason TEXT, or roll out again`;
     return withNode(next, node, { error: { code: 'NODE_CHANGED', message } }, nowMs);
   }, world);
-  const names = wrong.map(({ node }) => node).join(', ');
+  const names = wrong.map(({ part }) => part.node).join(', ');
   const reason = `what runs on ${names} is not what the plan says; look with plexictl status`;
   return end(told, 'failed', reason, 4, nowMs);
 }

@@ -151,3 +151,26 @@ test('a node that is stranded has its slot as stuck, also where no rollout is', 
   const stranded = strand(emptyWorld, nodeOf(upgrading, node), fault, paperNowMs);
   assert.deepEqual([...stranded.slots.keys()], [`stuck-${node}`]);
 });
+
+describe('a node that was through when the last one is', () => {
+  const firstDone = after(
+    rolling(2, { soakMs: 0 }),
+    finished(node, 'upgrade'),
+    observed(node, { release: releaseAt('0b1') }),
+  );
+  const lastDone = [finished('node-2', 'upgrade'), observed('node-2', { release: releaseAt('0b1') })];
+  const endOf = ({ rollout }: ReturnType<typeof after>) => [rollout?.phase, rollout?.exitCode];
+
+  test('and has lost what it ran, is told by name', () => {
+    assert.equal(nodeOf(firstDone, node).state.phase, 'done');
+    const nothing = { version: '', digest: '' };
+    const world = after(firstDone, observed(node, { release: nothing }), ...lastDone);
+    assert.deepEqual(endOf(world), ['failed', 4]);
+    const { message } = nodeOf(world, node).error ?? {};
+    assert.match(message ?? '', /^it runs nothing, though it was through with 0b1: /);
+  });
+
+  test('and cannot be heard, runs what it said last', () => {
+    assert.deepEqual(endOf(after(firstDone, { kind: 'unreachable', node }, ...lastDone)), ['succeeded', 0]);
+  });
+});

@@ -74,6 +74,18 @@ describe('what to type next', () => {
     assert.match(next ?? '', /^plexi-node-agent restore --backup job-1 --reason TEXT, or when .* --as-it-is/);
   });
 
+  test('with an open job that an agent of another version began: that agent, and never this one', async () => {
+    const node = await newNode();
+    await openIdentity(node, () => 'an-installation');
+    const journal = await Journal.open(journalDisk(node.paths.journal), () => new Date(0));
+    const begun = accepted('u');
+    if (begun.kind !== 'accepted') throw new Error(`a job begins with ${begun.kind}`);
+    await journal.append({ ...begun, command: { ...begun.command, upgrade: {} } });
+    await journal.append({ kind: 'step', commandId: 'u', done: '', step: 'reseal', committed: false });
+    const { next } = await statusOffline(node.config);
+    assert.match(next ?? '', /^start the agent that began the step reseal, .*; or plexi-node-agent restore /);
+  });
+
   test('with a damaged record of maintenance: data and release are right', async () => {
     const node = await newNode();
     await writeFile(join(node.paths.agent, 'maintenance.json'), '{"re');

@@ -7,6 +7,8 @@ import { type Fence, printToken } from '../api/fence.js';
 import type { Job, Journal } from '../journal/journal.js';
 import { type AgentNode, currentRelease, linkedFolder } from '../node.js';
 import { failedJobTrouble, saysHowTheNodeIs } from '../takeover/failed-job.js';
+import { unknownStepOf } from '../upgrade/known-steps.js';
+import { rollBackPhases, upgradePhases } from '../upgrade/phases.js';
 import { startByHandStep } from './acts.js';
 import type { NodeDocument } from './requests.js';
 
@@ -80,6 +82,8 @@ function isOfCommittedJob(
   return isFailed && failedJobTrouble(jobs, node)?.message === message;
 }
 
+const everyPhase = [...upgradePhases, ...rollBackPhases];
+
 /** What an operator types next; undefined: nothing has to be done. */
 function nextWord(
   { node, journal, agentRuns, needsOperator }: StatusParts,
@@ -103,6 +107,9 @@ function nextWord(
     }
   }
   if (last !== undefined && last.result === undefined) {
+    const foreign = unknownStepOf(last, everyPhase);
+    if (foreign !== undefined)
+      return `start the agent that began the step ${foreign}, which this one does not know; or ${restore}`;
     if (!agentRuns) return `start ${program}: it takes up what is open`;
     const canGoBack = !last.committed && last.goingBack === undefined && last.byHand === undefined;
     return canGoBack ? `${program} rollback --reason TEXT, or wait for its end` : 'wait for its end';
