@@ -114,7 +114,7 @@ async function watch(
   id: string,
   signal: AbortSignal,
 ): Promise<ClusterStatus | undefined> {
-  const view = progressView(context);
+  const view = await progressView(context);
   let last: ClusterStatus | undefined;
   let isOver = false;
   try {

@@ -3,7 +3,6 @@
  * Both write to stderr only. The live view is drawn again each half second so that clocks tick, and
  * uses one cell less than the terminal is wide: some terminals erase the last cell of a full line.
  */
-import { createLogUpdate } from 'log-update';
 import type { ClusterStatus } from '../../gen/plexi/v1/rollouts.js';
 import { type CliContext, mayColour } from '../context.js';
 import { printable } from './cells.js';
@@ -23,7 +22,7 @@ export interface ProgressView {
 }
 
 /** The live view when stderr is a terminal and people are meant, else plain lines. */
-export function progressView(context: CliContext): ProgressView {
+export async function progressView(context: CliContext): Promise<ProgressView> {
   const forPeople = context.output() === 'text' || context.output() === 'wide';
   const terminal = context.stderrTerminal;
   if (terminal === undefined || !forPeople || context.environment.TERM === 'dumb') return plainView(context);
@@ -42,7 +41,9 @@ function plainView(context: CliContext): ProgressView {
   };
 }
 
-function liveView(terminal: NodeJS.WriteStream, colours: boolean): ProgressView {
+async function liveView(terminal: NodeJS.WriteStream, colours: boolean): Promise<ProgressView> {
+  // Loaded only where it is drawn: most commands draw nothing, and loading it is a seventh of their time.
+  const { createLogUpdate } = await import('log-update');
   const update = createLogUpdate(terminal);
   let latest: ClusterStatus | undefined;
   const draw = (): void => {

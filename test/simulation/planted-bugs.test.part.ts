@@ -314,8 +314,8 @@ export const plantedBugs: readonly PlantedBug[] = [
   {
     name: 'an end calls nodes changed that nobody has changed',
     file: 'controller/rollout/ends.ts',
-    right: 'return isDone && runningOn(world, rollout, part.node)?.digest !== part.to.digest;',
-    wrong: 'return isDone && rollout.nodes.size % 2 === 0;',
+    right: 'return runs.digest === part.to.digest ? [] : [{ part, runs }];',
+    wrong: 'return rollout.nodes.size % 2 === 1 ? [] : [{ part, runs }];',
     breaks: [10],
     seed: 2,
   },
