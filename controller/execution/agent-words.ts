@@ -77,13 +77,14 @@ export function reportOf({ status, jobs }: AdoptResponse): AdoptionReport {
   };
 }
 
-function reportedJob({ commandId, rolloutId, attempt, result }: JournalJob): ReportedJob {
+function reportedJob({ commandId, rolloutId, attempt, result, foundInMaintenance }: JournalJob): ReportedJob {
   return {
     commandId: idOf(commandId),
     rollout: word(rolloutId),
     // The next try counts one more, and that must still be a number of the protocol.
     attempt: attempt <= limits.commandAttempts ? attempt : 0,
     ended: result !== undefined,
+    foundInMaintenance,
   };
 }
 
@@ -134,6 +135,7 @@ function outcomeOf(result: CommandResult): CommandOutcome {
     release: releaseOf(result.release) ?? { version: '', digest: '' },
     problems: result.problems.slice(0, limits.problemsHeard).flatMap((problem) => faultOf(problem) ?? []),
     backupId: word(result.backupId),
+    inMaintenance: result.inMaintenance,
   };
 }
 

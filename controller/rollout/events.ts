@@ -10,6 +10,8 @@ export interface CommandOutcome {
   readonly release: ReleaseRef;
   readonly problems: readonly Fault[];
   readonly backupId: string;
+  /** The node was out of service when it told this. */
+  readonly inMaintenance: boolean;
 }
 
 /** What a node says of itself. */
@@ -38,6 +40,8 @@ export interface ReportedJob {
   readonly rollout: string;
   readonly attempt: number;
   readonly ended: boolean;
+  /** The node was out of service before it began. */
+  readonly foundInMaintenance: boolean;
 }
 
 /** What an agent says when it is adopted. */

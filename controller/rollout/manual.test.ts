@@ -31,6 +31,7 @@ const done = (commandId: string): EngineEvent => ({
     release: { version: '', digest: '' },
     problems: [],
     backupId: '',
+    inMaintenance: false,
   },
 });
 

@@ -3,7 +3,7 @@
  * both (semantics S18); a rollout takes such a slot over, and gives it back when the node is done
  * (protocol, rule 19).
  */
-import { freeIndex, heldBy, withoutSlotOf, withSlot } from './budget.js';
+import { freeIndex, heldBy, lowestIndex, withoutSlotOf, withSlot } from './budget.js';
 import { viewOf } from './change.js';
 import type { Effect } from './events.js';
 import type { ManualMaintenance, Slot, World } from './world.js';
@@ -34,6 +34,14 @@ export function wishMaintenance(
   const maintenance: ManualMaintenance = { wanted: 'in', attempt: 1, reason, failed: false, done: false };
   const slot: Slot = { node, reason, rollout: '', term: world.term, sinceMs: nowMs, maintenance };
   return { ...world, slots: withSlot(world.slots, index, slot) };
+}
+
+/** A slot for a node that an operator has out, whatever the budget says: it is out already. */
+export function withManualSlot(world: World, node: string, nowMs: number): World {
+  const reason = "maintenance by an operator, by its agent's word";
+  const maintenance = { wanted: 'in', attempt: 1, reason, failed: false, done: true } as const;
+  const slot: Slot = { node, reason, rollout: '', term: world.term, sinceMs: nowMs, maintenance };
+  return { ...world, slots: withSlot(world.slots, lowestIndex(world.slots), slot) };
 }
 
 /**

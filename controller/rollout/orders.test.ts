@@ -37,7 +37,7 @@ function play(world: World, ...events: EngineEvent[]) {
 }
 
 /** The end of the order that was sent to a node. */
-function ended(node: string): EngineEvent {
+function ended(node: string, inMaintenance = false): EngineEvent {
   const outcome = {
     outcome: 'done',
     failure: null,
@@ -45,6 +45,7 @@ function ended(node: string): EngineEvent {
     release: releaseAt('0a1'),
     problems: [],
     backupId: '',
+    inMaintenance,
   } as const;
   return { kind: 'finished', node, commandId: `confirm.${node}.5`, outcome };
 }
@@ -74,6 +75,9 @@ describe('an order', () => {
     const begun = play(stuck, seen('node-1'), { kind: 'order', node: 'node-1', order }).world;
     assert.equal(begun.slots.size, 1);
     assert.deepEqual([...play(begun, ended('node-1')).world.slots], []);
+    const kept = play(begun, ended('node-1', true)).world.slots;
+    assert.deepEqual([...kept.keys()], ['0'], 'a node that is out all the same is an operator’s');
+    assert.equal(kept.get('0')?.maintenance?.wanted, 'in');
   });
 
   test('gives the slot back to an operator who had the node in maintenance before, also above the budget', () => {
@@ -172,6 +176,7 @@ describe('an order', () => {
         release: releaseAt('0a1'),
         problems: [],
         backupId: '',
+        inMaintenance: false,
       },
     });
     for (const event of [

@@ -5,7 +5,8 @@
  */
 import { heldBy, isStuck, lowestIndex, withoutSlotOf, withSlot } from './budget.js';
 import { viewOf, withNode } from './change.js';
-import type { Effect } from './events.js';
+import type { CommandOutcome, Effect } from './events.js';
+import { withManualSlot } from './manual.js';
 import type { Milliseconds, ReleaseRef } from './rollout.js';
 import type { NodeOrder, World } from './world.js';
 
@@ -32,17 +33,25 @@ export function orderEffect(
 
 /**
  * The order has ended well: the node runs what the operator said. What kept a slot apart for it was put
- * right by him; a rollout that waited for it goes on without it.
+ * right by him; a rollout that waited for it goes on without it. A node that is out of service all the same
+ * is so by his hand, and keeps a slot.
  */
-export function finishOrder(world: World, node: string, commandId: string, digest: string): World {
+export function finishOrder(
+  world: World,
+  node: string,
+  commandId: string,
+  { release, inMaintenance }: Pick<CommandOutcome, 'release' | 'inMaintenance'>,
+  nowMs: Milliseconds,
+): World {
   const order = openOrder(world, node, commandId);
   if (order === undefined) return world;
-  const done = withOrder(world, node, { ...order, state: 'done', digest });
+  const done = withOrder(world, node, { ...order, state: 'done', digest: release.digest });
   const held = heldBy(done.slots, node);
   if (held === undefined || !isStuck(held.key)) return done;
   const { slot } = held;
   const slots = withoutSlotOf(done.slots, node);
-  if (slot.maintenance === null) return { ...done, slots };
+  if (slot.maintenance === null)
+    return inMaintenance ? withManualSlot({ ...done, slots }, node, nowMs) : { ...done, slots };
   // It was in maintenance by his hand before, and still is: he gets that slot back, if need be above max.
   const given = { ...slot, rollout: '', reason: slot.maintenance.reason };
   return { ...done, slots: withSlot(slots, lowestIndex(slots), given) };

@@ -236,8 +236,8 @@ describe('the slot that an agent speaks of', () => {
   });
 });
 
-function job(commandId: string, rollout: string, ended: boolean) {
-  return { commandId, rollout, attempt: 1, ended };
+function job(commandId: string, rollout: string, ended: boolean, foundInMaintenance = false) {
+  return { commandId, rollout, attempt: 1, ended, foundInMaintenance };
 }
 
 describe('a node that joins under a leader', () => {
@@ -258,13 +258,26 @@ describe('a node that joins under a leader', () => {
 
   test('and is in maintenance has its slot by its own word, also above the budget', () => {
     const held = { ...emptyWorld, slots: new Map([['0', manualSlot('node-1')]]) };
-    for (const jobs of [[byHand], []]) {
+    // What was done to it while an operator had it out leaves it so, also where his word is no longer known.
+    const upgraded = job('u.node-9.upgrade.1', 'u', true, true);
+    for (const jobs of [[byHand], [], [byHand, upgraded], [upgraded]]) {
       const { slots } = after(held, joined, out(true), told({ inMaintenance: true, jobs }));
       assert.deepEqual(slots.get('0'), manualSlot('node-1'));
       assert.equal(slots.get('1')?.node, 'node-9');
       assert.match(slots.get('1')?.reason ?? '', /by its agent's word/);
       assert.equal(slots.size, 2);
     }
+  });
+
+  test('and is out since a job that found it in service is looked after by an operator', () => {
+    const upgraded = job('u.node-9.upgrade.1', 'u', true);
+    for (const jobs of [
+      [byHand, upgraded],
+      [upgraded, job('u.node-9.upgrade.2', 'u', false, true)],
+    ])
+      assert.deepEqual(slotsOf(after(emptyWorld, joined, out(true), told({ inMaintenance: true, jobs }))), [
+        'stuck-node-9: node-9',
+      ]);
   });
 
   test('and needs an operator still does', () => {

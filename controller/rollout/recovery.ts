@@ -4,10 +4,10 @@
  * `plexictl cluster re-epoch`; and after that no slot is taken before every node was adopted, or removed.
  * A node that is out by its agent's own word gets the slot that etcd has lost, even above the budget.
  */
-import { heldBy, lowestIndex, withoutSlotOf, withSlot, withStuck } from './budget.js';
+import { heldBy, lowestIndex, withoutSlotOf, withStuck } from './budget.js';
 import { takeSlot, viewOf, withNode, withView } from './change.js';
 import type { AdoptionReport, ReportedJob } from './events.js';
-import { isManual, manualCommandId } from './manual.js';
+import { isManual, manualCommandId, withManualSlot } from './manual.js';
 import { commandId, type Milliseconds, type NodePhase, type RolloutNode } from './rollout.js';
 import { isActive, type Slot, type World } from './world.js';
 
@@ -112,9 +112,13 @@ function isGivenBack(slot: Slot, report: AdoptionReport): boolean {
   return report.jobs.some((job) => job.commandId === manualCommandId(slot) && job.ended);
 }
 
-/** Whether the node is out by an operator's own maintenance, and by nothing that was done to it since. */
+/**
+ * Whether the node is out by an operator's own maintenance, and by nothing that was done to it since: a job
+ * that has ended leaves a node as it found it, or asks for an operator.
+ */
 function isByHand({ jobs }: AdoptionReport): boolean {
-  return jobs.at(-1)?.commandId.startsWith('maintenance.') ?? false;
+  const cause = jobs.findLast(({ ended, foundInMaintenance }) => !ended || !foundInMaintenance);
+  return cause === undefined ? jobs.length > 0 : cause.commandId.startsWith('maintenance.');
 }
 
 function lostReason({ jobs }: AdoptionReport): string {
@@ -125,13 +129,6 @@ function lostReason({ jobs }: AdoptionReport): string {
 
 function withoutSlot(world: World, node: string): World {
   return { ...world, slots: withoutSlotOf(world.slots, node) };
-}
-
-function withManualSlot(world: World, node: string, nowMs: Milliseconds): World {
-  const reason = "maintenance by an operator, by its agent's word";
-  const maintenance = { wanted: 'in', attempt: 1, reason, failed: false, done: true } as const;
-  const slot: Slot = { node, reason, rollout: '', term: world.term, sinceMs: nowMs, maintenance };
-  return { ...world, slots: withSlot(world.slots, lowestIndex(world.slots), slot) };
 }
 
 /** Nobody knows any more what is to be done with it: it is an operator's. */

@@ -207,6 +207,7 @@ function takeFinalRefusal(world: World, id: string, commandId: string, fault: Fa
     release: node.release,
     problems: [],
     backupId: '',
+    inMaintenance: false,
   } as const;
   return takeResult(world, id, commandId, outcome, nowMs);
 }

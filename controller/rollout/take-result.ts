@@ -59,7 +59,7 @@ function takeOperatorsEnd(
     const { message } = faultOf(outcome);
     return failOrder(failMaintenance(world, id, commandId, message), id, commandId, message);
   }
-  const finished = finishOrder(world, id, commandId, outcome.release.digest);
+  const finished = finishOrder(world, id, commandId, outcome, nowMs);
   if (finished !== world) return forgetStranded(finished, id, outcome.release, nowMs);
   return finishMaintenance(world, id, commandId);
 }

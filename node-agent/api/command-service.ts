@@ -20,7 +20,7 @@ import {
 import { folderToRun } from '../../release/repository/place.js';
 import { NONE } from '../../release/version.js';
 import type { Job, Journal } from '../journal/journal.js';
-import type { JobFacts, NewRecord } from '../journal/records.js';
+import type { JobFacts, JobResult, NewRecord } from '../journal/records.js';
 import { type AgentNode, linkedFolder, localRelease } from '../node.js';
 import { takeOverStep } from '../takeover/take-over.js';
 import type { Executor } from '../upgrade/executor.js';
@@ -170,7 +170,7 @@ export class CommandService {
     const job = await this.journal.append(intent);
     const { commandId, rolloutId } = command;
     this.node.log.info({ commandId, rollout: rolloutId, order: command.step?.$case, token }, 'command');
-    return { kind: 'begun', result: this.executor.start(job).then(toCommandResult) };
+    return { kind: 'begun', result: this.executor.start(job).then((ended) => this.told(ended)) };
   }
 
   private admitKnown(known: Job, payloadHash: string): Admission {
@@ -178,7 +178,7 @@ export class CommandService {
       throw otherContents(known.commandId);
     }
     if (known.result !== undefined) {
-      return { kind: 'replay', result: Promise.resolve(toCommandResult(known.result)) };
+      return { kind: 'replay', result: Promise.resolve(this.told(known.result)) };
     }
     const done = this.executor.wait(known.commandId);
     if (done === undefined)
@@ -186,7 +186,7 @@ export class CommandService {
         'JOURNAL_UNREADABLE',
         `the job ${known.commandId} is open, but nothing works on it`,
       );
-    return { kind: 'attach', result: done.then(toCommandResult) };
+    return { kind: 'attach', result: done.then((ended) => this.told(ended)) };
   }
 
   /** The journal record with which a job begins; undefined for a command that touches nothing. */
@@ -241,9 +241,9 @@ export class CommandService {
   private async rollBack(step: RollBackStep) {
     const ended = this.journal.find(step.upgradeCommandId)?.result;
     const result = ended ?? (await this.executor.cancel(step.upgradeCommandId, step.reason));
-    if (result !== undefined) return toCommandResult(result);
+    if (result !== undefined) return this.told(result);
     const status = await this.status.now();
-    return toCommandResult({
+    return this.told({
       outcome: 'rolled_back',
       failure: { code: 'CANCELLED', message: step.reason },
       failedStep: '',
@@ -251,6 +251,11 @@ export class CommandService {
       timings: [],
       backupId: '',
     });
+  }
+
+  /** A result beside how the node is now: what a person put out of service stays so. */
+  private told(result: JobResult): CommandResult {
+    return { ...toCommandResult(result), inMaintenance: this.node.maintenance.current !== undefined };
   }
 
   /** One at a time, in order of arrival. */
@@ -308,6 +313,7 @@ function toJournalJob(job: Job): JournalJob {
     result: job.result === undefined ? undefined : toCommandResult(job.result),
     by: job.byHand?.by ?? '',
     reason: job.byHand?.reason ?? '',
+    foundInMaintenance: job.facts.wasInMaintenance,
   };
 }
 

@@ -266,6 +266,7 @@ export class History {
       release: releaseAt('0r9'),
       problems: [],
       backupId: '',
+      inMaintenance: false,
     };
     this.take([
       { kind: 'progress', node: agent.id, commandId, phase: 'committing', waitsFor: '' },

@@ -223,7 +223,15 @@ export class ModelAgent {
 
   private outcome(outcome: CommandOutcome['outcome'], failedStep: string): CommandOutcome {
     const failure = outcome === 'done' ? null : { code: 'PROBE_FAILED', message: `${this.id} says no` };
-    return { outcome, failure, failedStep, release: this.release, problems: [], backupId: '' };
+    return {
+      outcome,
+      failure,
+      failedStep,
+      release: this.release,
+      problems: [],
+      backupId: '',
+      inMaintenance: false,
+    };
   }
 
   private target(job: Job): ReleaseRef {

@@ -56,6 +56,7 @@ export function finished(
     release: releaseAt(kind === 'upgrade' ? '0b1' : '0a1'),
     problems: [],
     backupId: '',
+    inMaintenance: false,
   };
   return { kind: 'finished', node, commandId: `u.${node}.${kind}.1`, outcome: { ...done, ...change } };
 }

@@ -257,6 +257,7 @@ export class Scenario {
       release: this.node(node).release,
       problems: [],
       backupId: '',
+      inMaintenance: false,
     } as const;
     this.take([{ kind: 'finished', node, commandId, outcome }]);
   }
@@ -405,6 +406,7 @@ export class Scenario {
         release: node.release,
         problems: [],
         backupId: '',
+        inMaintenance: false,
       },
     };
   }
@@ -483,6 +485,7 @@ function lateAnswer(node: string, commandId: string): EngineEvent {
     release: releaseAt('0a1'),
     problems: [],
     backupId: '',
+    inMaintenance: false,
   } as const;
   return { kind: 'finished', node, commandId, outcome };
 }
