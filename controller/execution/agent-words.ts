@@ -135,7 +135,7 @@ function outcomeOf(result: CommandResult): CommandOutcome {
     release: releaseOf(result.release) ?? { version: '', digest: '' },
     problems: result.problems.slice(0, limits.problemsHeard).flatMap((problem) => faultOf(problem) ?? []),
     backupId: word(result.backupId),
-    inMaintenance: result.inMaintenance,
+    inMaintenance: result.inMaintenance ?? null,
   };
 }
 

@@ -76,8 +76,9 @@ export class NodeReports {
     const spec = lookup(this.keys.nodeSpec(node));
     if (spec === undefined || this.isRemoved(spec)) return [];
     const before = stored && this.storedStatus(stored);
-    // That it was adopted stands only once its slot does: a leader may die between the two.
-    const joined = viewOf(earlier, node).joined || viewOf(world, node).joined;
+    // That it was adopted stands only once its slot does: a leader may die between the two. It may be heard
+    // before the leader has taken it into its world.
+    const joined = [earlier, world].some((at) => viewOf(at, node).joined || !at.labels.has(node));
     if (joined) this.dirty.add(node);
     const phase = phaseOf(node, world, before);
     const value = statusValue(this.latest.get(node), before, { phase, joined }, this.wall());

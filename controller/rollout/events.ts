@@ -10,8 +10,8 @@ export interface CommandOutcome {
   readonly release: ReleaseRef;
   readonly problems: readonly Fault[];
   readonly backupId: string;
-  /** The node was out of service when it told this. */
-  readonly inMaintenance: boolean;
+  /** Whether the node was out of service when it told this; null: it did not say. */
+  readonly inMaintenance: boolean | null;
 }
 
 /** What a node says of itself. */

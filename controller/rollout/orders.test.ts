@@ -37,7 +37,7 @@ function play(world: World, ...events: EngineEvent[]) {
 }
 
 /** The end of the order that was sent to a node. */
-function ended(node: string, inMaintenance = false): EngineEvent {
+function ended(node: string, inMaintenance: boolean | null = null): EngineEvent {
   const outcome = {
     outcome: 'done',
     failure: null,
@@ -101,6 +101,9 @@ describe('an order', () => {
     const { slots } = play(begun, ended('node-1')).world;
     assert.deepEqual([...slots.keys()].sort(), ['0', '1']);
     assert.deepEqual(slots.get('1'), { ...slot, rollout: '', reason: 'a new disk' });
+    assert.deepEqual(play(begun, ended('node-1', true)).world.slots, slots);
+    const served = play(begun, ended('node-1', false)).world.slots;
+    assert.deepEqual([...served.keys()], ['0'], 'one that serves takes no slot above the budget');
   });
 
   test('touches no slot of another kind', () => {

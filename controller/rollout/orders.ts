@@ -34,7 +34,7 @@ export function orderEffect(
 /**
  * The order has ended well: the node runs what the operator said. What kept a slot apart for it was put
  * right by him; a rollout that waited for it goes on without it. A node that is out of service all the same
- * is so by his hand, and keeps a slot.
+ * is so by his hand, and keeps a slot; one that serves has none, whatever it was wanted for.
  */
 export function finishOrder(
   world: World,
@@ -50,8 +50,9 @@ export function finishOrder(
   if (held === undefined || !isStuck(held.key)) return done;
   const { slot } = held;
   const slots = withoutSlotOf(done.slots, node);
-  if (slot.maintenance === null)
-    return inMaintenance ? withManualSlot({ ...done, slots }, node, nowMs) : { ...done, slots };
+  const isOut = inMaintenance ?? slot.maintenance !== null;
+  if (!isOut) return { ...done, slots };
+  if (slot.maintenance === null) return withManualSlot({ ...done, slots }, node, nowMs);
   // It was in maintenance by his hand before, and still is: he gets that slot back, if need be above max.
   const given = { ...slot, rollout: '', reason: slot.maintenance.reason };
   return { ...done, slots: withSlot(slots, lowestIndex(slots), given) };
