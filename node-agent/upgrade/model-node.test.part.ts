@@ -26,7 +26,7 @@ export interface Disturbance {
   readonly act: (context: PhaseContext) => Promise<void> | void;
 }
 
-/** Where the job goes from, and where to: a job that takes a committed upgrade back goes the other way. */
+/** Where the job goes from, and where to: a job that takes a committed upgrade back goes the other way; a restart nowhere. */
 interface Way {
   readonly from: Side;
   readonly to: Side;
@@ -117,7 +117,13 @@ export class ModelNode {
 }
 
 function wayOf({ order }: PhaseContext): Way {
-  return order.to?.version === '0a1' ? { from: 'new', to: 'old' } : { from: 'old', to: 'new' };
+  const to = sideOf(order.to?.version);
+  if (order.from === undefined) return { from: to === 'old' ? 'new' : 'old', to };
+  return { from: sideOf(order.from.version), to };
+}
+
+function sideOf(version: string | undefined): Side {
+  return version === '0a1' ? 'old' : 'new';
 }
 
 function set(state: ModelState, changes: Partial<ModelState>): void {

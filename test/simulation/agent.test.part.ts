@@ -14,6 +14,7 @@ import {
   CommandResult,
   type DescribeResponse,
   type NodeStatus,
+  type TakeOverStep,
   type Token,
 } from '../../gen/plexi/v1/node_agent.js';
 import { CommandService, type EventSink } from '../../node-agent/api/command-service.js';
@@ -30,6 +31,7 @@ import { releaseAt } from '../scenarios/sample-plan.test.part.js';
 import { type Clock, type Due, Process } from './clock.test.part.js';
 import { pathsAt, versions } from './host.test.part.js';
 import type { Network } from './network.test.part.js';
+import type { Look } from './taking-over.test.part.js';
 
 /** What is written on the disk of a node. */
 export interface WrittenRecord {
@@ -53,6 +55,24 @@ export interface AgentWatch {
   told(agent: SimulatedAgent, command: Command): void;
   step(agent: SimulatedAgent, context: PhaseContext, step: string): void;
   wrong(sentence: string): void;
+}
+
+/** What the system says when a disk refuses a write. */
+export class DiskError extends Error {
+  readonly code = 'EIO';
+
+  constructor(node: string) {
+    super(`EIO: the disk of ${node} refuses a write`);
+  }
+}
+
+/** How each node looks at its host. */
+const looks = new WeakMap<AgentNode, Look>();
+
+export function lookOf(node: AgentNode): Look {
+  const look = looks.get(node);
+  if (look === undefined) throw new Error('no simulated node takes over');
+  return look;
 }
 
 interface Life {
@@ -92,9 +112,9 @@ export class SimulatedAgent {
     for (const { step } of [...this.model.forwardPhases, ...this.model.backPhases]) {
       const act = (context: PhaseContext): Promise<void> => this.inStep(step, context);
       this.model.disturbances.push({ step, moment: 'middle', act });
+      const before = (context: PhaseContext): void => parts.watch.step(this, context, step);
+      this.model.disturbances.push({ step, moment: 'before', act: before });
     }
-    const before = (context: PhaseContext): void => parts.watch.step(this, context, 'migrate');
-    this.model.disturbances.push({ step: 'migrate', moment: 'before', act: before });
   }
 
   get release(): ReleaseRef {
@@ -110,6 +130,16 @@ export class SimulatedAgent {
     return { epoch: BigInt(epoch), term: BigInt(term), seq: BigInt(seq) };
   }
 
+  /** Its journal could not be written: it goes on once the agent is started again. */
+  get isBroken(): boolean {
+    return this.life?.executor.broken !== undefined;
+  }
+
+  /** It runs, and no job is open on it: what somebody changes by hand now, no job goes on from. */
+  get isIdle(): boolean {
+    return this.life !== undefined && !this.isWorking && this.life.journal.open() === undefined;
+  }
+
   get isWorking(): boolean {
     return this.life?.executor.runningCommandId !== undefined;
   }
@@ -120,9 +150,11 @@ export class SimulatedAgent {
     this.process = new Process(this.id);
     const begin = (): void => {
       this.setBack();
-      this.begin().catch((thrown) =>
-        watch.wrong(`the agent of ${this.id} does not start: ${String(thrown)}`),
-      );
+      this.begin().catch((thrown) => {
+        // The program ends, and is started again.
+        if (thrown instanceof DiskError) clock.after(1_000, begin, this.process);
+        else watch.wrong(`the agent of ${this.id} does not start: ${String(thrown)}`);
+      });
     };
     clock.after(0, begin, this.process);
   }
@@ -202,9 +234,28 @@ export class SimulatedAgent {
       });
     } catch (thrown) {
       if (thrown instanceof PlexiError) watch.refused(this, command, thrown);
-      else watch.wrong(`${command.commandId} met something unforeseen on ${this.id}: ${String(thrown)}`);
+      else if (!(thrown instanceof DiskError))
+        watch.wrong(`${command.commandId} met something unforeseen on ${this.id}: ${String(thrown)}`);
       throw thrown;
     }
+  }
+
+  /** An operator makes it whole by hand, as one of the two releases. @returns which; undefined while a job is open */
+  putRight(side: Side): ReleaseRef | undefined {
+    if (!this.isIdle) return undefined;
+    Object.assign(this.model.state, { service: side, current: side, data: side });
+    this.setBack();
+    return this.release;
+  }
+
+  /** What a look at the host finds, when an operator has said what runs there. */
+  async look({ version }: TakeOverStep): Promise<void> {
+    const { clock, network } = this.parts;
+    await clock.sleep(network.between(50, network.between(0, 3) === 0 ? 10_000 : 1_000));
+    const { service, current, data } = this.model.state;
+    const isWhole = service === current && service === data;
+    if (isWhole && version === versions[current] && !network.chance('failing_steps')) return;
+    throw new PlexiError('TAKE_OVER_FAILED', `${this.id} does not run ${version}`);
   }
 
   private async begin(): Promise<void> {
@@ -277,6 +328,7 @@ export class SimulatedAgent {
     };
     // Only these parts are used by what runs here; the phases are played.
     const node = Object.assign({} as AgentNode, { config, monitor, maintenance, log });
+    looks.set(node, (order) => this.look(order));
     Object.assign(node, { clock: { nowMs: () => clock.nowMs, wall } });
     return Object.defineProperties(node, Object.getOwnPropertyDescriptors(changing));
   }
@@ -336,10 +388,11 @@ export class SimulatedAgent {
   private fenceDisk() {
     return {
       read: async () => this.fenceBytes,
+      // Refused behind the renaming, it is there all the same.
       write: (bytes: Uint8Array) =>
         this.write(() => {
           this.fenceBytes = bytes;
-        }),
+        }, this.parts.network.between(0, 1) === 0),
     };
   }
 
@@ -358,17 +411,22 @@ export class SimulatedAgent {
     };
   }
 
-  /** A write takes a moment to reach the disk, and another until the process hears of it. */
-  private write(store: () => void): Promise<void> {
+  /**
+   * A write takes a moment to reach the disk, and another until the process hears of it. It may be refused, and
+   * stands for every try then.
+   */
+  private write(store: () => void, isKeptIfRefused = false): Promise<void> {
     const { clock, network } = this.parts;
     const { process } = this;
-    return new Promise((resolve) => {
+    const isRefused = network.chance('disk_errors');
+    return new Promise((resolve, reject) => {
       const due = clock.after(
         network.between(0, 6),
         () => {
           this.writing.delete(due);
-          store();
-          clock.after(network.between(0, 3), resolve, process);
+          if (!isRefused || isKeptIfRefused) store();
+          const answer = (): void => (isRefused ? reject(new DiskError(this.id)) : resolve());
+          clock.after(network.between(0, 3), answer, process);
         },
         null,
       );

@@ -15,6 +15,7 @@ export const steadyFaults = [
   'late_writes',
   'stale_reads',
   'failing_steps',
+  'disk_errors',
 ] as const;
 /** Faults that happen at a moment. */
 export const momentFaults = [
@@ -36,6 +37,7 @@ export const momentFaults = [
   'hold',
   'freeze',
   'remove',
+  'confirm',
 ] as const;
 export type SteadyFault = (typeof steadyFaults)[number];
 export type MomentFault = (typeof momentFaults)[number];
@@ -51,6 +53,8 @@ export interface Action {
 /** One rollout that is asked for, once the one before it has ended. */
 export interface Round {
   readonly afterMs: number;
+  /** All of it; only laid ready on the nodes; or nodes that run the version already are restarted. */
+  readonly what: 'upgrade' | 'stage_only' | 'restart';
   /** Back: what the one before it did is taken back. */
   readonly way: 'on' | 'back';
   readonly maxConcurrent: number;
@@ -58,6 +62,16 @@ export interface Round {
   readonly isSubset: boolean;
   /** Which nodes, where they are a subset; and which version, where nodes run both. */
   readonly part: number;
+}
+
+/** Which nodes may be out beside each other, but for how many. */
+export interface Places {
+  /** Nodes are in so many zones in turn. */
+  readonly zones: number;
+  /** Null: zones do not count. */
+  readonly maxPerZone: number | null;
+  /** How many nodes of the cluster must serve; null: nobody says. */
+  readonly minAvailable: number | null;
 }
 
 export interface Drawn {
@@ -68,6 +82,7 @@ export interface Drawn {
   readonly isNewer: boolean;
   readonly rounds: readonly Round[];
   readonly policy: RolloutPolicy;
+  readonly places: Places;
   readonly ttlSeconds: number;
   readonly marginMs: number;
   /** How probable each steady fault is, at every occasion; 0: there is none in this history. */
@@ -96,6 +111,7 @@ const most: Readonly<Record<SteadyFault, number>> = {
   late_writes: 0.15,
   stale_reads: 1,
   failing_steps: 0.12,
+  disk_errors: 0.08,
 };
 
 /** Longer than any step takes that does not hang. */
@@ -110,7 +126,7 @@ export function drawn(seed: number, less: Less = {}): Drawn {
   const random = new Random(seed, 'drawn');
   const size = random.next();
   const nodes =
-    size < 0.93 ? random.between(3, 6) : size < 0.99 ? random.between(7, 12) : random.between(13, 50);
+    size < 0.93 ? random.between(2, 5) : size < 0.99 ? random.between(7, 12) : random.between(13, 50);
   const without = new Set(less.without ?? []);
   const chance = Object.fromEntries(
     steadyFaults.map((fault) => {
@@ -118,7 +134,7 @@ export function drawn(seed: number, less: Less = {}): Drawn {
       return [fault, without.has(fault) ? 0 : probability];
     }),
   ) as Record<SteadyFault, number>;
-  const rounds = Array.from({ length: random.between(2, nodes > 12 ? 2 : 5) }, (): Round => roundOf(random));
+  const rounds = Array.from({ length: nodes > 12 ? 2 : random.between(3, 6) }, (): Round => roundOf(random));
   const faultyMs = random.between(20_000, 45_000) * rounds.length;
   const actions: Action[] = [];
   for (const kind of momentFaults) {
@@ -130,8 +146,14 @@ export function drawn(seed: number, less: Less = {}): Drawn {
   }
   const kept =
     less.actions === undefined ? actions : actions.filter((_, index) => less.actions?.includes(index));
+  const places = {
+    zones: random.between(1, 3),
+    maxPerZone: random.isIt(0.2) ? random.between(1, 2) : null,
+    minAvailable: random.isIt(0.15) ? Math.max(0, nodes - random.between(1, 3)) : null,
+  };
   return {
     seed,
+    places,
     nodes: less.nodes ?? nodes,
     controllers: random.between(1, 3),
     isNewer: random.isIt(0.15),
@@ -139,10 +161,10 @@ export function drawn(seed: number, less: Less = {}): Drawn {
     policy: {
       ...samplePolicy,
       maxConcurrent: random.between(1, 4),
-      soakMs: random.pick([0, 5_000, 30_000]),
+      soakMs: random.pick([0, 5_000, 15_000]),
       failureBudget: random.pick([0, 0, 0, 1, 2]),
       rollbackOnFailure: random.isIt(0.75),
-      unknownMaxMs: random.pick([15_000, 60_000, 120_000]),
+      unknownMaxMs: random.pick([15_000, 40_000, 90_000]),
       timeouts,
     },
     ttlSeconds: random.between(2, 5),
@@ -153,9 +175,17 @@ export function drawn(seed: number, less: Less = {}): Drawn {
   };
 }
 
+/** Most rollouts are upgrades. */
+const rareness: readonly Round['what'][] = [
+  ...Array.from({ length: 8 }, () => 'upgrade' as const),
+  'restart',
+  'stage_only',
+];
+
 function roundOf(random: Random): Round {
   return {
     afterMs: random.between(200, 4_000),
+    what: random.pick(rareness),
     way: random.isIt(0.3) ? 'back' : 'on',
     maxConcurrent: random.pick([0, 1, 2, 3, 4]),
     canary: random.isIt(0.2) ? 1 : 0,

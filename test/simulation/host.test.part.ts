@@ -28,7 +28,7 @@ import { releaseAt } from '../scenarios/sample-plan.test.part.js';
 import type { Clock, Due } from './clock.test.part.js';
 
 /** Intervals shorter than this only look at the time, and wake nobody most of the time; they look this often. */
-const lightIntervalMs = 100;
+const lightIntervalMs = 200;
 
 /** A leader looks at its deadlines five times a second; here once, which costs a fifth and changes no order. */
 const tickMs = 1_000;

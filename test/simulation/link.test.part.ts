@@ -21,7 +21,7 @@ import type { Network } from './network.test.part.js';
 /** Milliseconds between two looks at whether the other side is still there, and for a call without an answer. */
 const aliveMs = 2_000;
 const callMs = 5_000;
-const pingMs = 10_000;
+const pingMs = 20_000;
 const reopenFirstMs = 200;
 const reopenMaxMs = 5_000;
 

@@ -9,6 +9,7 @@ import type { World } from '../../controller/rollout/world.js';
 import { readNodes } from '../../controller/state/node-store.js';
 import type { ModelEtcd } from '../scenarios/model-etcd.test.part.js';
 import { keys } from '../scenarios/model-leader.test.part.js';
+import type { SimulatedAgent } from './agent.test.part.js';
 import type { Clock } from './clock.test.part.js';
 import { epochMs } from './controller.test.part.js';
 import type { Drawn, Round } from './drawn.test.part.js';
@@ -27,6 +28,11 @@ export interface Scene {
   readonly drawn: Drawn;
   readonly world: () => World;
   readonly isCalm: () => boolean;
+  readonly agents: ReadonlyMap<string, SimulatedAgent>;
+  /** Starts an agent again. */
+  readonly restart: (agent: SimulatedAgent) => void;
+  /** Hears of nodes that somebody made something else than they were. */
+  readonly changed: { add(node: string): void };
 }
 
 export class Operators {
@@ -64,8 +70,13 @@ export class Operators {
       ([key, slot]) => !isStuck(key) && slot.maintenance !== null,
     );
     const isHeld = etcd.under(keys.nodes).some(({ key }) => key.endsWith('/hold'));
+    const isOrdered = etcd
+      .under(keys.nodes)
+      .some(({ key, value }) => key.endsWith('/order') && value.includes('"open"'));
     const isWished = etcd.under(keys.intents).length > 0;
-    return this.rounds.length === 0 && this.waitsFor === undefined && !isKept && !isHeld && !isWished;
+    return (
+      this.rounds.length === 0 && this.waitsFor === undefined && !isKept && !isHeld && !isOrdered && !isWished
+    );
   }
 
   /** A rollout has begun, or ended. */
@@ -118,13 +129,28 @@ export class Operators {
     this.scene.clock.after(forMs, () => this.add(meant), null);
   }
 
+  /** Puts a node right that needs an operator, and says what it runs then. @returns whether there is one */
+  confirm(how: number): boolean {
+    const stuck = [...this.scene.world().slots].flatMap(([key, { node }]) => (isStuck(key) ? [node] : []));
+    const node = stuck[how % Math.max(1, stuck.length)];
+    if (node === undefined) return false;
+    const agent = this.scene.agents.get(node);
+    const before = agent?.release;
+    const release = agent?.putRight(how % 3 === 0 ? 'old' : 'new');
+    if (release === undefined) return false;
+    if (release.digest !== before?.digest) this.scene.changed.add(node);
+    this.leftOut.add(node);
+    this.say('order', { node, order: 'confirm', version: release.version, directory: '' });
+    return true;
+  }
+
   /** A node that was taken off the list is let in again. */
   private add(node: string): void {
     const { etcd } = this.scene;
     const key = keys.nodeSpec(node);
     const spec: { removed: boolean } | undefined = JSON.parse(etcd.get(key)?.value ?? 'null') ?? undefined;
     if (spec?.removed !== true) return;
-    const value = { ...spec, labels: {}, fingerprint: '', installId: '', counter: '0', removed: false };
+    const value = { ...spec, fingerprint: '', installId: '', counter: '0', removed: false };
     etcd.transact(
       [],
       [
@@ -158,7 +184,8 @@ export class Operators {
     const isNew = running.filter((version) => version === versions.new).length * 2 > nodes.length;
     // After a partial end the same once more, or back to what was before.
     const isMixed = running.includes(versions.new) && running.includes(versions.old);
-    const to = (isMixed ? round.part % 2 === 0 : !isNew) ? versions.new : versions.old;
+    const isUp = isMixed ? round.part % 2 === 0 : isNew === (round.what === 'restart');
+    const to = isUp ? versions.new : versions.old;
     const stuck = [...this.scene.world().slots].filter(([key]) => isStuck(key)).map(([, { node }]) => node);
     const unknown = nodes
       .filter(({ id, status }) => status?.unknown !== false || stuck.includes(id))
@@ -167,6 +194,7 @@ export class Operators {
     const isSome = round.isSubset && some.length > 0;
     return {
       ...{ to, downgrade: to === versions.old, maxConcurrent: round.maxConcurrent, canary: round.canary },
+      ...{ restart: round.what === 'restart', stageOnly: round.what === 'stage_only' },
       ...{ canarySelector: '', selectors: [], nodes: isSome ? some : [] },
       ...{ exclude: this.asked > 1 ? unknown : [], force: this.asked > 2, reason: 'the next one' },
     };
@@ -190,9 +218,11 @@ export class Operators {
     const isCalm = this.scene.isCalm();
     if (!isCalm && !this.random.isIt(0.25)) return;
     this.looks += 1;
+    for (const agent of this.scene.agents.values()) if (agent.isBroken) this.scene.restart(agent);
     const { rollout } = this.scene.world();
     if (rollout?.course.kind === 'paused') this.goOn(this.looks % 3);
     if (isCalm) this.letGo();
+    if (isCalm && this.random.isIt(0.2)) this.confirm(this.random.between(0, 999));
   }
 
   private goOn(turn: number): void {
@@ -212,6 +242,9 @@ export class Operators {
       if (key.endsWith('/hold')) this.say('hold', { node: key.slice(keys.nodes.length, -5), on: false });
     }
     if (etcd.get(keys.freeze) !== undefined) this.say('freeze', { on: false });
+    // A group that has lost a member for good waits for good, and says so.
+    if (this.scene.drawn.places.minAvailable !== null)
+      for (const node of this.scene.agents.keys()) this.add(node);
   }
 
   /** A node that failed and went back, which may be tried again or left out. */

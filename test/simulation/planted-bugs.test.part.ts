@@ -39,7 +39,7 @@ export const plantedBugs: readonly PlantedBug[] = [
     right: 'if (held.length + joinersOut(world).length >= world.budget.max) return undefined;',
     wrong: 'if (held.length + joinersOut(world).length > world.budget.max) return undefined;',
     breaks: [1],
-    seed: 2,
+    seed: 3,
   },
   {
     name: 'a slot is freed before the soak is over',
@@ -47,7 +47,7 @@ export const plantedBugs: readonly PlantedBug[] = [
     right: 'return soakedForMs(view, node, nowMs) >= soakMs;',
     wrong: 'return true;',
     breaks: [7],
-    seed: 1,
+    seed: 3,
   },
   {
     name: 'commands are sent before they are stored',
@@ -94,8 +94,8 @@ export const plantedBugs: readonly PlantedBug[] = [
   {
     name: 'a command that has ended is executed again',
     file: 'node-agent/api/command-service.ts',
-    right: 'result: Promise.resolve(toCommandResult(known.result)) };',
-    wrong: 'result: this.executor.start(known).then(toCommandResult) };',
+    right: 'result: Promise.resolve(this.told(known.result)) };',
+    wrong: 'result: this.executor.start(known).then((ended) => this.told(ended)) };',
     breaks: [1, 9, 10],
     seed: 2,
   },
@@ -121,7 +121,7 @@ export const plantedBugs: readonly PlantedBug[] = [
     right: 'const attempt = (node.attempts[kind] ?? 0) + 1;',
     wrong: 'const attempt = 1;',
     breaks: [9],
-    seed: 25,
+    seed: 63,
   },
   {
     name: 'a node goes back after its commit',
@@ -130,7 +130,7 @@ export const plantedBugs: readonly PlantedBug[] = [
       "return this.job.committed ? this.finish({ outcome: 'failed', ...stopped }) : this.goBack(stopped);",
     wrong: 'return this.goBack(stopped);',
     breaks: [3],
-    seed: 24,
+    seed: 30,
   },
   {
     name: 'a restart after the commit goes back',
@@ -138,7 +138,7 @@ export const plantedBugs: readonly PlantedBug[] = [
     right: "if (open.committed) return { kind: 'finish', from: step };",
     wrong: "if (open.committed) return { kind: 'roll_back', interrupted: step };",
     breaks: [3],
-    seed: 1,
+    seed: 12,
   },
   {
     name: 'the failure budget is not looked at',
@@ -146,7 +146,7 @@ export const plantedBugs: readonly PlantedBug[] = [
     right: 'if (first !== undefined && failed.length > policy.failureBudget)',
     wrong: 'if (first !== undefined && failed.length > 1_000)',
     breaks: [7],
-    seed: 19,
+    seed: 27,
   },
   {
     name: 'a paused rollout starts nodes',
@@ -163,7 +163,7 @@ export const plantedBugs: readonly PlantedBug[] = [
     right: "if ((before?.digest ?? '') !== (order.from?.digest ?? '')) {",
     wrong: "if (before?.digest === 'never') {",
     breaks: [6],
-    seed: 22,
+    seed: 15,
   },
   {
     name: 'seq is not raised',
@@ -179,7 +179,7 @@ export const plantedBugs: readonly PlantedBug[] = [
     right: 'if (environment.nowMs() >= untilMs)',
     wrong: 'if (environment.nowMs() < 0)',
     breaks: [2],
-    seed: 38,
+    seed: 35,
   },
   {
     name: 'a node commits before its health was seen',
@@ -195,7 +195,7 @@ export const plantedBugs: readonly PlantedBug[] = [
     right: '  probeOldStep,\n  leaveMaintenanceAfterRollbackStep,',
     wrong: '  probeOldStep,',
     breaks: [1],
-    seed: 7,
+    seed: 5,
   },
   {
     name: 'a node that cannot be reached counts as lost at once',
@@ -203,7 +203,7 @@ export const plantedBugs: readonly PlantedBug[] = [
     right: 'silentForMs(world, node, nowMs) <= unknownMaxMs',
     wrong: 'silentForMs(world, node, nowMs) <= 100',
     breaks: [10],
-    seed: 1,
+    seed: 9,
   },
   {
     name: 'no backup is made',
@@ -219,7 +219,7 @@ export const plantedBugs: readonly PlantedBug[] = [
     right: "onRestart: 'roll_back',",
     wrong: "onRestart: 'redo',",
     breaks: [5],
-    seed: 38,
+    seed: 13,
   },
   {
     name: 'an open job is forgotten at a restart',
@@ -229,7 +229,7 @@ export const plantedBugs: readonly PlantedBug[] = [
       'if (open === undefined || open.result === undefined) return this.keepHeld();\n    if (!this.knowsOrAsks(open)) {',
     breaks: [0, 10],
     says: 'is open, but nothing works on it',
-    seed: 1,
+    seed: 5,
   },
   {
     name: 'nodes go back beyond the budget',
@@ -237,7 +237,7 @@ export const plantedBugs: readonly PlantedBug[] = [
     right: '(slotOf(world.slots, next.id) ?? freeIndex(world));',
     wrong: '(slotOf(world.slots, next.id) ?? freeIndex(world) ?? String(world.slots.size + 7));',
     breaks: [1],
-    seed: 22,
+    seed: 23,
   },
   {
     name: 'a node that needs an operator loses its slot',
@@ -245,7 +245,7 @@ export const plantedBugs: readonly PlantedBug[] = [
     right: 'slots: withStuck(world.slots, slot)',
     wrong: 'slots: withoutSlotOf(world.slots, id)',
     breaks: [1],
-    seed: 24,
+    seed: 1,
   },
   {
     name: 'an end does not tell of nodes that need an operator',
@@ -253,7 +253,7 @@ export const plantedBugs: readonly PlantedBug[] = [
     right: 'if (stranded.length > 0) {',
     wrong: 'if (stranded.length > 1_000) {',
     breaks: [10],
-    seed: 19,
+    seed: 7,
   },
   {
     name: 'a hold is not looked at',
@@ -261,7 +261,7 @@ export const plantedBugs: readonly PlantedBug[] = [
     right: "const isHeld = rollout.plan.header.direction === 'forward' && world.holds.has(node);",
     wrong: 'const isHeld = false;',
     breaks: [6],
-    seed: 49,
+    seed: 151,
   },
   {
     name: 'a freeze is not looked at',
@@ -269,7 +269,7 @@ export const plantedBugs: readonly PlantedBug[] = [
     right: '    ...freezeProblems(keys, entries),\n',
     wrong: '',
     breaks: [6],
-    seed: 78,
+    seed: 2,
   },
   {
     name: 'the slot of maintenance by hand goes with the upgrade',
@@ -285,7 +285,7 @@ export const plantedBugs: readonly PlantedBug[] = [
     right: "maintenance.wanted === 'out'\n        ?",
     wrong: 'maintenance.attempt > 0\n        ?',
     breaks: [1],
-    seed: 16,
+    seed: 10,
   },
   {
     name: 'a removal frees the slot, and is stored after that',
@@ -293,7 +293,7 @@ export const plantedBugs: readonly PlantedBug[] = [
     right: 'operations: group.operations.filter(({ key }) => !own.has(key)),',
     wrong: 'operations: group.operations,',
     breaks: [1],
-    seed: 27,
+    seed: 33,
   },
   {
     name: 'a new leader does not know which nodes nobody has adopted yet',
@@ -301,15 +301,15 @@ export const plantedBugs: readonly PlantedBug[] = [
     right: '!spec.removed && (status?.joined ?? true),',
     wrong: '!spec.removed && spec.removed,',
     breaks: [1],
-    seed: 193,
+    seed: 135,
   },
   {
     name: 'a node that was let back is not adopted',
     file: 'controller/rollout/recovery.ts',
     right: 'return isRestored || viewOf(world, node).joined;',
     wrong: 'return isRestored;',
-    breaks: [1],
-    seed: 123,
+    breaks: [1, 10],
+    seed: 27,
   },
   {
     name: 'an end calls nodes changed that nobody has changed',
@@ -318,5 +318,37 @@ export const plantedBugs: readonly PlantedBug[] = [
     wrong: 'return rollout.nodes.size % 2 === 1 ? [] : [{ part, runs }];',
     breaks: [10],
     seed: 2,
+  },
+  {
+    name: 'zones are not counted',
+    file: 'controller/rollout/spread.ts',
+    right: 'outByZone: maxPerZone === null ? new Map() : outByZone(world, goingBack),',
+    wrong: 'outByZone: maxPerZone === null ? new Map() : new Map(),',
+    breaks: [1],
+    seed: 12,
+  },
+  {
+    name: 'members of a group that are out are not counted',
+    file: 'controller/rollout/spread.ts',
+    right: 'groups: groups.map((group) => countGroup(world, group)),',
+    wrong: 'groups: groups.map((group) => countGroup({ ...world, slots: new Map() }, group)),',
+    breaks: [1],
+    seed: 14,
+  },
+  {
+    name: 'a confirmed node has no slot, though an operator has it out',
+    file: 'controller/rollout/orders.ts',
+    right: 'const isOut = inMaintenance ?? slot.maintenance !== null;',
+    wrong: 'const isOut = false;',
+    breaks: [1],
+    seed: 49,
+  },
+  {
+    name: 'a record that the disk refused counts as written',
+    file: 'node-agent/journal/journal.ts',
+    right: 'await this.disk.create(recordName(whole.sequence), bytes);',
+    wrong: 'await this.disk.create(recordName(whole.sequence), bytes).catch(() => undefined);',
+    breaks: [2, 5, 9, 10],
+    seed: 5,
   },
 ];

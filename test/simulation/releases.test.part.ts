@@ -9,7 +9,7 @@ import { printManifest, type ReleaseManifest } from '../../release/manifest.js';
 import type { ReleaseRepository } from '../../release/repository/fetch.js';
 import { sampleManifest, sampleMigration } from '../../release/sample-release.test.part.js';
 import { releaseAt } from '../scenarios/sample-plan.test.part.js';
-import type { Drawn } from './drawn.test.part.js';
+import type { Drawn, Places } from './drawn.test.part.js';
 import { versions } from './host.test.part.js';
 
 const manifests = new Map(
@@ -35,8 +35,13 @@ export const modelRepository = Object.assign({} as ReleaseRepository, {
   },
 });
 
+/** The one group that there may be: every node. */
+function groupsOf({ minAvailable }: Places) {
+  return minAvailable === null ? [] : [{ name: 'all', labels: {}, minAvailable }];
+}
+
 /** What a controller of this history has loaded. */
-export function configOf(name: string, { policy }: Drawn): ControllerConfig {
+export function configOf(name: string, { policy, places }: Drawn): ControllerConfig {
   const { soakMs, failureBudget, timeouts, probe, backupRule } = policy;
   return Object.assign({} as ControllerConfig, {
     ...{
@@ -49,7 +54,7 @@ export function configOf(name: string, { policy }: Drawn): ControllerConfig {
     },
     rollout: {
       ...{ soakMs, failureBudget, timeouts, probe, backupKeep: backupRule.keep },
-      ...{ maxPerZone: null, groups: [], canary: 0 },
+      ...{ maxPerZone: places.maxPerZone, groups: groupsOf(places), canary: 0 },
     },
     update: {
       clustering: {

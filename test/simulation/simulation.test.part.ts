@@ -10,13 +10,14 @@ import { readNodes } from '../../controller/state/node-store.js';
 import { checkAudit, checkEnd } from '../scenarios/invariants.test.part.js';
 import { ModelEtcd } from '../scenarios/model-etcd.test.part.js';
 import { keys } from '../scenarios/model-leader.test.part.js';
-import { SimulatedAgent } from './agent.test.part.js';
+import { lookOf, SimulatedAgent } from './agent.test.part.js';
 import { Clock, outsideOfPromises } from './clock.test.part.js';
 import { SimulatedController, withModelLinks } from './controller.test.part.js';
 import type { Action, Drawn } from './drawn.test.part.js';
 import { onClock } from './host.test.part.js';
 import { Network } from './network.test.part.js';
 import { Operators } from './operators.test.part.js';
+import { withModelTakeOver } from './taking-over.test.part.js';
 import { type Broken, sentenceOf, Watch } from './watch.test.part.js';
 
 /** Simulated milliseconds without faults within which every rollout ends, and every node comes to rest. */
@@ -88,13 +89,22 @@ class Simulation {
     }
     this.enlist();
     const { etcd } = this;
-    this.watch = new Watch(etcd, this.agents, clock, drawn.policy.maxConcurrent, {
+    this.watch = new Watch(etcd, this.agents, clock, drawn, {
       began: (rollout) => this.began(rollout),
       ended: (rollout) => this.ended(rollout),
     });
     const world = (): Watch['world'] => this.watch.world;
     const isCalm = (): boolean => this.network.isCalm;
-    this.operators = new Operators({ etcd, clock, drawn, world, isCalm });
+    this.operators = new Operators({
+      etcd,
+      clock,
+      drawn,
+      world,
+      isCalm,
+      agents: this.agents,
+      changed: this.changed,
+      restart: (agent) => void this.kill(agent, false, 1),
+    });
     this.etcd.listen(({ revision, changed }) => {
       for (const [key, entry] of changed) {
         this.trace.update(`${clock.nowMs} ${revision} ${key} ${entry?.value}\n`);
@@ -122,6 +132,7 @@ class Simulation {
     const unforeseen = (thrown: unknown): void => watch.wrong(`nobody catches: ${sentenceOf(thrown)}`);
     process.on('unhandledRejection', unforeseen);
     const undo = withModelLinks(() => this.controllers.find(({ process }) => process === clock.running));
+    const undoTakeOver = withModelTakeOver(lookOf);
     try {
       for (const agent of this.agents.values()) agent.start();
       for (const controller of this.controllers) controller.start();
@@ -133,6 +144,7 @@ class Simulation {
       watch.wrong(`the history breaks: ${thrown instanceof Error ? thrown.stack : String(thrown)}`);
     } finally {
       undo();
+      undoTakeOver();
       process.off('unhandledRejection', unforeseen);
     }
     return this.result();
@@ -174,10 +186,14 @@ class Simulation {
 
   /** The nodes are on the list before anybody leads. */
   private enlist(): void {
-    for (const node of this.agents.keys())
+    const { zones } = this.drawn.places;
+    for (const [index, node] of [...this.agents.keys()].entries()) {
+      // Those of the first zone do not say where they are.
+      const labels = index % zones === 0 ? {} : { zone: `zone-${index % zones}` };
       this.etcd.put(keys.nodeSpec(node), {
-        ...{ address: `${node}:1`, labels: {}, installId: 'install', removed: false },
+        ...{ address: `${node}:1`, labels, installId: 'install', removed: false },
       });
+    }
   }
 
   private began(rollout: Rollout): void {
@@ -187,8 +203,10 @@ class Simulation {
     this.operators.began();
     this.changed.clear();
     this.removed.clear();
+    // A job that an earlier one left open may still take a node elsewhere.
     for (const { node, from } of rollout.plan.parts)
-      if (this.agents.get(node)?.release.digest !== from.digest) this.changed.add(node);
+      if (this.agents.get(node)?.release.digest !== from.digest || this.watch.isWorking(node))
+        this.changed.add(node);
   }
 
   private ended(rollout: Rollout): void {
@@ -264,6 +282,9 @@ class Simulation {
       case 'freeze':
         this.operators.freeze(forMs);
         break;
+      case 'confirm':
+        if (!this.operators.confirm(how)) return;
+        break;
       case 'remove':
         this.operators.remove(agent.id, 2 * forMs);
         break;
@@ -282,7 +303,7 @@ class Simulation {
   /** Only before the rollout touches the node: what comes after is the job's own. */
   private change(agent: SimulatedAgent): boolean {
     const phase = this.watch.world.rollout?.nodes.get(agent.id)?.state.phase;
-    if (phase !== 'ready' || agent.isWorking || this.watch.isTouched(agent.id)) return false;
+    if (phase !== 'ready' || !agent.isIdle || this.watch.isTouched(agent.id)) return false;
     if (agent.model.state.inMaintenance) return false;
     agent.changeByHand();
     this.changed.add(agent.id);

@@ -6,12 +6,14 @@ import type { PlexiError } from '../../config/errors.js';
 import type { EtcdCompare, EtcdOperation } from '../../controller/leadership/etcd.js';
 import { isStuck } from '../../controller/rollout/budget.js';
 import { isManual, manualCommandId } from '../../controller/rollout/manual.js';
+import { orderCommandId } from '../../controller/rollout/orders.js';
 import { isFinal, type Rollout } from '../../controller/rollout/rollout.js';
 import type { World } from '../../controller/rollout/world.js';
-import { readNode, readSlot, readState } from '../../controller/state/codec.js';
+import { readNode, readOrder, readSlot, readState } from '../../controller/state/codec.js';
 import { loadWorld } from '../../controller/state/load-world.js';
 import type { AdoptRequest, Command, Token } from '../../gen/plexi/v1/node_agent.js';
 import { compareTokens } from '../../node-agent/api/fence.js';
+import { takeOverStep } from '../../node-agent/takeover/take-over.js';
 import type { PhaseContext } from '../../node-agent/upgrade/phase.js';
 import { checkContainment, checkGuards, checkPlaces, heldSlots } from '../scenarios/invariants.test.part.js';
 import type { ModelChange, ModelEtcd } from '../scenarios/model-etcd.test.part.js';
@@ -19,6 +21,7 @@ import { keys } from '../scenarios/model-leader.test.part.js';
 import type { AgentWatch, SimulatedAgent, WrittenRecord } from './agent.test.part.js';
 import type { Clock } from './clock.test.part.js';
 import { epochMs, type LeaderWatch } from './controller.test.part.js';
+import type { Drawn } from './drawn.test.part.js';
 
 /** A promise that was not kept. */
 export interface Broken {
@@ -32,6 +35,8 @@ interface Record {
   kept: Token;
   highest: Token;
   open: string | undefined;
+  /** A look at what runs takes nothing out of service. */
+  isLook: boolean;
   /** The steps of the open job, in the order in which they began. */
   steps: string[];
   isCommitted: boolean;
@@ -39,6 +44,9 @@ interface Record {
   /** The rollouts that have begun to change it. */
   readonly touchedBy: Set<string>;
 }
+
+/** Milliseconds of good health after which every leader that hears a node knows of it. */
+const soundMs = 30_000;
 
 const lowest: Token = { epoch: 0n, term: 0n, seq: 0n };
 
@@ -68,7 +76,7 @@ export class Watch implements AgentWatch, LeaderWatch {
     private readonly etcd: ModelEtcd,
     private readonly agents: ReadonlyMap<string, SimulatedAgent>,
     private readonly clock: Clock,
-    private readonly configuredMax: number,
+    private readonly drawn: Drawn,
     /** Hears of a rollout that is in force now, and of one that has just ended. */
     private readonly hear: { began(rollout: Rollout): void; ended(rollout: Rollout): void },
   ) {
@@ -87,6 +95,11 @@ export class Watch implements AgentWatch, LeaderWatch {
   /** Whether the rollout, or without one any at all, has begun to change the node. */
   isTouched(node: string, rollout = this.rollout): boolean {
     return this.recordOf(node).touchedBy.has(rollout);
+  }
+
+  /** Whether its journal holds a job open. */
+  isWorking(node: string): boolean {
+    return this.recordOf(node).open !== undefined;
   }
 
   wrong(sentence: string, guarantee = 0): void {
@@ -129,19 +142,19 @@ export class Watch implements AgentWatch, LeaderWatch {
   admitted(agent: SimulatedAgent, { commandId, token, step }: Command): void {
     const isStored = step?.$case !== 'preflight' && step?.$case !== 'stage';
     // A job's token counts from its record on, which came before.
-    if (step?.$case !== 'upgrade' && step?.$case !== 'maintenance')
+    if (step?.$case !== 'upgrade' && step?.$case !== 'maintenance' && step?.$case !== 'takeOver')
       this.actOn(agent.id, token, commandId, isStored);
   }
 
   refused(agent: SimulatedAgent, { commandId }: Command, { code, message }: PlexiError): void {
     if (code === 'COMMAND_CONFLICT')
       this.wrong(`${commandId} changed on its way to ${agent.id}: ${message}`, 9);
-    if (code === 'INTERNAL' || code === 'JOURNAL_UNREADABLE')
+    if ((code === 'INTERNAL' && !message.includes('EIO')) || code === 'JOURNAL_UNREADABLE')
       this.wrong(`${agent.id} refuses ${commandId} with ${code}: ${message}`);
   }
 
   told(agent: SimulatedAgent, { commandId, step }: Command): void {
-    const isJob = step?.$case === 'upgrade' || step?.$case === 'maintenance';
+    const isJob = step?.$case === 'upgrade' || step?.$case === 'maintenance' || step?.$case === 'takeOver';
     if (isJob && !this.recordOf(agent.id).finished.has(commandId))
       this.wrong(`the result of ${commandId} is told before it is on the disk of ${agent.id}`, 9);
   }
@@ -167,6 +180,7 @@ export class Watch implements AgentWatch, LeaderWatch {
     record.isCommitted = false;
     if (record.open !== undefined) this.wrong(`${commandId} begins beside ${record.open} on ${agent.id}`, 2);
     record.open = commandId;
+    record.isLook = step === takeOverStep;
     const { rolloutId } = (command ?? {}) as { rolloutId?: string };
     if (rolloutId !== undefined && rolloutId !== '') record.touchedBy.add(rolloutId);
     const { epoch, term, seq } = token;
@@ -176,6 +190,8 @@ export class Watch implements AgentWatch, LeaderWatch {
   }
 
   step(agent: SimulatedAgent, { job, order }: PhaseContext, step: string): void {
+    if (this.recordOf(agent.id).finished.has(job.commandId))
+      this.wrong(`${job.commandId} is executed again on ${agent.id}, at ${step}`, 9);
     if (step !== 'migrate' || !order.backup) return;
     const { model } = agent;
     if (model.state.backup !== 'whole' || model.backupOf !== job.commandId)
@@ -196,7 +212,7 @@ export class Watch implements AgentWatch, LeaderWatch {
     const known = this.records.get(node);
     if (known !== undefined) return known;
     const record: Record = {
-      ...{ kept: lowest, highest: lowest, open: undefined, steps: [], isCommitted: false },
+      ...{ kept: lowest, highest: lowest, open: undefined, isLook: false, steps: [], isCommitted: false },
       ...{ finished: new Set<string>(), touchedBy: new Set<string>() },
     };
     this.records.set(node, record);
@@ -235,6 +251,7 @@ export class Watch implements AgentWatch, LeaderWatch {
   private changed({ changed }: ModelChange): void {
     const names = [...changed.keys()];
     for (const key of names) if (key.startsWith(keys.nodes) && key.endsWith('/spec')) this.lookAtSpec(key);
+    for (const key of names) if (key.startsWith(keys.nodes) && key.endsWith('/order')) this.lookAtOrder(key);
     const statuses = names.filter((key) => key.startsWith(keys.nodes) && key.endsWith('/status'));
     const isAnyAdopted = statuses.filter((key) => this.lookAtStatus(key)).length > 0;
     const isOurs = (key: string): boolean =>
@@ -268,6 +285,7 @@ export class Watch implements AgentWatch, LeaderWatch {
       this.wrong(sentenceOf(thrown), 7);
     }
     this.checkTaken(before);
+    this.checkSpread(before);
     this.checkFreed(before);
     this.checkOut();
     const { rollout } = this.world;
@@ -287,7 +305,7 @@ export class Watch implements AgentWatch, LeaderWatch {
   }
 
   private load(): World {
-    return loadWorld(keys, this.etcd.entries(), this.configuredMax, 0n, new Map(), 0);
+    return loadWorld(keys, this.etcd.entries(), this.drawn.policy.maxConcurrent, 0n, new Map(), 0);
   }
 
   private lookAtSpec(key: string): void {
@@ -313,6 +331,12 @@ export class Watch implements AgentWatch, LeaderWatch {
           1,
         );
     }
+  }
+
+  private lookAtOrder(key: string): void {
+    const value = this.etcd.get(key)?.value;
+    const node = key.slice(keys.nodes.length, -'/order'.length);
+    if (value !== undefined) this.storedCommands.add(orderCommandId(node, readOrder(key, value)));
   }
 
   /** An operator's own maintenance stands in its slot alone. */
@@ -442,6 +466,40 @@ export class Watch implements AgentWatch, LeaderWatch {
     if (isMore && held.length > max) this.wrong(`${held.length} slots with a budget of ${max}`, 1);
   }
 
+  /**
+   * Guarantee 1 for zones and the group of all nodes, of what was taken for a node that serves. The way back
+   * goes past those that wait for an operator.
+   */
+  private checkSpread(before: World): void {
+    const { maxPerZone, minAvailable } = this.drawn.places;
+    const { rollout, slots } = this.world;
+    const isBack = rollout?.course.kind === 'back' || rollout?.plan.header.direction === 'back';
+    const had = new Set([...before.slots.values()].map(({ node }) => node));
+    const holders = [...slots].filter(([key]) => !isStuck(key) || !isBack).map(([, { node }]) => node);
+    for (const [key, { node }] of slots) {
+      if (isStuck(key) || had.has(node) || this.isOut(node)) continue;
+      const beside = holders.filter((other) => this.zoneOf(other) === this.zoneOf(node));
+      if (maxPerZone !== null && beside.length > maxPerZone)
+        this.wrong(`${node} goes out beside those of its zone: ${beside.join(', ')}`, 1);
+      const serving = [...this.agents.keys()].filter((id) => this.isListed(id) && !holders.includes(id));
+      const isSound = (this.agents.get(node)?.goodForMs ?? 0) > soundMs;
+      if (minAvailable !== null && isSound && serving.length < minAvailable)
+        this.wrong(`${node} goes out, and only these of ${minAvailable} serve: ${serving.join(', ')}`, 1);
+    }
+  }
+
+  private zoneOf(node: string): string {
+    return this.specOf(node).labels?.zone ?? '';
+  }
+
+  private isListed(node: string): boolean {
+    return this.specOf(node).removed === false;
+  }
+
+  private specOf(node: string): { removed?: boolean; labels?: { zone?: string } } {
+    return JSON.parse(this.etcd.get(keys.nodeSpec(node))?.value ?? '{}');
+  }
+
   /** Guarantee 7: health held for the whole window. */
   private checkFreed(before: World): void {
     const { rollout } = this.world;
@@ -468,7 +526,8 @@ export class Watch implements AgentWatch, LeaderWatch {
   }
 
   private isOut(node: string): boolean {
-    const isWorking = this.recordOf(node).open !== undefined;
+    const { open, isLook } = this.recordOf(node);
+    const isWorking = open !== undefined && !isLook;
     return isWorking || this.agents.get(node)?.model.state.inMaintenance === true;
   }
 }
