@@ -2,7 +2,9 @@
  * The cluster in the words of plexictl: one function for each thing that can be asked of it. What is
  * safe to send twice is written here, beside the word, and nowhere else.
  */
+
 import { homedir } from 'node:os';
+import { isDeepStrictEqual } from 'node:util';
 import { PlexiError } from '../config/errors.js';
 import { resolveClientConfig } from '../config/load.js';
 import { type Identity, readOwnIdentity, type TlsFiles } from '../config/tls.js';
@@ -224,5 +226,5 @@ export class ClusterClient {
 
 /** A replica that takes over says first what its predecessor said last. */
 function isSame(one: ClusterStatus, other: ClusterStatus): boolean {
-  return Buffer.compare(ClusterStatus.encode(one).finish(), ClusterStatus.encode(other).finish()) === 0;
+  return isDeepStrictEqual(one, other);
 }

@@ -7,6 +7,7 @@ import { PlexiError } from '../../config/errors.js';
 import { type VersionSchemeName, versionScheme } from '../../release/version.js';
 import type { EtcdOperation } from '../leadership/etcd.js';
 import { freeIndex, isStuck, slotOf } from '../rollout/budget.js';
+import { viewOf } from '../rollout/change.js';
 import { isManual } from '../rollout/manual.js';
 import type { NodePhase } from '../rollout/rollout.js';
 import { countSpread, whyNotOut } from '../rollout/spread.js';
@@ -62,7 +63,8 @@ function maintain(parts: NodeWishParts, intent: Extract<NodeWish, { kind: 'maint
     );
   }
   const phase = rollout?.nodes.get(node)?.state.phase;
-  if (!on && slot === undefined) {
+  // One that is out all the same, whyever, is put back.
+  if (!on && slot === undefined && viewOf(parts.world(), node).inMaintenance !== true) {
     throw new PlexiError(
       'CONFLICT',
       `${node} is not in maintenance by an operator${phase === undefined ? '' : ` (${phase})`}; plexictl nodes shows it`,

@@ -82,6 +82,8 @@ export class RunLoop {
   private current: World | undefined;
   private slotsRevision = 0n;
   private labelsRevision = 0n;
+  /** Up to which revision a node was taken off the list by this leader. */
+  private removedRevision = 0n;
   private auditHead = emptyHead;
   private running: Promise<void> | undefined;
   private gathering: NodeJS.Timeout | undefined;
@@ -128,7 +130,8 @@ export class RunLoop {
 
   /** Takes note of the nodes' labels, as they stood at a revision; only between two batches. */
   setLabels(labels: World['labels'], revision: bigint): void {
-    if (revision < this.labelsRevision) return;
+    // What others wrote must not bring back a node that this leader has removed since.
+    if (revision < this.labelsRevision || revision < this.removedRevision) return;
     this.current = { ...this.world, labels };
     this.labelsRevision = revision;
   }
@@ -190,6 +193,7 @@ export class RunLoop {
       const before = { ...this.world, holdStarts: this.parts.wishesWait() || isRemoval };
       const { world, effects } = advance(before, events, this.parts.nowMs());
       if (await this.isPersisted(before, world, writes)) {
+        if (isRemoval) this.removedRevision = this.slotsRevision;
         this.current = isOver(world) ? { ...world, rollout: undefined } : world;
         for (const effect of effects) this.parts.run(effect, world);
         if (isOver(world)) this.parts.ended();

@@ -2,6 +2,7 @@
  * How a rollout ends, and with which exit code (contract, section 2; protocol, rule 30). The end
  * gives the budget back.
  */
+import { NONE } from '../../release/version.js';
 import { withConfiguredBudget } from './budget.js';
 import { givenUp, nodesInOrder, viewOf, withNode, withRollout } from './change.js';
 import type { FinalPhase, PlanPart, ReleaseRef, Rollout, RolloutNode } from './rollout.js';
@@ -104,13 +105,18 @@ interface Changed {
 /** Somebody else has changed nodes that were through: nobody but an operator knows what they are to run. */
 function endChanged(world: ActiveWorld, wrong: readonly Changed[], nowMs: number): World {
   const told = wrong.reduce((next, { part: { node, to }, runs }) => {
-    const what = runs.version === '' ? 'nothing' : runs.version;
-    const message = `it runs ${what}, though it was through with ${to.version}: say what is right with plexictl node confirm ${node} --version VERSION --reason TEXT, or roll out again`;
+    const message = `it runs ${whatOf(runs)}, though it was through with ${to.version}: say what is right with plexictl node confirm ${node} --version VERSION --reason TEXT, or roll out again`;
     return withNode(next, node, { error: { code: 'NODE_CHANGED', message } }, nowMs);
   }, world);
   const names = wrong.map(({ part }) => part.node).join(', ');
   const reason = `what runs on ${names} is not what the plan says; look with plexictl status`;
   return end(told, 'failed', reason, 4, nowMs);
+}
+
+/** As an agent names it: NONE without a release, empty when it cannot be told. */
+function whatOf({ version }: ReleaseRef): string {
+  if (version === NONE) return 'nothing';
+  return version === '' ? 'something that its agent cannot name' : version;
 }
 
 function whatRuns(rollout: Rollout, all: number, skipped: readonly RolloutNode[]): string {

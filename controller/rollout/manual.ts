@@ -17,6 +17,9 @@ export function wishMaintenance(
   nowMs: number,
 ): World {
   const held = heldBy(world.slots, node);
+  // It is out, and nobody knows of it but itself: then it is put back like any other.
+  if (!on && held === undefined && viewOf(world, node).inMaintenance === true)
+    return wishMaintenance(withManualSlot(world, node, nowMs), node, on, reason, nowMs);
   const before = held?.slot.maintenance;
   if (held !== undefined && before) {
     const maintenance: ManualMaintenance = {
@@ -36,11 +39,22 @@ export function wishMaintenance(
   return { ...world, slots: withSlot(world.slots, index, slot) };
 }
 
+/** An operator's maintenance that nobody but the node's agent knows of. */
+export const toldMaintenance: ManualMaintenance = {
+  wanted: 'in',
+  attempt: 1,
+  reason: "maintenance by an operator, by its agent's word",
+  failed: false,
+  done: true,
+};
+
 /** A slot for a node that an operator has out, whatever the budget says: it is out already. */
 export function withManualSlot(world: World, node: string, nowMs: number): World {
-  const reason = "maintenance by an operator, by its agent's word";
-  const maintenance = { wanted: 'in', attempt: 1, reason, failed: false, done: true } as const;
-  const slot: Slot = { node, reason, rollout: '', term: world.term, sinceMs: nowMs, maintenance };
+  const { reason } = toldMaintenance;
+  const slot: Slot = {
+    ...{ node, reason, rollout: '', term: world.term, sinceMs: nowMs },
+    maintenance: toldMaintenance,
+  };
   return { ...world, slots: withSlot(world.slots, lowestIndex(world.slots), slot) };
 }
 

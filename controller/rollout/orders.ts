@@ -6,7 +6,7 @@
 import { heldBy, isStuck, lowestIndex, withoutSlotOf, withSlot } from './budget.js';
 import { viewOf, withNode } from './change.js';
 import type { CommandOutcome, Effect } from './events.js';
-import { withManualSlot } from './manual.js';
+import { isManual, withManualSlot } from './manual.js';
 import type { Milliseconds, ReleaseRef } from './rollout.js';
 import type { NodeOrder, World } from './world.js';
 
@@ -47,9 +47,12 @@ export function finishOrder(
   if (order === undefined) return world;
   const done = withOrder(world, node, { ...order, state: 'done', digest: release.digest });
   const held = heldBy(done.slots, node);
-  if (held === undefined || !isStuck(held.key)) return done;
+  if (held === undefined) return inMaintenance === true ? withManualSlot(done, node, nowMs) : done;
   const { slot } = held;
   const slots = withoutSlotOf(done.slots, node);
+  // He had it out, and this has put it back.
+  if (!isStuck(held.key))
+    return isManual(slot) && slot.maintenance.done && inMaintenance === false ? { ...done, slots } : done;
   const isOut = inMaintenance ?? slot.maintenance !== null;
   if (!isOut) return { ...done, slots };
   if (slot.maintenance === null) return withManualSlot({ ...done, slots }, node, nowMs);

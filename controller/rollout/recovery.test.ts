@@ -232,7 +232,36 @@ describe('the slot that an agent speaks of', () => {
     assert.deepEqual(slotsOf(after(world, adopted('node-1', { inMaintenance: true, jobs: [on] }))), [
       '0: node-1',
     ]);
-    assert.deepEqual(slotsOf(after(world, adopted('node-1', {}))), ['0: node-1']);
+    // Nothing but the word of its agent: a rollout had it since, or the journal has forgotten the command.
+    assert.deepEqual(slotsOf(after(world, adopted('node-1', {}))), []);
+    const slot = manualSlot('node-1');
+    assert.ok(slot.maintenance);
+    const begun = { ...slot, maintenance: { ...slot.maintenance, done: false } };
+    const notBegun = { ...world, slots: new Map([['0', begun]]) };
+    assert.deepEqual(slotsOf(after(notBegun, adopted('node-1', {}))), ['0: node-1']);
+  });
+
+  test('is told later, when an operator’s own command is under way on the node', () => {
+    for (const commandId of ['maintenance.node-1.5.2', 'confirm.node-1.5']) {
+      const between = { inMaintenance: true, jobs: [job(commandId, '', false, true)] };
+      const asked = after(awaiting('node-1', 'node-2'), observed('node-1'), adopted('node-1', between));
+      assert.deepEqual(slotsOf(asked), []);
+      assert.deepEqual(advance(asked, [{ kind: 'tick' }], nowMs).effects, []);
+      const later = advance(asked, [{ kind: 'tick' }], nowMs + 1_000).effects;
+      assert.deepEqual(later, [{ kind: 'adopt', node: 'node-1' }]);
+      assert.deepEqual(
+        slotsOf(after(asked, adopted('node-1', { jobs: [job(commandId, '', true, true)] }))),
+        [],
+      );
+    }
+  });
+
+  test('is of the rollout that went further than etcd remembers, and an operator’s after it', () => {
+    const lost = job('u.node-1.upgrade.1', 'u', true, true);
+    const world = { ...begun(2), recovery: awaiting('node-1', 'node-2').recovery };
+    const { slots } = after(world, adopted('node-1', { inMaintenance: true, jobs: [lost] }));
+    const [slot] = [...slots.values()].filter(({ node }) => node === 'node-1');
+    assert.deepEqual([slot?.rollout, slot?.maintenance?.wanted], ['u', 'in']);
   });
 });
 

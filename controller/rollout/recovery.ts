@@ -4,10 +4,10 @@
  * `plexictl cluster re-epoch`; and after that no slot is taken before every node was adopted, or removed.
  * A node that is out by its agent's own word gets the slot that etcd has lost, even above the budget.
  */
-import { heldBy, lowestIndex, withoutSlotOf, withStuck } from './budget.js';
+import { heldBy, lowestIndex, withoutSlotOf, withSlot, withStuck } from './budget.js';
 import { takeSlot, viewOf, withNode, withView } from './change.js';
 import type { AdoptionReport, ReportedJob } from './events.js';
-import { isManual, manualCommandId, withManualSlot } from './manual.js';
+import { isManual, manualCommandId, toldMaintenance, withManualSlot } from './manual.js';
 import { commandId, type Milliseconds, type NodePhase, type RolloutNode } from './rollout.js';
 import { isActive, type Slot, type World } from './world.js';
 
@@ -59,6 +59,9 @@ export function rebuildSlot(world: World, node: string, report: AdoptionReport, 
   if (!isAwaited(world, node)) return world;
   const known = withView(withoutAwaited(world, node), node, { joined: false });
   const held = heldBy(known.slots, node);
+  // What an operator has begun there ends soon; then its agent says whether it is out.
+  if (held === undefined && isBetween(report))
+    return withView(world, node, { retryAtMs: nowMs + adoptAgainMs });
   if (held !== undefined) return isGivenBack(held.slot, report) ? withoutSlot(known, node) : known;
   const resumed = resumeLost(known, node, report, nowMs);
   if (resumed !== known) return resumed;
@@ -73,6 +76,14 @@ export function rebuildSlot(world: World, node: string, report: AdoptionReport, 
   return isByHand(report) || isNew
     ? withManualSlot(known, node, nowMs)
     : withLostSlot(known, node, lostReason(report), nowMs);
+}
+
+/** Milliseconds until an agent is asked again that was at an operator's command. */
+const adoptAgainMs = 1_000;
+
+/** Whether it is on its way out of service, or back, by an operator's own command. */
+function isBetween({ inMaintenance, needsOperator, jobs }: AdoptionReport): boolean {
+  return inMaintenance && needsOperator === '' && jobs.some(({ ended, rollout }) => !ended && rollout === '');
 }
 
 /** Phases of a node that a rollout has not touched yet. */
@@ -92,13 +103,21 @@ function resumeLost(world: World, id: string, report: AdoptionReport, nowMs: Mil
   const reason = `upgrade to ${rollout.plan.header.to}, by its agent's word`;
   const command = { kind: 'upgrade', id: job.commandId, attempt: job.attempt } as const;
   const attempts = { ...node.attempts, upgrade: job.attempt };
-  const taken = takeSlot(world, node, lowestIndex(world.slots), reason, nowMs);
+  const index = lowestIndex(world.slots);
+  const taken = takeSlot(world, node, index, reason, nowMs);
   return withNode(
-    taken,
+    job.foundInMaintenance ? withMaintenance(taken, index) : taken,
     id,
     { state: { phase: 'entering_maintenance', command }, attempts, error: null },
     nowMs,
   );
+}
+
+/** An operator had the node out before the command: he gets the slot back. */
+function withMaintenance<W extends World>(world: W, index: string): W {
+  const slot = world.slots.get(index);
+  if (slot === undefined) return world;
+  return { ...world, slots: withSlot(world.slots, index, { ...slot, maintenance: toldMaintenance }) };
 }
 
 function isLostUpgrade(rollout: string, node: RolloutNode, job: ReportedJob): boolean {
@@ -109,6 +128,7 @@ function isLostUpgrade(rollout: string, node: RolloutNode, job: ReportedJob): bo
 /** An operator's own maintenance that was ended after the snapshot. */
 function isGivenBack(slot: Slot, report: AdoptionReport): boolean {
   if (!isManual(slot) || report.inMaintenance) return false;
+  if (slot.maintenance.done) return true;
   return report.jobs.some((job) => job.commandId === manualCommandId(slot) && job.ended);
 }
 
@@ -117,13 +137,18 @@ function isGivenBack(slot: Slot, report: AdoptionReport): boolean {
  * that has ended leaves a node as it found it, or asks for an operator.
  */
 function isByHand({ jobs }: AdoptionReport): boolean {
-  const cause = jobs.findLast(({ ended, foundInMaintenance }) => !ended || !foundInMaintenance);
+  const cause = causeOf(jobs);
   return cause === undefined ? jobs.length > 0 : cause.commandId.startsWith('maintenance.');
 }
 
+/** The job since which a node is out; undefined when it was out before all that the journal holds. */
+function causeOf(jobs: readonly ReportedJob[]): ReportedJob | undefined {
+  return jobs.findLast(({ ended, foundInMaintenance }) => !ended || !foundInMaintenance);
+}
+
 function lostReason({ jobs }: AdoptionReport): string {
-  const last = jobs.at(-1);
-  const why = last === undefined ? 'and its journal does not say why' : `since ${last.commandId}`;
+  const cause = causeOf(jobs);
+  const why = cause === undefined ? 'and its journal does not say why' : `since ${cause.commandId}`;
   return `it is out of service, ${why}, and etcd knows nothing of it`;
 }
 

@@ -163,11 +163,15 @@ describe('a node that was through when the last one is', () => {
 
   test('and has lost what it ran, is told by name', () => {
     assert.equal(nodeOf(firstDone, node).state.phase, 'done');
-    const nothing = { version: '', digest: '' };
-    const world = after(firstDone, observed(node, { release: nothing }), ...lastDone);
-    assert.deepEqual(endOf(world), ['failed', 4]);
-    const { message } = nodeOf(world, node).error ?? {};
-    assert.match(message ?? '', /^it runs nothing, though it was through with 0b1: /);
+    for (const [version, what] of [
+      ['none', 'nothing'],
+      ['', 'something that its agent cannot name'],
+    ] as const) {
+      const world = after(firstDone, observed(node, { release: { version, digest: '' } }), ...lastDone);
+      assert.deepEqual(endOf(world), ['failed', 4]);
+      const { message } = nodeOf(world, node).error ?? {};
+      assert.match(message ?? '', new RegExp(`^it runs ${what}, though it was through with 0b1: `));
+    }
   });
 
   test('and cannot be heard, runs what it said last', () => {

@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { Command } from '../../gen/plexi/v1/node_agent.js';
+import { maintenanceOffStep } from '../by-hand/acts.js';
 import type { Job } from '../journal/journal.js';
 import type { JobResult } from '../journal/records.js';
 import { leftInMaintenanceBy } from './left-in-maintenance.js';
@@ -28,6 +29,13 @@ const upgrade = (outcome: Outcome, wasInMaintenance = false): Job =>
   );
 const byHand = (on: boolean, outcome: Outcome = 'done'): Job =>
   job(Command.fromPartial({ step: { $case: 'maintenance', value: { on } } }).step, outcome);
+/** What somebody said on the node itself. */
+const onTheNode = (begun: string, outcome: Outcome, wasInMaintenance = false): Job => ({
+  ...job(undefined, outcome, wasInMaintenance),
+  command: {},
+  begun: [begun],
+  byHand: { act: { word: 'maintenance_off' }, by: 'root', reason: 'x', setAside: [] } as Job['byHand'],
+});
 const confirmed = (outcome: Outcome): Job =>
   job(Command.fromPartial({ step: { $case: 'takeOver', value: { confirm: true } } }).step, outcome, true);
 
@@ -37,6 +45,11 @@ describe('a node was left in maintenance', () => {
     ['by an upgrade that could not put it back', [byHand(true), byHand(false), upgrade('failed')]],
     ['by a job before a confirmation that failed', [upgrade('rollback_failed'), confirmed('failed')]],
     ['by a job before another that found it so', [upgrade('rollback_failed'), upgrade('rolled_back', true)]],
+    ['by a word on the node that failed', [upgrade('done'), onTheNode('probe_by_hand', 'rollback_failed')]],
+    [
+      'by a job, and putting it back on the node failed',
+      [upgrade('rollback_failed'), onTheNode(maintenanceOffStep, 'failed', true)],
+    ],
     ['by a job, and putting it back by hand failed', [upgrade('rollback_failed'), byHand(false, 'failed')]],
   ];
   for (const [name, jobs] of byJob) {
@@ -47,6 +60,10 @@ describe('a node was left in maintenance', () => {
     ['by an operator', [upgrade('rollback_failed'), byHand(true)]],
     ['by an operator whose hook failed', [byHand(true, 'failed')]],
     ['by an operator before a job that failed', [byHand(true), upgrade('rollback_failed', true)]],
+    [
+      'by somebody, after it was put back on the node',
+      [upgrade('rollback_failed'), onTheNode(maintenanceOffStep, 'done', true)],
+    ],
     ['by somebody, after a job that put it back', [upgrade('rolled_back')]],
   ];
   for (const [name, jobs] of byOperator) {

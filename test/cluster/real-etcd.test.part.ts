@@ -20,6 +20,12 @@ async function etcdctl(words: readonly string[]): Promise<void> {
   await promisify(execFile)('etcdctl', words, { env: { ...process.env, ETCDCTL_API: '3' }, timeout: 30_000 });
 }
 
+/** Members that run now: a test that is ended from outside leaves none behind. */
+const running = new Set<ChildProcess>();
+process.once('exit', () => {
+  for (const member of running) member.kill('SIGKILL');
+});
+
 /** Where a process runs: in which network, and under which address. */
 export interface Place {
   readonly address: string;
@@ -127,8 +133,8 @@ export class RealEtcd {
     const [program = 'etcd', ...words] = [...this.place.prefix, 'etcd', ...this.flags()];
     const member = spawn(program, words, { stdio: ['ignore', 'ignore', 'pipe'] });
     this.member = member;
-    // A test that is ended from outside leaves no member behind.
-    process.once('exit', () => member.kill('SIGKILL'));
+    running.add(member);
+    member.once('exit', () => running.delete(member));
     await new Promise<void>((resolve, reject) => {
       let text = '';
       member.once('error', reject);

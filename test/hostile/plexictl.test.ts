@@ -6,7 +6,8 @@ import assert from 'node:assert/strict';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { after, before } from 'node:test';
+import { after, before, test } from 'node:test';
+import { BinaryWriter } from '@bufbuild/protobuf/wire';
 import { Server, type UntypedHandleCall } from '@grpc/grpc-js';
 import fc from 'fast-check';
 import { grpcServerCredentials } from '../../config/tls.js';
@@ -78,10 +79,10 @@ function handlerOf({ responseStream }: Method): UntypedHandleCall {
 }
 
 /** Ends well, or with a sentence; returns the exit code. */
-async function run(words: readonly string[]): Promise<string> {
+async function run(words: readonly string[], forMs = 300): Promise<string> {
   // A stream that ends is followed again for a while; a person ends that.
   const interrupt = new AbortController();
-  const timer = setTimeout(() => interrupt.abort(), 300);
+  const timer = setTimeout(() => interrupt.abort(), forMs);
   const ran = await plexictl(words, { config, interrupt: interrupt.signal, environment: { HOME: home } });
   clearTimeout(timer);
   const { exitCode, stdout, stderr } = ran;
@@ -117,6 +118,17 @@ hostile(import.meta.url, {
     answer = bytes;
     return run(words);
   },
+});
+
+test('a time that is none is no reason to end, when the stream comes again', async () => {
+  const time = new BinaryWriter()
+    .uint32(8)
+    .int64(2n ** 60n)
+    .finish();
+  const rollout = new BinaryWriter().uint32(10).string('update_0a1_0b1').uint32(50).bytes(time).finish();
+  const status = new BinaryWriter().uint32(18).bytes(rollout).finish();
+  answer = new BinaryWriter().uint32(10).bytes(status).finish();
+  assert.equal(await run(['watch'], 3_000), '130');
 });
 
 const knownWords = [

@@ -89,6 +89,13 @@ class Simulation {
     }
     this.enlist();
     const { etcd } = this;
+    // Before the watch hears it: a removal may be what ends a rollout.
+    etcd.listen(({ changed }) => {
+      for (const [key, entry] of changed) {
+        const [, node = '', word] = key.slice(keys.prefix.length).split('/');
+        if (word === 'spec' && entry?.value.includes('"removed":true')) this.removed.add(node);
+      }
+    });
     this.watch = new Watch(etcd, this.agents, clock, drawn, {
       began: (rollout) => this.began(rollout),
       ended: (rollout) => this.ended(rollout),
@@ -109,8 +116,6 @@ class Simulation {
       for (const [key, entry] of changed) {
         this.trace.update(`${clock.nowMs} ${revision} ${key} ${entry?.value}\n`);
         this.say(`${this.at()} etcd ${key.slice(keys.prefix.length)} ${entry?.value ?? 'deleted'}`);
-        const [, node = '', word] = key.slice(keys.prefix.length).split('/');
-        if (word === 'spec' && entry?.value.includes('"removed":true')) this.removed.add(node);
       }
     });
     for (let number = 1; number <= drawn.controllers; number++) {
@@ -205,7 +210,7 @@ class Simulation {
     this.removed.clear();
     // A job that an earlier one left open may still take a node elsewhere.
     for (const { node, from } of rollout.plan.parts)
-      if (this.agents.get(node)?.release.digest !== from.digest || this.watch.isWorking(node))
+      if (this.agents.get(node)?.release.digest !== from.digest || this.watch.isChanging(node))
         this.changed.add(node);
   }
 

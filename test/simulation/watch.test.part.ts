@@ -37,6 +37,7 @@ interface Record {
   open: string | undefined;
   /** A look at what runs takes nothing out of service. */
   isLook: boolean;
+  isOfRollout: boolean;
   /** The steps of the open job, in the order in which they began. */
   steps: string[];
   isCommitted: boolean;
@@ -44,9 +45,6 @@ interface Record {
   /** The rollouts that have begun to change it. */
   readonly touchedBy: Set<string>;
 }
-
-/** Milliseconds of good health after which every leader that hears a node knows of it. */
-const soundMs = 30_000;
 
 const lowest: Token = { epoch: 0n, term: 0n, seq: 0n };
 
@@ -97,9 +95,10 @@ export class Watch implements AgentWatch, LeaderWatch {
     return this.recordOf(node).touchedBy.has(rollout);
   }
 
-  /** Whether its journal holds a job open. */
-  isWorking(node: string): boolean {
-    return this.recordOf(node).open !== undefined;
+  /** Whether its journal holds a rollout's job open, which may change what it runs. */
+  isChanging(node: string): boolean {
+    const { open, isOfRollout } = this.recordOf(node);
+    return open !== undefined && isOfRollout;
   }
 
   wrong(sentence: string, guarantee = 0): void {
@@ -182,6 +181,7 @@ export class Watch implements AgentWatch, LeaderWatch {
     record.open = commandId;
     record.isLook = step === takeOverStep;
     const { rolloutId } = (command ?? {}) as { rolloutId?: string };
+    record.isOfRollout = rolloutId !== undefined && rolloutId !== '';
     if (rolloutId !== undefined && rolloutId !== '') record.touchedBy.add(rolloutId);
     const { epoch, term, seq } = token;
     this.actOn(agent.id, { epoch: BigInt(epoch), term: BigInt(term), seq: BigInt(seq) }, commandId, true);
@@ -212,7 +212,15 @@ export class Watch implements AgentWatch, LeaderWatch {
     const known = this.records.get(node);
     if (known !== undefined) return known;
     const record: Record = {
-      ...{ kept: lowest, highest: lowest, open: undefined, isLook: false, steps: [], isCommitted: false },
+      ...{
+        kept: lowest,
+        highest: lowest,
+        open: undefined,
+        isLook: false,
+        isOfRollout: false,
+        steps: [],
+        isCommitted: false,
+      },
       ...{ finished: new Set<string>(), touchedBy: new Set<string>() },
     };
     this.records.set(node, record);
@@ -476,16 +484,25 @@ export class Watch implements AgentWatch, LeaderWatch {
     const isBack = rollout?.course.kind === 'back' || rollout?.plan.header.direction === 'back';
     const had = new Set([...before.slots.values()].map(({ node }) => node));
     const holders = [...slots].filter(([key]) => !isStuck(key) || !isBack).map(([, { node }]) => node);
+    const out = [...slots.values()].map((slot) => slot.node);
     for (const [key, { node }] of slots) {
       if (isStuck(key) || had.has(node) || this.isOut(node)) continue;
       const beside = holders.filter((other) => this.zoneOf(other) === this.zoneOf(node));
       if (maxPerZone !== null && beside.length > maxPerZone)
         this.wrong(`${node} goes out beside those of its zone: ${beside.join(', ')}`, 1);
-      const serving = [...this.agents.keys()].filter((id) => this.isListed(id) && !holders.includes(id));
-      const isSound = (this.agents.get(node)?.goodForMs ?? 0) > soundMs;
+      const serving = [...this.agents.keys()].filter((id) => this.isListed(id) && !out.includes(id));
+      const isSound = this.isStoredAsServing(node);
       if (minAvailable !== null && isSound && serving.length < minAvailable)
         this.wrong(`${node} goes out, and only these of ${minAvailable} serve: ${serving.join(', ')}`, 1);
     }
+  }
+
+  /** Whether the leader has last heard that it serves: what is known to be down takes nothing away. */
+  private isStoredAsServing(node: string): boolean {
+    const { health, inMaintenance }: { health?: string; inMaintenance?: boolean } = JSON.parse(
+      this.etcd.get(keys.nodeStatus(node))?.value ?? '{}',
+    );
+    return health === 'healthy' && inMaintenance === false;
   }
 
   private zoneOf(node: string): string {
