@@ -79,10 +79,12 @@ export async function readPrefixWithout(
   client: EtcdClient,
   prefix: string,
   without: string,
+  at?: bigint,
 ): Promise<{ entries: EtcdEntry[]; revision: bigint }> {
+  const past = at === undefined ? {} : { revision: String(at) };
   const ranges = [
-    { key: Buffer.from(prefix), range_end: Buffer.from(without) },
-    { key: rangeEnd(without), range_end: rangeEnd(prefix) },
+    { key: Buffer.from(prefix), range_end: Buffer.from(without), ...past },
+    { key: rangeEnd(without), range_end: rangeEnd(prefix), ...past },
   ];
   const { responses, header } = await askAny(client, ({ kv }) =>
     kv.txn({

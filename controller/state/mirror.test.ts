@@ -3,12 +3,12 @@
  * whatever happened it equals etcd, and at no moment does it claim a revision that it has not seen.
  */
 import assert from 'node:assert/strict';
-import { after, afterEach, before, beforeEach, describe, test } from 'node:test';
+import { after, afterEach, before, beforeEach, describe, type TestContext, test } from 'node:test';
 import pino from 'pino';
 import { TcpProxy } from '../../test/cluster/proxy.test.part.js';
 import { RealEtcd } from '../../test/cluster/real-etcd.test.part.js';
 import { type EtcdClient, type EtcdEntry, readPrefix, transact } from '../leadership/etcd.js';
-import { Mirror } from './mirror.js';
+import { Mirror, type WentBack } from './mirror.js';
 
 const log = pino({ level: 'silent' });
 
@@ -262,6 +262,85 @@ describe('while etcd is away', () => {
     await waiting.stop();
     assert.equal(await Promise.race([started, Promise.resolve('it did not start')]), 'it did not start');
     proxy.refuse(false);
+  });
+
+  describe('a member that lies behind what another one has told', () => {
+    /** What the mirror is told of etcd's past, after its list lay behind for so many looks. */
+    async function behindFor(t: TestContext, looks: number, meanwhile: () => Promise<unknown>) {
+      const told: WentBack[] = [];
+      const own = new Mirror(etcd.connection(proxy.port), prefix, `${prefix}past/`, log, (back) =>
+        told.push(back),
+      );
+      await put('a', '1');
+      await own.start();
+      let left = looks;
+      const { txn } = Object.getPrototypeOf(client.kv);
+      t.mock.method(
+        Object.getPrototypeOf(client.kv),
+        'txn',
+        async function (this: unknown, ...words: unknown[]) {
+          const answer: { header: object } = await Reflect.apply(txn, this, words);
+          const isList = this !== client.kv && left > 0;
+          if (isList) left -= 1;
+          return isList ? { ...answer, header: { ...answer.header, revision: '1' } } : answer;
+        },
+      );
+      proxy.cut();
+      await meanwhile();
+      const last = await put('b', '2');
+      assert.ok(await own.waitFor(() => own.revision >= last, 20_000));
+      await own.stop();
+      assert.equal(left, 0, 'it was behind');
+      return told;
+    }
+
+    test('for a moment was not restored', async (t) => {
+      assert.deepEqual(await behindFor(t, 3, () => put('a', '3')), []);
+    });
+
+    test('all the time was restored', async (t) => {
+      assert.deepEqual(
+        (await behindFor(t, 10, async () => undefined)).map(({ to }) => to),
+        [1n],
+      );
+    });
+  });
+
+  test('an etcd that was restored, and has come as far again, has another past', async (t) => {
+    const other = await RealEtcd.start();
+    t.after(() => other.remove());
+    const writer = other.client();
+    const write = (value: string) =>
+      transact(writer, [], [{ kind: 'put', key: `${prefix}a`, value }]).then((revision) => revision ?? 0n);
+    const told: WentBack[] = [];
+    const own = new Mirror(other.connection(), prefix, `${prefix}past/`, log, (back) => told.push(back));
+    for (let count = 0; count < 20; count++) await write(`before ${count}`);
+    await own.start();
+    const high = own.revision;
+    const { txn } = Object.getPrototypeOf(writer.kv);
+    let isSeen: () => void = () => undefined;
+    const seen = new Promise<void>((resolve) => {
+      isSeen = resolve;
+    });
+    t.mock.method(
+      Object.getPrototypeOf(writer.kv),
+      'txn',
+      async function (this: unknown, ...words: unknown[]) {
+        const answer: { header: { revision: string } } = await Reflect.apply(txn, this, words);
+        if (this !== writer.kv && BigInt(answer.header.revision) < high) isSeen();
+        return answer;
+      },
+    );
+    await other.kill();
+    await other.wipe();
+    await other.run();
+    await seen;
+    let last = 0n;
+    while (last <= high) last = await write('after');
+    assert.ok(await own.waitFor(() => own.revision >= last, 10_000));
+    await own.stop();
+    assert.equal(told.length, 1);
+    assert.ok((told[0]?.to ?? 0n) > high, 'it was told by its contents');
   });
 
   test('a restored etcd, whose revisions are lower, is mirrored all the same', async () => {

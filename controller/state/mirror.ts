@@ -34,6 +34,8 @@ export interface WentBack {
 
 /** Milliseconds before a broken watch is built anew. */
 const againMs = 200;
+/** Looks at an etcd that lies behind what it has told, before it counts as one that was restored. */
+const looksMax = 10;
 /**
  * Milliseconds between two demands for progress, and without any answer after which a watch counts as dead:
  * soon where another member can be asked, later where waiting is all that can be done.
@@ -45,6 +47,8 @@ export class Mirror {
   private entries = new Map<string, EtcdEntry>();
   private complete = 0n;
   private first = anyMember();
+  /** Etcd was seen behind what it had told, and nobody has looked yet whether its past is another one. */
+  private isSuspect = false;
   private readonly listeners = new Set<(change: MirrorChange) => void>();
   private readonly stopping = new AbortController();
   private running: Promise<void> | undefined;
@@ -129,9 +133,9 @@ export class Mirror {
   }
 
   private async list(client: EtcdClient): Promise<void> {
-    const { entries, revision } = await readPrefixWithout(client, this.prefix, this.without);
     const before = this.entries;
     const from = this.complete;
+    const { entries, revision, isOtherPast } = await this.listed(client);
     this.entries = new Map(entries.map((entry) => [entry.key, entry]));
     const changed = new Set([...before.keys(), ...this.entries.keys()]);
     const keys = [...changed].filter(
@@ -139,8 +143,45 @@ export class Mirror {
     );
     // Not the greater of the two: an etcd that was restored counts from further down.
     this.complete = revision;
-    if (revision < from) this.wentBack({ from, to: revision, before: (key) => before.get(key) });
+    if (isOtherPast) this.wentBack({ from, to: revision, before: (key) => before.get(key) });
     this.tell(keys);
+  }
+
+  /**
+   * What stands in etcd now. A member that has just taken over may for a moment lie behind what another one
+   * has told; only an etcd that stays behind, or that remembers something else than was seen, was restored.
+   */
+  private async listed(
+    client: EtcdClient,
+  ): Promise<{ entries: readonly EtcdEntry[]; revision: bigint; isOtherPast: boolean }> {
+    const from = this.complete;
+    for (let looks = 1; ; looks++) {
+      const listed = await readPrefixWithout(client, this.prefix, this.without);
+      const isBehind = listed.revision < from;
+      this.isSuspect ||= isBehind;
+      if (isBehind && looks < looksMax && !this.stopping.signal.aborted) {
+        await sleep(againMs, undefined, { ref: false });
+        continue;
+      }
+      const isOtherPast = isBehind || (this.isSuspect && !(await this.remembers(client, from)));
+      this.isSuspect = false;
+      return { ...listed, isOtherPast };
+    }
+  }
+
+  /** Whether etcd says of a revision what was seen of it; what it has forgotten it does not say. */
+  private async remembers(client: EtcdClient, revision: bigint): Promise<boolean> {
+    try {
+      const { entries } = await readPrefixWithout(client, this.prefix, this.without, revision);
+      const isSeen = ({ key, modRevision, value }: EtcdEntry): boolean => {
+        const seen = this.entries.get(key);
+        return seen?.modRevision === modRevision && seen.value === value;
+      };
+      return entries.length === this.entries.size && entries.every(isSeen);
+    } catch (thrown) {
+      if (/compacted/.test(String(thrown))) return false;
+      throw thrown;
+    }
   }
 
   /** Ends only by an error, or when the mirror stops. */

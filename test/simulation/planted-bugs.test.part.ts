@@ -336,14 +336,6 @@ export const plantedBugs: readonly PlantedBug[] = [
     seed: 14,
   },
   {
-    name: 'a confirmed node has no slot, though an operator has it out',
-    file: 'controller/rollout/orders.ts',
-    right: 'const isOut = inMaintenance ?? slot.maintenance !== null;',
-    wrong: 'const isOut = false;',
-    breaks: [1],
-    seed: 49,
-  },
-  {
     name: 'a record that the disk refused counts as written',
     file: 'node-agent/journal/journal.ts',
     right: 'await this.disk.create(recordName(whole.sequence), bytes);',
