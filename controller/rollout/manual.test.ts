@@ -106,6 +106,15 @@ test('a node that is out is adopted before it is sent anything, and its command 
   assert.deepEqual(play(back.world, [{ kind: 'adopted', node: 'node-1' }], 4).sent, [into]);
 });
 
+test('a node that is out, and has no slot, is put back all the same', () => {
+  const off = play(emptyWorld, [seen(true), { kind: 'adopted', node: 'node-1' }, wish(false)], 1);
+  assert.equal(off.world.slots.get('0')?.maintenance?.wanted, 'out');
+  const [command = ''] = off.sent;
+  assert.equal(play(off.world, [done(command)], 2).world.slots.size, 0);
+  const serves = play(emptyWorld, [seen(false), wish(false)], 1);
+  assert.deepEqual([serves.sent, serves.world.slots.size], [[], 0]);
+});
+
 test('an operator cannot take more nodes out than the budget has', () => {
   const out = play(emptyWorld, [seen(false), wish(true)], 1).world;
   const other = { kind: 'maintenance', node: 'node-2', on: true, reason: 'disk' } as const;

@@ -40,7 +40,7 @@ export function wishMaintenance(
 }
 
 /** An operator's maintenance that nobody but the node's agent knows of. */
-export const toldMaintenance: ManualMaintenance = {
+const toldMaintenance: ManualMaintenance = {
   wanted: 'in',
   attempt: 1,
   reason: "maintenance by an operator, by its agent's word",
@@ -49,7 +49,7 @@ export const toldMaintenance: ManualMaintenance = {
 };
 
 /** A slot for a node that an operator has out, whatever the budget says: it is out already. */
-export function withManualSlot(world: World, node: string, nowMs: number): World {
+export function withManualSlot<W extends World>(world: W, node: string, nowMs: number): W {
   const { reason } = toldMaintenance;
   const slot: Slot = {
     ...{ node, reason, rollout: '', term: world.term, sinceMs: nowMs },

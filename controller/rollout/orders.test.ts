@@ -106,6 +106,23 @@ describe('an order', () => {
     assert.deepEqual([...served.keys()], ['0'], 'one that serves takes no slot above the budget');
   });
 
+  test('of a node without a slot that is out all the same gives its operator one', () => {
+    const begun = play(emptyWorld, seen('node-1'), { kind: 'order', node: 'node-1', order }).world;
+    const { slots } = play(begun, ended('node-1', true)).world;
+    assert.deepEqual([slots.get('0')?.node, slots.get('0')?.maintenance?.wanted], ['node-1', 'in']);
+    assert.equal(play(begun, ended('node-1', false)).world.slots.size, 0);
+  });
+
+  test('of a node that an operator has out, and that serves now, frees his slot', () => {
+    const out = play(emptyWorld, seen('node-1'), { kind: 'order', node: 'node-1', order });
+    const held = play(out.world, ended('node-1', true)).world;
+    const again = { ...order, sinceMs: 6 };
+    const begun = play(held, { kind: 'order', node: 'node-1', order: again }).world;
+    const end = ended('node-1', false);
+    assert.ok(end.kind === 'finished');
+    assert.equal(play(begun, { ...end, commandId: 'confirm.node-1.6' }).world.slots.size, 0);
+  });
+
   test('touches no slot of another kind', () => {
     const slot = { node: 'node-1', reason: 'x', rollout: '', term: '6', sinceMs: 1, maintenance: null };
     const world = { ...emptyWorld, slots: new Map([['0', slot]]) };

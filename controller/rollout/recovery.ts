@@ -4,10 +4,10 @@
  * `plexictl cluster re-epoch`; and after that no slot is taken before every node was adopted, or removed.
  * A node that is out by its agent's own word gets the slot that etcd has lost, even above the budget.
  */
-import { heldBy, lowestIndex, withoutSlotOf, withSlot, withStuck } from './budget.js';
+import { heldBy, lowestIndex, withoutSlotOf, withStuck } from './budget.js';
 import { takeSlot, viewOf, withNode, withView } from './change.js';
 import type { AdoptionReport, ReportedJob } from './events.js';
-import { isManual, manualCommandId, toldMaintenance, withManualSlot } from './manual.js';
+import { isManual, manualCommandId, withManualSlot } from './manual.js';
 import { commandId, type Milliseconds, type NodePhase, type RolloutNode } from './rollout.js';
 import { isActive, type Slot, type World } from './world.js';
 
@@ -104,20 +104,15 @@ function resumeLost(world: World, id: string, report: AdoptionReport, nowMs: Mil
   const command = { kind: 'upgrade', id: job.commandId, attempt: job.attempt } as const;
   const attempts = { ...node.attempts, upgrade: job.attempt };
   const index = lowestIndex(world.slots);
-  const taken = takeSlot(world, node, index, reason, nowMs);
+  // An operator who had the node out before the command gets the slot back.
+  const held = job.foundInMaintenance ? withManualSlot(world, id, nowMs) : world;
+  const taken = takeSlot(held, node, index, reason, nowMs);
   return withNode(
-    job.foundInMaintenance ? withMaintenance(taken, index) : taken,
+    taken,
     id,
     { state: { phase: 'entering_maintenance', command }, attempts, error: null },
     nowMs,
   );
-}
-
-/** An operator had the node out before the command: he gets the slot back. */
-function withMaintenance<W extends World>(world: W, index: string): W {
-  const slot = world.slots.get(index);
-  if (slot === undefined) return world;
-  return { ...world, slots: withSlot(world.slots, index, { ...slot, maintenance: toldMaintenance }) };
 }
 
 function isLostUpgrade(rollout: string, node: RolloutNode, job: ReportedJob): boolean {
