@@ -91,8 +91,10 @@ export class TcpProxy {
   }
 
   async stop(): Promise<void> {
-    this.cut();
+    // Whoever connects from now on would keep it from closing, and the test with it.
+    this.refuse(true);
     this.server.close();
+    this.cut();
     await once(this.server, 'close');
   }
 
