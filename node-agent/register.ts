@@ -6,6 +6,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { Metadata } from '@grpc/grpc-js';
 import pRetry from 'p-retry';
 import type { Logger } from 'pino';
+import { closeChannel } from '../config/close-channel.js';
 import { fromServiceError } from '../config/grpc-status.js';
 import { limits } from '../config/limits.js';
 import type { NodeAgentConfig } from '../config/schema/node-agent.js';
@@ -65,6 +66,6 @@ async function registerAt(config: NodeAgentConfig, attempt: number, request: Reg
       );
     });
   } finally {
-    client.close();
+    closeChannel(client);
   }
 }

@@ -14,6 +14,7 @@ import {
   type ServiceError,
   status,
 } from '@grpc/grpc-js';
+import { closeChannel } from '../config/close-channel.js';
 import { PlexiError } from '../config/errors.js';
 import { fromServiceError, isServiceError } from '../config/grpc-status.js';
 import { limits } from '../config/limits.js';
@@ -120,7 +121,7 @@ export class ControllerLink {
 
   /** Closes the connection; a process with an open one would not end. */
   close(): void {
-    this.#client.close();
+    closeChannel(this.#client);
   }
 
   #failure(thrown: unknown): Error {

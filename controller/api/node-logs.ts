@@ -3,6 +3,7 @@
  * own caller takes it.
  */
 import type { ClientReadableStream, ServerWritableStream } from '@grpc/grpc-js';
+import { closeChannel } from '../../config/close-channel.js';
 import { PlexiError } from '../../config/errors.js';
 import { fromServiceError, toServiceError } from '../../config/grpc-status.js';
 import type { ControllerConfig } from '../../config/schema/controller.js';
@@ -29,13 +30,13 @@ export function streamNodeLog(call: LogCall, parts: NodeLogParts): void {
 async function stream(call: LogCall, parts: NodeLogParts): Promise<void> {
   const { nodeId, source, name, tailLines, follow } = call.request;
   const agent = await clientOf(nodeId, parts);
-  if (call.cancelled) return agent.close();
+  if (call.cancelled) return closeChannel(agent);
   const log = agent.readLog({ source, name, tailLines, follow });
   call.once('cancelled', () => log.cancel());
   try {
     await pass(log, call, nodeId);
   } finally {
-    agent.close();
+    closeChannel(agent);
   }
 }
 

@@ -1,5 +1,6 @@
 /** The highest epoch that each agent has seen, from its own fence. It is asked only, and nothing is changed. */
 import { Metadata } from '@grpc/grpc-js';
+import { closeChannel } from '../../config/close-channel.js';
 import { limits } from '../../config/limits.js';
 import type { ControllerConfig } from '../../config/schema/controller.js';
 import { grpcChannel } from '../../config/tls.js';
@@ -37,7 +38,7 @@ function seenEpoch(
   return new Promise((resolve) => {
     const deadline = Date.now() + limits.reEpochAskMs;
     client.describe({}, new Metadata(), { deadline }, (error, response) => {
-      client.close();
+      closeChannel(client);
       resolve(error === null ? (response.fence?.epoch ?? 0n) : undefined);
     });
   });

@@ -4,6 +4,7 @@
  */
 import { type ClientDuplexStream, type ClientReadableStream, Metadata } from '@grpc/grpc-js';
 import type { Logger } from 'pino';
+import { closeChannel } from '../../config/close-channel.js';
 import { limits } from '../../config/limits.js';
 import { grpcChannel } from '../../config/tls.js';
 import type { TlsFiles } from '../../config/tls-files.js';
@@ -105,7 +106,7 @@ export class AgentLink {
     clearInterval(this.pinger);
     clearTimeout(this.timer);
     this.stream?.cancel();
-    this.client.close();
+    closeChannel(this.client);
   }
 
   private open(): void {

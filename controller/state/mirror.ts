@@ -199,6 +199,8 @@ export class Mirror {
       const finish = (end: () => void): void => {
         clearInterval(progress);
         this.stopping.signal.removeEventListener('abort', stop);
+        // Else etcd would tell it everything until the next ping finds the client closed.
+        stream.cancel();
         end();
       };
       stream.on('data', (response: IWatchResponse) => {
