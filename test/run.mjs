@@ -124,7 +124,7 @@ async function runInTurn(files, options = {}) {
 /** Harnesses that have more to try than others get more of the time. */
 function weightOf(file) {
   const name = basename(file, '.test.ts');
-  return { 'system-calls': 5, 'end-to-end': 3, planted: 3, partitions: 2 }[name] ?? 1;
+  return { 'system-calls': 5, 'end-to-end': 3, planted: 3, 'etcd-writes': 2, partitions: 2 }[name] ?? 1;
 }
 
 function isWanted(file) {
