@@ -87,6 +87,8 @@ export const limits = {
   journalJobsHeard: 128,
   /** Problems of one preflight that a leader looks at. */
   problemsHeard: 50,
+  /** Nodes of one rollout whose failure an operator may put aside by a resume. */
+  forgivenNodes: 500,
   /** Words said on a node itself that go into the audit record in one transaction. */
   wordsOnNodeAtOnce: 20,
   /** Times that an agent asks a disk for the same, when it refuses. */

@@ -7,6 +7,7 @@ import { nanoid } from 'nanoid';
 import pino from 'pino';
 import { checkControllerConfig, fineOrThrow, mayPassSentence } from '../config/check-config.js';
 import { PlexiError } from '../config/errors.js';
+import { logWarnings } from '../config/log-warnings.js';
 import { ownVersion } from '../config/own-version.js';
 import { endOfUsage } from '../config/usage.js';
 import { openRepository } from '../release/repository/fetch.js';
@@ -39,6 +40,7 @@ async function serve(file: string): Promise<void> {
     { level: config.log.level, base: { controller: config.id } },
     pino.destination({ fd: 2, sync: true }),
   );
+  logWarnings(log);
   const toldAtStart = mayPassSentence(mayPass);
   if (toldAtStart !== undefined) log.warn(toldAtStart);
   const stopping = new AbortController();

@@ -8,6 +8,7 @@ import { nanoid } from 'nanoid';
 import pino, { type Logger } from 'pino';
 import { checkNodeAgentConfig, fineOrThrow, mayPassSentence } from '../config/check-config.js';
 import { PlexiError } from '../config/errors.js';
+import { logWarnings } from '../config/log-warnings.js';
 import { ownVersion } from '../config/own-version.js';
 import type { NodeAgentConfig } from '../config/schema/node-agent.js';
 import { endOfUsage } from '../config/usage.js';
@@ -62,6 +63,7 @@ function check(file: string): void {
 
 async function serve(file: string): Promise<void> {
   const { config, log } = loadConfig(file);
+  logWarnings(log);
   const agent = await startAgent(config, { clock, random: Math.random, newId: () => nanoid(), log });
   const stop = (signal: NodeJS.Signals): void => {
     log.info({ signal }, 'the node agent stops; its service runs on');

@@ -174,8 +174,8 @@ export class TinyNode {
   /** Ends the service, and removes everything. */
   async remove(): Promise<void> {
     await new ProcessService(this.config.root).stop(2_000);
-    // A job of an agent that was stopped in this process may still write its last record.
-    await rm(this.config.root, { recursive: true, force: true, maxRetries: 5 });
+    // A job of an agent that was stopped in this process goes on to its end, and writes until then.
+    await rm(this.config.root, { recursive: true, force: true, maxRetries: 20 });
   }
 }
 

@@ -18,7 +18,14 @@ import { isFinal } from '../rollout/rollout.js';
 import type { World } from '../rollout/world.js';
 import { type AuditStamp, appendAudit, emptyHead } from '../state/audit.js';
 import type { ClusterKeys } from '../state/keys.js';
-import { changedGroups, type Lookup, transactionsOf, type WriteGroup } from '../state/world-writes.js';
+import {
+  changedGroups,
+  compareSlots,
+  type Lookup,
+  sinceOwnWrites,
+  transactionsOf,
+  type WriteGroup,
+} from '../state/world-writes.js';
 import type { LoadedCluster } from './load-cluster.js';
 
 export interface RunLoopParts {
@@ -80,7 +87,10 @@ export class RunLoop {
   private queue: Item[] = [];
   private raw = new Map<string, EtcdEntry>();
   private current: World | undefined;
+  /** Up to which revision this leader knows what stands under slots/. */
   private slotsRevision = 0n;
+  /** Of its last load or write. */
+  private revision = 0n;
   private labelsRevision = 0n;
   /** Up to which revision a node was taken off the list by this leader. */
   private removedRevision = 0n;
@@ -113,6 +123,7 @@ export class RunLoop {
     this.raw = new Map(entries.map((entry) => [entry.key, entry]));
     this.current = isOver(world) ? { ...world, rollout: undefined } : world;
     this.slotsRevision = revision;
+    this.revision = revision;
     this.labelsRevision = revision;
     this.auditHead = auditHead;
   }
@@ -193,7 +204,7 @@ export class RunLoop {
       const before = { ...this.world, holdStarts: this.parts.wishesWait() || isRemoval };
       const { world, effects } = advance(before, events, this.parts.nowMs());
       if (await this.isPersisted(before, world, writes)) {
-        if (isRemoval) this.removedRevision = this.slotsRevision;
+        if (isRemoval) this.removedRevision = this.revision;
         this.current = isOver(world) ? { ...world, rollout: undefined } : world;
         for (const effect of effects) this.parts.run(effect, world);
         if (isOver(world)) this.parts.ended();
@@ -306,9 +317,11 @@ export class RunLoop {
     ];
     for (const { operations, guards, audit = [] } of transactionsOf(groups, extra)) {
       const record = appendAudit(this.parts.keys, this.auditHead, audit, this.parts.auditStamp());
-      const revision = await this.write([...operations, ...record.operations], [...guards, ...record.guards]);
+      const compares = [...sinceOwnWrites(guards, this.parts.keys, this.slotsRevision), ...record.guards];
+      const revision = await this.write([...operations, ...record.operations], compares);
       if (revision === undefined) return false;
-      this.slotsRevision = revision;
+      this.revision = revision;
+      if (compareSlots(guards, this.parts.keys)) this.slotsRevision = revision;
       this.auditHead = record.head;
       this.remember(operations, revision);
     }

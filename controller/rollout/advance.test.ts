@@ -2,17 +2,32 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { limits } from '../../config/limits.js';
-import { after, begun, finished, nodeOf } from '../../test/scenarios/paper-rollout.test.part.js';
+import { after, begun, finished, nodeOf, rolling } from '../../test/scenarios/paper-rollout.test.part.js';
 import { untilSettled } from './advance.js';
 import { bounded } from './change.js';
+import type { World } from './world.js';
 
 test('steps are taken until one changes nothing; steps in a circle are an error, and no endless loop', () => {
   assert.equal(
-    untilSettled(0, (count) => Math.min(count + 1, 7)),
+    untilSettled(0, (count) => Math.min(count + 1, 7), 10),
     7,
   );
-  assert.throws(() => untilSettled(0, (count) => 1 - count), /decides in a circle/);
+  assert.throws(() => untilSettled(0, (count) => 1 - count, 1_000), /decides in a circle/);
 });
+
+test('all of 300 nodes go out at once where the budget allows it, and back at once', () => {
+  const nodes = Array.from({ length: 300 }, (_, index) => `node-${index + 1}`);
+  const out = rolling(300, { maxConcurrent: 300 });
+  assert.deepEqual(new Set(phasesOf(out)), new Set(['entering_maintenance']));
+  const soaking = after(out, ...nodes.slice(1).map((node) => finished(node, 'upgrade')));
+  const failure = { code: 'PROBE_FAILED', message: 'sick' };
+  const back = after(soaking, finished('node-1', 'upgrade', { outcome: 'rolled_back', failure }));
+  assert.deepEqual(phasesOf(back), ['rolled_back', ...nodes.slice(1).map(() => 'rolling_back')]);
+});
+
+function phasesOf(world: World): string[] {
+  return [...(world.rollout?.nodes.values() ?? [])].map(({ state }) => state.phase);
+}
 
 test('a second start changes nothing while a rollout is active', () => {
   const world = begun(2);

@@ -14,16 +14,19 @@ import { takeEvent } from './take-event.js';
 import { explainWaiting } from './why.js';
 import type { World } from './world.js';
 
-/** Decisions that one event may lead to in a row; more would be a loop. */
-const decisionsMax = 50;
+/**
+ * Decisions in a row; more would be a loop. Some of them are for one node at a time, and where the budget is
+ * large enough, each of many nodes has its own.
+ */
+const decisionsMax = { ofCluster: 50, ofEachNode: 10 };
 
 /**
  * Takes one step after the other until a step changes nothing.
  * @throws Error when there are too many: the steps go round in a circle
  */
-export function untilSettled<T>(start: T, step: (before: T) => T): T {
+export function untilSettled<T>(start: T, step: (before: T) => T, stepsMax: number): T {
   let before = start;
-  for (let count = 0; count <= decisionsMax; count++) {
+  for (let count = 0; count <= stepsMax; count++) {
     const after = step(before);
     if (after === before) return after;
     before = after;
@@ -44,13 +47,21 @@ export function advance(world: World, events: readonly EngineEvent[], nowMs: num
   // A start is in force before anything follows from it: what follows may be more than one transaction.
   if (world.rollout === undefined && heard.rollout !== undefined)
     return { world: { ...heard, slots: withSamePlaces(world.slots, heard.slots) }, effects: [] };
-  const decided = untilSettled(heard, (before) =>
-    // What etcd says may be older than what the nodes did: nothing is decided on it.
-    before.recovery?.kind === 'refused' ? before : withClocks(before, decide(before, nowMs), nowMs),
+  const decided = untilSettled(
+    heard,
+    (before) =>
+      // What etcd says may be older than what the nodes did: nothing is decided on it.
+      before.recovery?.kind === 'refused' ? before : withClocks(before, decide(before, nowMs), nowMs),
+    decisionsMax.ofCluster + decisionsMax.ofEachNode * nodeCount(heard),
   );
   const placed = { ...decided, slots: withSamePlaces(world.slots, decided.slots) };
   const explained = explainWaiting(placed, nowMs);
   return explained.recovery?.kind === 'refused'
     ? { world: explained, effects: [] }
     : dueEffects(explained, nowMs);
+}
+
+/** Nodes on the list, and in the rollout: one that was removed may still have a part in it. */
+function nodeCount({ labels, rollout }: World): number {
+  return labels.size + (rollout?.nodes.size ?? 0);
 }

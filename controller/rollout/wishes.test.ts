@@ -21,6 +21,14 @@ const goingBack = after(forward, { kind: 'wish', wish: back });
 const soaking = after(forward, finished('node-1', 'upgrade'));
 const stuck = after(forward, finished('node-1', 'upgrade', { outcome: 'rollback_failed', failure }));
 const failed = after(forward, finished('node-1', 'upgrade', { outcome: 'rolled_back', failure }));
+/** More nodes have failed than a resume may put aside. */
+const manyFailed = rolling(501, { rollbackOnFailure: false, maxConcurrent: 501, failureBudget: 500 });
+const tooManyFailed = after(
+  manyFailed,
+  ...[...(manyFailed.rollout?.nodes.keys() ?? [])].map((node) =>
+    finished(node, 'upgrade', { outcome: 'rolled_back', failure }),
+  ),
+);
 
 describe('a wish is refused, and would change nothing', () => {
   const cases: [world: World, wish: Wish, sentence: RegExp][] = [
@@ -34,6 +42,7 @@ describe('a wish is refused, and would change nothing', () => {
     [forward, skip('node-1'), /^node-1 is out of service \(entering_maintenance\), so it cannot be left out/],
     [stuck, skip('node-1'), /^node-1 needs an operator: .* plexictl node confirm node-1/],
     [stuck, retry('node-1'), /^node-1 needs an operator/],
+    [tooManyFailed, resume, /^more than 500 nodes have failed, .* plexictl abort --rollback$/],
     [
       after(failed, { kind: 'wish', wish: skip('node-1') }),
       skip('node-1'),

@@ -2,6 +2,7 @@
  * What an operator's wish does to the active rollout. A wish that would change nothing is refused
  * before it comes here (`wishRefusal`), so that nobody believes it to be in force.
  */
+import type { limits } from '../../config/limits.js';
 import { holdsSlot, withNode, withRollout } from './change.js';
 import type { Wish } from './events.js';
 import { hasOpenOrder } from './orders.js';
@@ -42,11 +43,23 @@ export function takeWish(world: World, wish: Wish, nowMs: Milliseconds): World {
 
 function resume(world: ActiveWorld, rollout: Rollout): World {
   const { course } = rollout;
-  if (course.kind !== 'paused') return world;
-  const failed = [...rollout.nodes.values()].filter((node) => node.error !== null).map((node) => node.id);
+  if (course.kind !== 'paused' || isBeyondForgiving(rollout)) return world;
   // A failure is forgiven only by an operator who was shown it: it was the reason of the pause.
-  const forgiven = course.by === 'failure' ? failed : rollout.forgiven;
+  const forgiven = course.by === 'failure' ? failedNodes(rollout) : rollout.forgiven;
   return withRollout(world, { course: { kind: 'forward' }, forgiven, reason: '', exitCode: null });
+}
+
+/** The bound of `config/limits.ts`, of which only the type may come in here: another number does not compile. */
+const forgivenMax: (typeof limits)['forgivenNodes'] = 500;
+
+function failedNodes({ nodes }: Rollout): string[] {
+  return [...nodes.values()].filter(hasFailed).map(({ id }) => id);
+}
+
+/** Their names stand in one key of etcd, which does not hold any number of them. */
+function isBeyondForgiving(rollout: Rollout): boolean {
+  const { course } = rollout;
+  return course.kind === 'paused' && course.by === 'failure' && failedNodes(rollout).length > forgivenMax;
 }
 
 /** The node takes its place in the order again; what it staged is still there. */
@@ -94,6 +107,8 @@ export function wishRefusal(world: World, wish: Wish): string | undefined {
   if (!coursesFor[wish.kind].includes(rollout.course.kind)) {
     return `the rollout is ${inWords[rollout.course.kind]}, so it takes no ${wish.kind}; plexictl status shows it`;
   }
+  if (wish.kind === 'resume' && isBeyondForgiving(rollout))
+    return `more than ${forgivenMax} nodes have failed, which is too many to go on; end the rollout with plexictl abort --rollback`;
   return wish.kind === 'retry' || wish.kind === 'skip' ? nodeRefusal(world, rollout, wish) : undefined;
 }
 

@@ -141,10 +141,10 @@ function nodeGroups(
           guards.push(...takingGuards(keys, key, stored, after.rollout, lookup, seen));
           // A slot by a node's own word stands before any that is taken on the strength of it.
           if (target !== freeing && !adopted.has(id)) target = taking;
-        } else guards.push(sameSlot(keys, key, lookup));
+        } else guards.push(...sameSlots(keys, key, lookup, seen));
       } else if (was?.node === id) {
         operations.push({ kind: 'delete', key: keys.slot(key) });
-        guards.push(sameSlot(keys, key, lookup));
+        guards.push(...sameSlots(keys, key, lookup, seen));
         target = freeing;
       }
     }
@@ -155,9 +155,10 @@ function nodeGroups(
 }
 
 /** A write of before that arrives late must not put an old slot over a newer one, nor free another node's. */
-function sameSlot(keys: ClusterKeys, key: string, lookup: Lookup): EtcdCompare {
+function sameSlots(keys: ClusterKeys, key: string, lookup: Lookup, seen: SeenRevisions): EtcdCompare[] {
   const name = keys.slot(key);
-  return { kind: 'modRevision', key: name, equals: lookup(name)?.modRevision ?? 0n };
+  const same: EtcdCompare = { kind: 'modRevision', key: name, equals: lookup(name)?.modRevision ?? 0n };
+  return [same, { kind: 'rangeNotAfter', prefix: keys.slots, revision: seen.slots }];
 }
 
 /** Whether a slot begins to stand for something: for another node, or for a rollout. */
@@ -189,6 +190,31 @@ function takingGuards(
   if (rollout !== undefined)
     guards.push({ kind: 'rangeNotAfter', prefix: keys.rolloutIntents(rollout.id), revision: seen.intents });
   return guards;
+}
+
+/**
+ * The guards of one of several transactions: the slots that this leader has written since it counted, each
+ * time comparing that nobody else had, are in its count.
+ * @param slots the revision of the last transaction that compared the slots, or of the load
+ */
+export function sinceOwnWrites(
+  guards: readonly EtcdCompare[],
+  keys: ClusterKeys,
+  slots: bigint,
+): EtcdCompare[] {
+  return guards.map((guard) => (isOfSlots(guard, keys) ? { ...guard, revision: slots } : guard));
+}
+
+/** Whether these guards hold only where nobody else has written a slot. */
+export function compareSlots(guards: readonly EtcdCompare[], keys: ClusterKeys): boolean {
+  return guards.some((guard) => isOfSlots(guard, keys));
+}
+
+function isOfSlots(
+  guard: EtcdCompare,
+  keys: ClusterKeys,
+): guard is Extract<EtcdCompare, { kind: 'rangeNotAfter' }> {
+  return guard.kind === 'rangeNotAfter' && guard.prefix === keys.slots;
 }
 
 /** Nodes whose record changed; those of a rollout that just starts have theirs since before it was in force. */
@@ -240,7 +266,7 @@ function fits(last: WriteGroup, group: WriteGroup, sizeMax: number): boolean {
   const named = new Set(last.operations.map(({ key }) => key));
   return (
     operationsOf(last) + operationsOf(group) <= sizeMax &&
-    last.guards.length + group.guards.length <= sizeMax &&
+    withoutRepeats([...last.guards, ...group.guards]).length <= sizeMax &&
     !group.operations.some(({ key }) => named.has(key))
   );
 }
@@ -256,12 +282,21 @@ function operationsOf({ operations, audit = [] }: WriteGroup): number {
   return operations.length + audit.length;
 }
 
+/** Nodes that go out together compare the same budget, wishes and labels: once is enough, and leaves room for more. */
+function withoutRepeats(guards: readonly EtcdCompare[]): EtcdCompare[] {
+  const nameOf = (guard: EtcdCompare): string =>
+    guard.kind === 'rangeNotAfter'
+      ? `${guard.prefix}* ${guard.revision}`
+      : `${guard.kind} ${guard.key} ${guard.equals}`;
+  return [...new Map(guards.map((guard) => [nameOf(guard), guard])).values()];
+}
+
 /** Both, in their order; what the second says of a key is the last word on it. */
 function joined(first: WriteGroup = { operations: [], guards: [] }, second: WriteGroup): WriteGroup {
   const renamed = new Set(second.operations.map(({ key }) => key));
   return {
     operations: [...first.operations.filter(({ key }) => !renamed.has(key)), ...second.operations],
-    guards: [...first.guards, ...second.guards],
+    guards: withoutRepeats([...first.guards, ...second.guards]),
     audit: [...(first.audit ?? []), ...(second.audit ?? [])],
   };
 }

@@ -17,7 +17,13 @@ import { clusterKeys } from '../../controller/state/keys.js';
 import { anywhere, loadWorld } from '../../controller/state/load-world.js';
 import { decode } from '../../controller/state/records.js';
 import { intentRecord } from '../../controller/state/wish-records.js';
-import { changedGroups, transactionsOf, type WriteGroup } from '../../controller/state/world-writes.js';
+import {
+  changedGroups,
+  compareSlots,
+  sinceOwnWrites,
+  transactionsOf,
+  type WriteGroup,
+} from '../../controller/state/world-writes.js';
 import { checkContainment, checkGuards, checkSent, checkSlots } from './invariants.test.part.js';
 import type { ModelEtcd } from './model-etcd.test.part.js';
 import { checkSpread } from './spread-invariants.test.part.js';
@@ -212,11 +218,11 @@ export class ModelLeader {
       if (writes++ >= writesMax) throw new LeaderDied();
       const record = appendAudit(keys, this.auditHead, audit, { at: auditAt, term: String(this.term) });
       const revision = this.store.transact(
-        [...guards, ...record.guards],
+        [...sinceOwnWrites(guards, keys, this.slotsRevision), ...record.guards],
         [...operations, ...record.operations],
       );
       if (revision === undefined) return false;
-      this.slotsRevision = revision;
+      if (compareSlots(guards, keys)) this.slotsRevision = revision;
       this.auditHead = record.head;
     }
     return true;
