@@ -215,14 +215,12 @@ class Term {
     this.loop.rememberSpecs(specs);
     const newest = specs.map((entry) => this.loop.lookup(entry.key) ?? entry);
     const nodes = readNodes(keys, newest).filter((node) => !node.spec.removed);
-    const { labels } = this.loop.world;
-    for (const { id } of nodes) if (!labels.has(id)) this.loop.emit({ kind: 'joined', node: id });
     this.dispatch.setNodes(new Map(nodes.map((node) => [node.id, node.spec.address])));
   }
 
   private async followLabels(): Promise<void> {
     const { keys, mirror } = this.parts;
-    this.loop.setLabels(labelsOf(keys, mirror.under(keys.nodes)), mirror.revision);
+    await this.loop.takeLabels(labelsOf(keys, mirror.under(keys.nodes)), mirror.revision);
   }
 
   /** Housekeeping must not cost the lead; the next end of a rollout tries again. */

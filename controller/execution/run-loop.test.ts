@@ -261,6 +261,35 @@ describe('what others write in between', () => {
   });
 });
 
+test('a node that is let back before the leader hears that its removal is stored is adopted', async () => {
+  const [agent] = await agents(1);
+  assert.ok(agent);
+  const { keys } = cluster;
+  const spec = keys.nodeSpec('node-1');
+  let isLetBack = false;
+  await lead({
+    async after(written) {
+      if (isLetBack || !written.includes(spec)) return;
+      isLetBack = true;
+      const value = JSON.stringify({ address: agent.address, labels: {} });
+      await transact(
+        direct,
+        [],
+        [
+          { kind: 'put', key: spec, value },
+          { kind: 'put', key: keys.labels, value: '{}' },
+        ],
+      );
+      await mirror.waitFor(() => mirror.get(spec)?.value === value, 5_000);
+    },
+  });
+  const before = agent.adoptions.length;
+  assert.equal((await outcome(await wish({ kind: 'remove', node: 'node-1' }))).error, null);
+  const status = (): string => mirror.get(keys.nodeStatus('node-1'))?.value ?? '';
+  assert.ok(await mirror.waitFor(() => status().includes('"joined":false'), 10_000), status());
+  assert.ok(isLetBack && agent.adoptions.length > before);
+});
+
 test('a rollout that ended while the mirror was behind is kept as it was', async () => {
   const [agent] = await agents(1);
   agent?.fail('preflight', 'PREFLIGHT_FAILED', 'no room');

@@ -139,12 +139,24 @@ export class RunLoop {
     }
   }
 
-  /** Takes note of the nodes' labels, as they stood at a revision; only between two batches. */
-  setLabels(labels: World['labels'], revision: bigint): void {
-    // What others wrote must not bring back a node that this leader has removed since.
-    if (revision < this.labelsRevision || revision < this.removedRevision) return;
+  /**
+   * Takes note of the nodes' labels, as they stood at a revision, and of nodes that came to the list with them:
+   * those are found here, against what this leader has stored, because a node may be removed and let back
+   * before the leader hears that its removal is stored. Within scheduled work.
+   */
+  async takeLabels(labels: World['labels'], revision: bigint): Promise<void> {
+    if (this.areOlder(revision)) return;
+    const joined = [...labels.keys()].filter((node) => !this.world.labels.has(node));
+    if (joined.length > 0) await this.take(joined.map((node) => ({ kind: 'joined', node })));
+    // A load on the way may have brought newer ones.
+    if (this.areOlder(revision)) return;
     this.current = { ...this.world, labels };
     this.labelsRevision = revision;
+  }
+
+  /** What others wrote must not bring back a node that this leader has removed since. */
+  private areOlder(revision: bigint): boolean {
+    return revision < this.labelsRevision || revision < this.removedRevision;
   }
 
   /** Puts an event into the queue. */
@@ -331,6 +343,8 @@ export class RunLoop {
   private remember(operations: readonly EtcdOperation[], revision: bigint): void {
     for (const operation of operations) {
       const { key } = operation;
+      // A replica may have let a node back before the answer to its removal came.
+      if ((this.raw.get(key)?.modRevision ?? 0n) > revision) continue;
       const createRevision = this.raw.get(key)?.createRevision ?? revision;
       if (operation.kind === 'delete') this.raw.delete(key);
       else

@@ -54,6 +54,8 @@ export const endings: (() => Promise<unknown>)[] = [];
 /** What a test does at a transaction of the leader; the keys are those that it writes. */
 export interface Meetings {
   before?(keys: readonly string[]): Promise<void>;
+  /** Before the leader hears that it was committed. */
+  after?(keys: readonly string[]): Promise<void>;
   /** Whether the answer to this one is lost after it was committed. */
   isLost?(keys: readonly string[]): boolean;
 }
@@ -113,7 +115,11 @@ function meet(client: EtcdClient, meetings: Meetings, sent: string[][]): void {
     );
     sent.push(keys);
     await meetings.before?.(keys);
-    if (meetings.isLost?.(keys) !== true) return txn(request, options);
+    if (meetings.isLost?.(keys) !== true) {
+      const answer = await txn(request, options);
+      await meetings.after?.(keys);
+      return answer;
+    }
     const { revision } = await readKey(direct, 'any');
     proxy.set('down', 'lose');
     const answer = txn(request, options);

@@ -332,6 +332,7 @@ class Simulation {
   private calmDown(): void {
     this.say(`${this.at()} the faults stop`);
     this.network.isCalm = true;
+    this.atRestSinceMs = this.clock.nowMs;
     for (const controller of this.controllers) {
       controller.process.pausedUntilMs = this.clock.nowMs;
       if (!controller.process.alive) controller.start();
