@@ -51,6 +51,8 @@ export const limits = {
   reEpochWaitMs: 10_000,
   /** Milliseconds that a caller waits until its wish is in force. */
   intentWaitMs: 20_000,
+  /** Milliseconds in which a leader reads from the release repository what one plan needs; below that. */
+  planReadMs: 15_000,
   /** Streams that one controller replica serves to watchers. */
   watchers: 1_000,
   /** Events waiting in the engine's queue. */

@@ -55,7 +55,7 @@ export async function runReplica(parts: ReplicaParts): Promise<void> {
     if (!signal.aborted) await Promise.race([mirror.start(), once(signal, 'abort')]);
     if (signal.aborted) return;
     const reader = new ClusterReader(client, keys, mirror);
-    const wishes = new WishWriter(client, keys, mirror);
+    const wishes = new WishWriter(client, keys, mirror, parts.nonce);
     const { repository } = parts;
     server = await serveGrpc({ config, keys, repository, client, reader, wishes, mirror, wall });
     http = config.http && (await serveHttp(config.http.listen, config.tls, () => mirror.revision > 0n));

@@ -4,14 +4,12 @@
  */
 import { isErrorCode, PlexiError } from '../../config/errors.js';
 import { limits } from '../../config/limits.js';
-import { type EtcdClient, readKey, transact } from '../leadership/etcd.js';
+import { type EtcdClient, type EtcdOperation, readKey, transact } from '../leadership/etcd.js';
 import type { ClusterKeys } from '../state/keys.js';
 import type { Mirror } from '../state/mirror.js';
-import { decode, restoredRecord } from '../state/records.js';
+import { decode, leaderRecord, restoredRecord } from '../state/records.js';
 import { type Intent, type IntentOutcome, outcomeRecord } from '../state/wish-records.js';
 
-/** Tries to find a free number, when others write at the same moment. */
-const numbersMax = 50;
 /** What stands in a key: an id with a slash would be a wish in the middle of another rollout's records. */
 const rolloutIdPattern = /^[A-Za-z0-9._+-]{1,255}$/;
 /** Characters of a wrong id that the sentence repeats. */
@@ -22,6 +20,7 @@ export class WishWriter {
     private readonly client: EtcdClient,
     private readonly keys: ClusterKeys,
     private readonly mirror: Mirror,
+    private readonly nonce: () => string,
   ) {}
 
   /**
@@ -35,12 +34,8 @@ export class WishWriter {
       throw new PlexiError('ETCD_RESTORED', decode(restoredRecord, restored.key, restored.value).reason);
     const n = await this.store(intent, rollout);
     const key = this.keys.outcome(n);
-    if (!(await this.mirror.waitFor(() => this.mirror.get(key) !== undefined, limits.intentWaitMs))) {
-      throw new PlexiError(
-        'NO_LEADER',
-        `the wish is recorded, but no controller leads; it is taken up once one does (plexictl status shows it)`,
-      );
-    }
+    if (!(await this.mirror.waitFor(() => this.mirror.get(key) !== undefined, limits.intentWaitMs)))
+      throw new PlexiError('NO_LEADER', this.whyNotTaken());
     const entry = this.mirror.get(key);
     if (entry === undefined) throw new PlexiError('INTERNAL', 'the outcome of the wish disappeared');
     const outcome = decode(outcomeRecord, key, entry.value);
@@ -51,7 +46,18 @@ export class WishWriter {
     return outcome;
   }
 
-  /** Under a number that no wish had before: the revision of etcd, or the next free one. */
+  private whyNotTaken(): string {
+    const entry = this.mirror.get(this.keys.leader);
+    const waitedS = limits.intentWaitMs / 1_000;
+    return entry === undefined
+      ? 'the wish is recorded, but no controller leads; it is taken up once one does (plexictl status shows it)'
+      : `the wish is recorded, but ${decode(leaderRecord, entry.key, entry.value).id}, which leads, has not taken it up within ${waitedS} s; look with plexictl status whether it is in force before you say it again`;
+  }
+
+  /**
+   * Under a name that no other wish has, of any rollout or of none, also where etcd was restored in between:
+   * its outcome stands under the same name, and would be taken for another's.
+   */
   private async store(intent: Intent, rollout: string | undefined): Promise<string> {
     if (rollout !== undefined) await this.refuseUnknown(rollout);
     const folder = rollout === undefined ? this.keys.intents : this.keys.rolloutIntents(rollout);
@@ -62,21 +68,13 @@ export class WishWriter {
       );
     }
     const { revision } = await readKey(this.client, this.keys.leader);
-    const value = JSON.stringify(intent);
-    for (let tries = 0n; tries < numbersMax; tries++) {
-      const n = String(revision + tries);
-      const key = rollout === undefined ? this.keys.intent(n) : this.keys.rolloutIntent(rollout, n);
-      const done = await transact(
-        this.client,
-        [
-          { kind: 'createRevision', key, equals: 0n },
-          { kind: 'createRevision', key: this.keys.outcome(n), equals: 0n },
-        ],
-        [{ kind: 'put', key, value }],
-      );
-      if (done !== undefined) return n;
-    }
-    throw new PlexiError('CONFLICT', 'too many wishes at once; try again');
+    const n = `${revision}-${this.nonce()}`;
+    const key = rollout === undefined ? this.keys.intent(n) : this.keys.rolloutIntent(rollout, n);
+    const put: EtcdOperation = { kind: 'put', key, value: JSON.stringify(intent) };
+    const done = await transact(this.client, [{ kind: 'createRevision', key, equals: 0n }], [put]);
+    if (done === undefined)
+      throw new PlexiError('CONFLICT', `a wish stands under ${key} already; say it again`);
+    return n;
   }
 
   /** What stands under the name of no rollout is swept away, and a wish with it. */

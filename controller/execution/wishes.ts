@@ -3,6 +3,7 @@
  * transaction that puts it in force.
  */
 import { PlexiError } from '../../config/errors.js';
+import { limits } from '../../config/limits.js';
 import { type EtcdClient, type EtcdEntry, type EtcdOperation, readPrefix } from '../leadership/etcd.js';
 import type { FencedStore } from '../leadership/fenced-store.js';
 import type { Wish } from '../rollout/events.js';
@@ -17,6 +18,7 @@ import type { Intent } from '../state/wish-records.js';
 import type { Lookup } from '../state/world-writes.js';
 import type { TakenIntent } from './intents.js';
 import { fulfilNodeWish, taken } from './node-wishes.js';
+import { patientRepository } from './patient-repository.js';
 import { type PlanSources, planRollback, planRollout } from './prepare.js';
 
 export interface WishesParts extends PlanSources {
@@ -54,11 +56,16 @@ export class Wishes {
     }
   }
 
+  /** What one plan is made from. */
+  private sources(): PlanSources {
+    return { ...this.parts, repository: patientRepository(this.parts.repository, limits.planReadMs) };
+  }
+
   private async start(intent: Extract<Fulfilled, { kind: 'start' }>): Promise<TakenIntent> {
     const again = this.alreadyTaken(intent.requestId);
     if (again !== undefined) return again;
     const entries = await this.readCluster();
-    const planned = await planRollout(this.parts, entries, intent.request);
+    const planned = await planRollout(this.sources(), entries, intent.request);
     if (intent.planDigest !== '' && planned.plan.digest !== intent.planDigest) {
       throw new PlexiError(
         'PLAN_CHANGED',
@@ -81,7 +88,7 @@ export class Wishes {
         `there is no finished rollout ${intent.rollout}; plexictl history lists them`,
       );
     }
-    const planned = await planRollback(this.parts, await this.readCluster(), rollout);
+    const planned = await planRollback(this.sources(), await this.readCluster(), rollout);
     if (planned.problems.length === 0 && planned.plan.parts.every((part) => part.strategy === 'none')) {
       throw new PlexiError('CONFLICT', `${rollout.id} changed nothing that could be taken back`);
     }

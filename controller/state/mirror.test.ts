@@ -147,6 +147,19 @@ describe('waitFor', () => {
     await put('it', '1');
     assert.equal(await waiting, true);
   });
+
+  test('tells what its condition throws to who waits, and goes on for the others', async () => {
+    await mirror.start();
+    const other = mirror.waitFor(() => mirror.get(`${prefix}it`) !== undefined, 5_000);
+    const unreadable = mirror.waitFor(() => {
+      const entry = mirror.get(`${prefix}it`);
+      return entry !== undefined && JSON.parse(entry.value) === 1;
+    }, 5_000);
+    const refused = assert.rejects(unreadable, SyntaxError);
+    await put('it', 'no JSON');
+    await refused;
+    assert.equal(await other, true);
+  });
 });
 
 describe('while connections break', () => {

@@ -100,17 +100,26 @@ export class Mirror {
     return () => this.listeners.delete(listener);
   }
 
-  /** Resolves at the first change for which the condition holds, or after the time; tells which. */
-  waitFor(condition: () => boolean, timeoutMs: number): Promise<boolean> {
-    if (condition()) return Promise.resolve(true);
-    return new Promise((resolve) => {
-      const timer = setTimeout(() => done(false), timeoutMs);
-      const off = this.listen(() => condition() && done(true));
-      const done = (held: boolean): void => {
+  /**
+   * Resolves at the first change for which the condition holds, or after the time; tells which. Rejects with what
+   * the condition throws: thrown among the changes it would end the process.
+   */
+  async waitFor(condition: () => boolean, timeoutMs: number): Promise<boolean> {
+    if (condition()) return true;
+    return new Promise((resolve, reject) => {
+      const end = (tell: () => void): void => {
         clearTimeout(timer);
         off();
-        resolve(held);
+        tell();
       };
+      const timer = setTimeout(() => end(() => resolve(false)), timeoutMs);
+      const off = this.listen(() => {
+        try {
+          if (condition()) end(() => resolve(true));
+        } catch (thrown) {
+          end(() => reject(thrown));
+        }
+      });
     });
   }
 
