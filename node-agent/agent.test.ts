@@ -278,6 +278,9 @@ describe('a command that comes again', together, () => {
         assert.deepEqual(again.result, { ...first.result, inMaintenance: false });
         assert.deepEqual(again.phases, []);
       }
+      const fromAnother = maintenance('on', [1, 9, 10 + start], true);
+      if (fromAnother.step?.$case === 'maintenance') fromAnother.step.value.timeoutMs += 1n;
+      assert.equal((await running.caller.execute(fromAnother)).known, true, 'its time is no content');
       await assert.rejects(running.caller.execute(maintenance('on', [1, 9, 50], true, 'another reason')), {
         code: 'COMMAND_CONFLICT',
       });

@@ -8,6 +8,7 @@ import { freezeOf, liveControllers, nodeFacts } from '../execution/cluster-facts
 import { type EtcdClient, type EtcdEntry, readKey, readPrefix } from '../leadership/etcd.js';
 import { isStuck } from '../rollout/budget.js';
 import type { Rollout } from '../rollout/rollout.js';
+import { failedNodes } from '../rollout/wishes.js';
 import type { Recovery } from '../rollout/world.js';
 import { readOrder, readSlot } from '../state/codec.js';
 import type { ClusterKeys } from '../state/keys.js';
@@ -165,6 +166,12 @@ export class ClusterReader {
         'no rollout is active; start one with plexictl rollout --to VERSION',
       );
     return decode(activeRecord, entry.key, entry.value).rollout;
+  }
+
+  /** Nodes of a rollout that have failed, as they stand in etcd now; none when there is no such rollout. */
+  async failedNodes(id: string): Promise<string[]> {
+    const rollout = await this.rollout(id);
+    return rollout === undefined ? [] : failedNodes(rollout);
   }
 
   async activeOrLast(): Promise<string | undefined> {

@@ -79,8 +79,10 @@ export function rolloutsService(
     }),
     resume: unary(async (call) => {
       const reason = reasonOf(call.request.reason, 'resumed by', caller(call));
+      const id = call.request.id === '' ? await reader.activeId() : call.request.id;
+      const seen = await reader.failedNodes(id);
       return ResumeResponse.fromPartial({
-        id: await forRollout(call.request.id, { kind: 'resume', reason }, caller(call)),
+        id: await forRollout(id, { kind: 'resume', reason, seen }, caller(call)),
       });
     }),
     abort: unary(async (call) => {

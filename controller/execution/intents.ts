@@ -211,8 +211,9 @@ export function wishOf(intent: Extract<Intent, { kind: Wish['kind'] }>): Wish {
   const { reason } = intent;
   switch (intent.kind) {
     case 'pause':
+      return { kind: 'pause', reason };
     case 'resume':
-      return { kind: intent.kind, reason };
+      return { kind: 'resume', reason, seen: intent.seen };
     case 'abort':
       return { kind: 'abort', rollback: intent.rollback, reason };
     case 'retry':

@@ -4,12 +4,22 @@
  * unchanged when there is none to make.
  */
 import { freeIndex, isStuck, slotOf, stuckCount, withConfiguredBudget } from './budget.js';
-import { givenUp, nodesInOrder, takeSlot, viewOf, withCommand, withNode, withRollout } from './change.js';
+import {
+  bounded,
+  givenUp,
+  nodesInOrder,
+  takeSlot,
+  viewOf,
+  withCommand,
+  withNode,
+  withRollout,
+} from './change.js';
 import { end, endIfSettled, finalize } from './ends.js';
 import { hasOpenOrder, settleOrders } from './orders.js';
 import { settleRecovery } from './recovery.js';
 import { stepAborting, stepBack } from './rollback.js';
 import {
+  type Course,
   type FailedNode,
   type FinalPhase,
   hasFailed,
@@ -23,6 +33,8 @@ import { silentForMs } from './silence.js';
 import { settleLost, settleSoaking } from './soak.js';
 import { countSpread, whyNotOut } from './spread.js';
 import { type ActiveWorld, isActive, type World } from './world.js';
+
+type PausedCourse = Extract<Course, { kind: 'paused' }>;
 
 /** One decision; the same world when there is nothing to decide. */
 export function decide(world: World, nowMs: number): World {
@@ -40,7 +52,7 @@ export function decide(world: World, nowMs: number): World {
     case 'forward':
       return stepForward(world, rollout, phase, nowMs);
     case 'paused':
-      return enter(world, rollout, 'paused', course.reason);
+      return stepPaused(world, rollout, course);
     case 'called_off':
       return end(world, 'aborted', course.reason, 3, nowMs);
     case 'aborting':
@@ -48,6 +60,17 @@ export function decide(world: World, nowMs: number): World {
     case 'back':
       return stepBack(world, rollout, course.reason, nowMs);
   }
+}
+
+/** What fails in a pause is told with what it was paused for: who resumes puts all of it aside. */
+function stepPaused(world: ActiveWorld, rollout: Rollout, course: PausedCourse): World {
+  if (course.by !== 'failure') return enter(world, rollout, 'paused', course.reason);
+  const later = openFailures(rollout)
+    .map(failureOf)
+    .filter((failure) => !course.reason.includes(failure));
+  const reason = bounded([course.reason, ...later].join('; '));
+  if (reason === course.reason) return enter(world, rollout, 'paused', reason);
+  return withRollout(world, { course: { ...course, reason }, ...(rollout.phase === 'paused' && { reason }) });
 }
 
 function enter(world: ActiveWorld, rollout: Rollout, phase: RolloutPhase, reason: string): World {
@@ -113,7 +136,9 @@ function stepChecks(
   const silent = [...rollout.nodes.values()].filter((node) => isSilent(world, rollout, node, nowMs));
   if (silent.length > 0) return silent.reduce((next, node) => giveUp(next, node, nowMs), world);
   if ([...rollout.nodes.values()].some((node) => openCommand(node.state) !== undefined)) return world;
-  const failed = nodesInOrder(rollout).filter(hasFailed);
+  const failed = nodesInOrder(rollout)
+    .filter(hasFailed)
+    .filter(({ state }) => state.phase !== 'skipped');
   if (failed.length > 0) {
     const reason = `${phase} failed on ${failed.length} of ${rollout.nodes.size} nodes, and nothing was touched: ${failed.map(({ error }) => error.message).join('; ')}`;
     return withRollout(world, { course: { kind: 'called_off', reason } });
@@ -148,14 +173,19 @@ function giveUp(world: ActiveWorld, node: RolloutNode, nowMs: number): ActiveWor
   return withNode(world, node.id, { state: { phase: 'pending' }, ended, error }, nowMs);
 }
 
-function stepRolling(world: ActiveWorld, rollout: Rollout, nowMs: number): World {
-  const failed = nodesInOrder(rollout).filter(
+/** Nodes whose failure nobody has put aside. */
+function openFailures(rollout: Rollout): FailedNode[] {
+  return nodesInOrder(rollout).filter(
     (node): node is FailedNode =>
       hasFailed(node) &&
       !rollout.forgiven.includes(node.id) &&
       node.state.phase !== 'ready' &&
       node.state.phase !== 'skipped',
   );
+}
+
+function stepRolling(world: ActiveWorld, rollout: Rollout, nowMs: number): World {
+  const failed = openFailures(rollout);
   const first = failed[0];
   const { policy } = rollout.plan.header;
   if (first !== undefined && failed.length > policy.failureBudget) return turnBack(world, rollout, first);
@@ -167,7 +197,7 @@ function stepRolling(world: ActiveWorld, rollout: Rollout, nowMs: number): World
     return waitForOperator(world, rollout);
   }
   if (next !== undefined) {
-    const taken = takeSlot(world, next.node, next.index, `upgrade to ${rollout.plan.header.to}`, nowMs);
+    const taken = takeSlot(world, next.node, next.index, `upgrade to ${next.toVersion}`, nowMs);
     return withCommand(
       taken,
       next.node,
@@ -242,7 +272,10 @@ function isSettledIn({ nodes }: Pick<Rollout, 'nodes'>, id: string): boolean {
 }
 
 /** The next node in order whose wave is open, that can be reached, and for which there is a slot. */
-function nextReady(world: World, rollout: Rollout): { node: RolloutNode; index: string } | undefined {
+function nextReady(
+  world: World,
+  rollout: Rollout,
+): { node: RolloutNode; index: string; toVersion: string } | undefined {
   const wave = openWave(rollout);
   const spread = countSpread(world, rollout.plan.header.direction === 'back');
   for (const part of rollout.plan.parts) {
@@ -250,7 +283,8 @@ function nextReady(world: World, rollout: Rollout): { node: RolloutNode; index: 
     if (part.wave !== wave || node?.state.phase !== 'ready') continue;
     if (!viewOf(world, node.id).reachable || isKept(world, rollout, node.id)) continue;
     const index = indexFor(world, node.id);
-    if (index !== undefined && whyNotOut(spread, node.id) === undefined) return { node, index };
+    if (index !== undefined && whyNotOut(spread, node.id) === undefined)
+      return { node, index, toVersion: part.to.version };
   }
   return undefined;
 }

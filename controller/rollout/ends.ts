@@ -5,7 +5,15 @@
 import { NONE } from '../../release/version.js';
 import { withConfiguredBudget } from './budget.js';
 import { givenUp, nodesInOrder, viewOf, withNode, withRollout } from './change.js';
-import type { FinalPhase, PlanPart, ReleaseRef, Rollout, RolloutNode } from './rollout.js';
+import {
+  commandId,
+  type FinalPhase,
+  hasFailed,
+  type PlanPart,
+  type ReleaseRef,
+  type Rollout,
+  type RolloutNode,
+} from './rollout.js';
 import type { ActiveWorld, World } from './world.js';
 
 /** Makes a rollout final. */
@@ -63,14 +71,48 @@ export function endIfSettled(world: ActiveWorld, rollout: Rollout, reason: strin
     return end(world, 'aborted', `${reason}; ${what}: versions are mixed`, 5, nowMs);
   }
   if (rollout.course.kind === 'back') return end(world, 'rolled_back', reason, 1, nowMs);
-  if (rollout.plan.header.direction === 'back') return end(world, 'failed', reason, 4, nowMs);
-  return end(
-    world,
-    'aborted',
-    `${reason}; versions are mixed: go on with the same plexictl rollout, or take it back`,
-    5,
-    nowMs,
+  return rollout.plan.header.direction === 'back'
+    ? endRollback(world, rollout, reason, nowMs)
+    : endMidway(world, rollout, reason, nowMs);
+}
+
+/** A rollback that did not reach its target: a node that could not be taken back is an operator's. */
+function endRollback(world: ActiveWorld, rollout: Rollout, reason: string, nowMs: number): World {
+  const failed = nodesInOrder(rollout)
+    .filter((node) => hasFailed(node) && node.state.phase !== 'skipped')
+    .filter((node) => !isRecalled(rollout, node));
+  if (failed.length === 0) {
+    const where = isAnyChanged(rollout) ? 'versions are mixed' : 'no node went back';
+    const next = `say plexictl rollback --update-id ${rollout.plan.header.rollbackOf ?? ''} again`;
+    return end(world, 'aborted', `${reason}; ${where}: ${next}`, 5, nowMs);
+  }
+  const names = failed.map(({ id }) => id).join(', ');
+  return end(world, 'failed', `${reason}; ${names} did not go back: look with plexictl status`, 4, nowMs);
+}
+
+/** Whether a node runs what the plan gives it, and did not before. */
+function isAnyChanged({ plan, nodes }: Rollout): boolean {
+  return plan.parts.some(
+    ({ node, strategy, to }) => strategy !== 'none' && nodes.get(node)?.release.digest === to.digest,
   );
+}
+
+/** Whether the node is where it was because the rollout called it back, and not by a failure of its own. */
+function isRecalled({ id }: Rollout, node: RolloutNode): boolean {
+  const attempt = node.attempts.roll_back ?? 0;
+  return node.ended?.commandId === commandId(id, node.id, 'roll_back', attempt);
+}
+
+/** Neither to the new version nor, by a course of its own, back: told from what the touched nodes run. */
+function endMidway(world: ActiveWorld, rollout: Rollout, reason: string, nowMs: number): World {
+  if (isAnyChanged(rollout)) {
+    const next = 'versions are mixed: go on with the same plexictl rollout, or take it back';
+    return end(world, 'aborted', `${reason}; ${next}`, 5, nowMs);
+  }
+  const back = `${reason}; every touched node is back on its old version`;
+  return rollout.course.kind === 'aborting'
+    ? end(world, 'aborted', back, 5, nowMs)
+    : end(world, 'rolled_back', back, 1, nowMs);
 }
 
 /** The end is told from what the nodes report, not from what was sent (semantics S25). */
@@ -120,25 +162,41 @@ function whatOf({ version }: ReleaseRef): string {
 }
 
 function whatRuns(rollout: Rollout, all: number, skipped: readonly RolloutNode[]): string {
-  const { to, leftOut } = rollout.plan.header;
+  const { leftOut } = rollout.plan.header;
   const left =
     leftOut.length === 0
       ? ''
       : `; left as they are, because an operator is needed there: ${leftOut.join(', ')}`;
+  const versions = versionsOf(rollout);
   if (skipped.length > 0) {
     const names = skipped.map((node) => node.id).join(', ');
-    return `${all - skipped.length} of ${all} nodes run ${to}; skipped by an operator: ${names}${left}`;
+    return `${all - skipped.length} of ${all} nodes run ${versions}; skipped by an operator: ${names}${left}`;
   }
-  return `${all === 1 ? 'the one node runs' : `all ${all} nodes run`} ${to}${left}`;
+  return `${all === 1 ? 'the one node runs' : `all ${all} nodes run`} ${versions}${left}`;
+}
+
+/** `0b1`, or `0a1 (2) and 0a2 (1)`: a rollback takes each node to what it ran before. */
+function versionsOf({ plan, nodes }: Rollout): string {
+  const counts = new Map<string, number>();
+  for (const { node, to } of plan.parts)
+    if (nodes.get(node)?.state.phase !== 'skipped') counts.set(to.version, (counts.get(to.version) ?? 0) + 1);
+  const [only, ...more] = [...counts];
+  if (only === undefined) return plan.header.to;
+  return more.length === 0
+    ? only[0]
+    : [only, ...more].map(([version, count]) => `${version} (${count})`).join(' and ');
 }
 
 function whyUnfinished(nodes: readonly RolloutNode[]): string {
-  const names = (left: boolean): string =>
-    nodes
-      .filter((node) => (node.state.phase === 'skipped') === left)
-      .map((node) => node.id)
-      .join(', ');
-  const failed = names(false) === '' ? [] : [`${names(false)} failed, within the failure budget`];
-  const leftOut = names(true) === '' ? [] : [`${names(true)} could not be reached and was left out`];
-  return [...failed, ...leftOut].join('; ');
+  const isLeftOut = ({ state }: RolloutNode): boolean => state.phase === 'skipped';
+  const isSilent = ({ error }: RolloutNode): boolean => error?.code === 'NODE_UNREACHABLE';
+  const told = (of: (node: RolloutNode) => boolean, what: string): string[] => {
+    const names = nodes.filter(of).map(({ id }) => id);
+    return names.length === 0 ? [] : [`${names.join(', ')} ${what}`];
+  };
+  return [
+    ...told((node) => !isLeftOut(node), 'failed, within the failure budget'),
+    ...told((node) => isLeftOut(node) && isSilent(node), 'could not be reached and was left out'),
+    ...told((node) => isLeftOut(node) && !isSilent(node), 'did not let itself be adopted and was left out'),
+  ].join('; ');
 }

@@ -26,7 +26,8 @@ export interface Observation {
 /** A wish of an operator for the active rollout. */
 export type Wish =
   | { readonly kind: 'pause'; readonly reason: string }
-  | { readonly kind: 'resume'; readonly reason: string }
+  /** `seen`: nodes whose failure its author could know of; without it, of each that has failed. */
+  | { readonly kind: 'resume'; readonly reason: string; readonly seen?: readonly string[] | undefined }
   | { readonly kind: 'abort'; readonly rollback: boolean; readonly reason: string }
   /** Try a node again that failed and went back. */
   | { readonly kind: 'retry'; readonly node: string; readonly reason: string }

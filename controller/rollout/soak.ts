@@ -53,10 +53,9 @@ export function soakedForMs(view: NodeView, node: RolloutNode, nowMs: number): n
  * taken back, or was healthy for its whole soak after all.
  */
 function failSoak(world: ActiveWorld, rollout: Rollout, node: RolloutNode, nowMs: number): World {
-  const { healthReason } = viewOf(world, node.id);
   const error = {
     code: 'SOAK_FAILED',
-    message: `it did not stay healthy after the upgrade: ${healthReason}`,
+    message: `it did not stay healthy after the upgrade: ${whyNotSoaked(world, rollout, node)}`,
   };
   const failed = withNode(world, node.id, { error }, nowMs);
   if (rollout.course.kind !== 'forward') return failed;
@@ -65,6 +64,18 @@ function failSoak(world: ActiveWorld, rollout: Rollout, node: RolloutNode, nowMs
   return header.direction === 'forward' && header.policy.rollbackOnFailure
     ? withRollout(failed, { course: { kind: 'back', reason } })
     : withRollout(failed, { course: { kind: 'paused', by: 'failure', reason } });
+}
+
+/** What the node says of itself; of one that says nothing bad, what kept its soak from its end. */
+function whyNotSoaked(world: World, rollout: Rollout, node: RolloutNode): string {
+  const { health, healthReason, release } = viewOf(world, node.id);
+  if (health === 'unhealthy' && healthReason !== '') return healthReason;
+  if (release !== null && release.digest !== node.release.digest)
+    return `it runs ${release.version} now, and was given ${node.release.version}`;
+  const { soakMs } = rollout.plan.header.policy;
+  return soakMs === 0
+    ? 'it has not said once that it is healthy'
+    : `it was never good for ${soakMs / 1_000} s on end`;
 }
 
 /** One node that held a slot, or is to be taken back, and was unknown for too long: lost, and an operator's. */
@@ -80,19 +91,24 @@ export function settleLost(world: World, rollout: Rollout, nowMs: number): World
     const isOurs = held !== undefined && held.slot.rollout === rollout.id && !isStuck(held.key);
     const isOut = isOurs && phase !== 'rollback_failed' && phase !== 'done';
     if (!isAwaited && !isOut) continue;
-    const message = `${node.id} could not be reached for ${Math.round(unknownMaxMs / 1000)} s while it was ${phase}; look at the node, then at plexictl status`;
+    const forText = `for ${Math.round(unknownMaxMs / 1000)} s while it was ${phase}`;
+    const message = `${whyAway(world, node.id)} ${forText}; look at the node, then at plexictl status`;
     return strand(world, node, { code: 'NODE_LOST', message }, nowMs);
   }
   return world;
 }
 
+/** A node that answers and does not obey is no one that is down: what it says tells what to do. */
+function whyAway(world: World, id: string): string {
+  const { refusal } = viewOf(world, id);
+  return refusal === null
+    ? `${id} could not be reached`
+    : `${id} did not let itself be adopted (${refusal.message})`;
+}
+
 /** A node that was not touched and cannot be reached is left out; the others go on without it. */
 function skipLost(world: World, node: RolloutNode, nowMs: number): World {
-  const message = `${node.id} could not be reached in time and was left out; run the same plexictl rollout again once its agent answers`;
-  return withNode(
-    world,
-    node.id,
-    { state: { phase: 'skipped' }, error: { code: 'NODE_UNREACHABLE', message } },
-    nowMs,
-  );
+  const code = viewOf(world, node.id).refusal?.code ?? 'NODE_UNREACHABLE';
+  const message = `${whyAway(world, node.id)} in time and was left out; run the same plexictl rollout again once its agent answers`;
+  return withNode(world, node.id, { state: { phase: 'skipped' }, error: { code, message } }, nowMs);
 }

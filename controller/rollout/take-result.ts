@@ -2,6 +2,7 @@
  * The end of a command is entered into the world: of one that the rollout gave, or of one that an operator
  * gave outside of it. A late end, or one of another command, changes nothing.
  */
+import { heldBy } from './budget.js';
 import { settle, strand, viewOf, withNode, withView } from './change.js';
 import type { CommandOutcome } from './events.js';
 import { failMaintenance, finishMaintenance } from './manual.js';
@@ -109,11 +110,25 @@ function takeUpgradeEnd(
     case 'failed':
       // Refused before anything was touched, or committed and unable to leave maintenance.
       return outcome.failedStep === '' && command.kind === 'upgrade'
-        ? settle(world, node.id, { state: { phase: 'rolled_back' }, ended, error: faultOf(outcome) }, nowMs)
+        ? settleUntouched(world, node, ended, outcome, nowMs)
         : strand(world, node, faultOf(outcome), nowMs, ended);
     case 'rollback_failed':
       return strand(world, node, faultOf(outcome), nowMs, ended);
   }
+}
+
+/** Where this slot was its first, the node has never been out of service because of the rollout. */
+function settleUntouched(
+  world: World,
+  node: RolloutNode,
+  ended: EndedCommand,
+  outcome: CommandOutcome,
+  nowMs: number,
+): World {
+  const isFirst = heldBy(world.slots, node.id)?.slot.sinceMs === node.outSinceMs;
+  const outSinceMs = isFirst ? null : node.outSinceMs;
+  const error = faultOf(outcome);
+  return settle(world, node.id, { state: { phase: 'rolled_back' }, ended, outSinceMs, error }, nowMs);
 }
 
 function takeRevertEnd(

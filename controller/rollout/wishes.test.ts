@@ -21,13 +21,21 @@ const goingBack = after(forward, { kind: 'wish', wish: back });
 const soaking = after(forward, finished('node-1', 'upgrade'));
 const stuck = after(forward, finished('node-1', 'upgrade', { outcome: 'rollback_failed', failure }));
 const failed = after(forward, finished('node-1', 'upgrade', { outcome: 'rolled_back', failure }));
+/** Node-2 fails while the rollout is paused for node-1 already. */
+const twoFailed = after(
+  after(rolling(3, { rollbackOnFailure: false, maxConcurrent: 2 }), failedNode('node-1')),
+  failedNode('node-2'),
+);
+
+function failedNode(node: string) {
+  return finished(node, 'upgrade', { outcome: 'rolled_back', failure });
+}
+
 /** More nodes have failed than a resume may put aside. */
 const manyFailed = rolling(501, { rollbackOnFailure: false, maxConcurrent: 501, failureBudget: 500 });
 const tooManyFailed = after(
   manyFailed,
-  ...[...(manyFailed.rollout?.nodes.keys() ?? [])].map((node) =>
-    finished(node, 'upgrade', { outcome: 'rolled_back', failure }),
-  ),
+  ...[...(manyFailed.rollout?.nodes.keys() ?? [])].map((node) => failedNode(node)),
 );
 
 describe('a wish is refused, and would change nothing', () => {
@@ -42,6 +50,11 @@ describe('a wish is refused, and would change nothing', () => {
     [forward, skip('node-1'), /^node-1 is out of service \(entering_maintenance\), so it cannot be left out/],
     [stuck, skip('node-1'), /^node-1 needs an operator: .* plexictl node confirm node-1/],
     [stuck, retry('node-1'), /^node-1 needs an operator/],
+    [
+      twoFailed,
+      { ...resume, seen: ['node-1'] },
+      /^node-2 failed after this was said; look with plexictl status, then say plexictl resume again$/,
+    ],
     [tooManyFailed, resume, /^more than 500 nodes have failed, .* plexictl abort --rollback$/],
     [
       after(failed, { kind: 'wish', wish: skip('node-1') }),
@@ -86,4 +99,13 @@ test('a wish for a rollout that is over changes nothing', () => {
   const over = after(begun(1), { kind: 'wish', wish: back });
   assert.equal(over.rollout?.phase, 'aborted');
   assert.deepEqual(after(over, { kind: 'wish', wish: pause }), over);
+});
+
+test('what fails in a pause is told with what it was paused for, and is put aside by who could know of it', () => {
+  assert.equal(twoFailed.rollout?.reason, 'node-1: sick; node-2: sick');
+  const resumed = after(twoFailed, { kind: 'wish', wish: { ...resume, seen: ['node-1', 'node-2'] } });
+  assert.deepEqual(
+    [resumed.rollout?.course.kind, resumed.rollout?.forgiven],
+    ['forward', ['node-1', 'node-2']],
+  );
 });

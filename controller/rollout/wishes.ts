@@ -27,7 +27,7 @@ export function takeWish(world: World, wish: Wish, nowMs: Milliseconds): World {
         ? withRollout(world, { course: { kind: 'paused', by: 'operator', reason: wish.reason } })
         : world;
     case 'resume':
-      return resume(world, rollout);
+      return resume(world, rollout, wish);
     case 'abort':
       if (course.kind === 'back') return world;
       return withRollout(world, {
@@ -41,9 +41,10 @@ export function takeWish(world: World, wish: Wish, nowMs: Milliseconds): World {
   }
 }
 
-function resume(world: ActiveWorld, rollout: Rollout): World {
+function resume(world: ActiveWorld, rollout: Rollout, wish: ResumeWish): World {
   const { course } = rollout;
   if (course.kind !== 'paused' || isBeyondForgiving(rollout)) return world;
+  if (unseenFailures(rollout, wish).length > 0) return world;
   // A failure is forgiven only by an operator who was shown it: it was the reason of the pause.
   const forgiven = course.by === 'failure' ? failedNodes(rollout) : rollout.forgiven;
   return withRollout(world, { course: { kind: 'forward' }, forgiven, reason: '', exitCode: null });
@@ -52,8 +53,18 @@ function resume(world: ActiveWorld, rollout: Rollout): World {
 /** The bound of `config/limits.ts`, of which only the type may come in here: another number does not compile. */
 const forgivenMax: (typeof limits)['forgivenNodes'] = 500;
 
-function failedNodes({ nodes }: Rollout): string[] {
+type ResumeWish = Extract<Wish, { kind: 'resume' }>;
+
+/** Nodes that have failed, whether or not that was put aside. */
+export function failedNodes({ nodes }: Pick<Rollout, 'nodes'>): string[] {
   return [...nodes.values()].filter(hasFailed).map(({ id }) => id);
+}
+
+/** Failures that came after the wish was said: nobody has put them aside. */
+function unseenFailures(rollout: Rollout, { seen }: ResumeWish): string[] {
+  const { course, forgiven } = rollout;
+  if (seen === undefined || course.kind !== 'paused' || course.by !== 'failure') return [];
+  return failedNodes(rollout).filter((id) => !seen.includes(id) && !forgiven.includes(id));
 }
 
 /** Their names stand in one key of etcd, which does not hold any number of them. */
@@ -109,6 +120,9 @@ export function wishRefusal(world: World, wish: Wish): string | undefined {
   }
   if (wish.kind === 'resume' && isBeyondForgiving(rollout))
     return `more than ${forgivenMax} nodes have failed, which is too many to go on; end the rollout with plexictl abort --rollback`;
+  const unseen = wish.kind === 'resume' ? unseenFailures(rollout, wish) : [];
+  if (unseen.length > 0)
+    return `${unseen.join(', ')} failed after this was said; look with plexictl status, then say plexictl resume again`;
   return wish.kind === 'retry' || wish.kind === 'skip' ? nodeRefusal(world, rollout, wish) : undefined;
 }
 

@@ -86,7 +86,14 @@ export const intentRecord = z.discriminatedUnion('kind', [
     reason: z.string(),
   }),
   z.object({ kind: z.literal('pause'), by: z.string(), at: z.string(), reason: z.string() }),
-  z.object({ kind: z.literal('resume'), by: z.string(), at: z.string(), reason: z.string() }),
+  z.object({
+    kind: z.literal('resume'),
+    by: z.string(),
+    at: z.string(),
+    reason: z.string(),
+    /** Nodes whose failure stood in etcd when it was said; absent in a wish of an earlier version. */
+    seen: z.array(z.string()).optional(),
+  }),
   z.object({
     kind: z.literal('abort'),
     by: z.string(),

@@ -299,6 +299,9 @@ function lastingPart(step: Command['step']): Command['step'] {
       return { $case: 'preflight', value: { ...step.value, controllerTime: undefined } };
     case 'rollBack':
       return { $case: 'rollBack', value: { ...step.value, reason: '' } };
+    case 'maintenance':
+      // The next leader may have been configured with another time for hooks.
+      return { $case: 'maintenance', value: { ...step.value, timeoutMs: 0n } };
     default:
       return step;
   }
