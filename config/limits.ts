@@ -57,6 +57,8 @@ export const limits = {
   watchers: 1_000,
   /** Events waiting in the engine's queue. */
   engineQueue: 10_000,
+  /** Events that the engine takes in one decision: each costs time by the number of nodes. */
+  engineEventsAtOnce: 200,
   /** Bytes of a configuration file. */
   configBytes: 1024 * 1024,
   /** Bytes of a release manifest. */

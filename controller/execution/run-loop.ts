@@ -306,10 +306,11 @@ export class RunLoop {
     }
   }
 
-  /** The events up to the next piece of work. */
+  /** The events up to the next piece of work; of many only some, so that the lease is renewed between them. */
   private nextEvents(): EngineEvent[] {
     const events: EngineEvent[] = [];
     for (let item = this.queue[0]; item !== undefined && 'event' in item; item = this.queue[0]) {
+      if (events.length >= limits.engineEventsAtOnce) break;
       events.push(item.event);
       this.queue.shift();
     }

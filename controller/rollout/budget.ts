@@ -3,7 +3,7 @@
  * 1). Nodes that need an operator keep a slot apart, which blocks new upgrades but no rollback
  * (protocol, rules 15 to 18).
  */
-import type { Slot, World } from './world.js';
+import { type Slot, type World, withEntry } from './world.js';
 
 const stuckPrefix = 'stuck-';
 
@@ -70,7 +70,7 @@ export function withSlot(
   key: string,
   slot: Slot,
 ): ReadonlyMap<string, Slot> {
-  return new Map([...slots, [key, slot]]);
+  return withEntry(slots, key, slot);
 }
 
 export function withoutSlotOf(slots: ReadonlyMap<string, Slot>, node: string): ReadonlyMap<string, Slot> {

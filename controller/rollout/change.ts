@@ -13,7 +13,7 @@ import {
   type RolloutCommandKind,
   type RolloutNode,
 } from './rollout.js';
-import { type ActiveWorld, isActive, type NodeView, type World } from './world.js';
+import { type ActiveWorld, isActive, type NodeView, type World, withEntry } from './world.js';
 
 /** A node of which this leader has heard nothing. */
 export const unseenNode: NodeView = {
@@ -39,7 +39,7 @@ export function viewOf(world: World, node: string): NodeView {
 }
 
 export function withView<W extends World>(world: W, node: string, change: Partial<NodeView>): W {
-  return { ...world, views: new Map([...world.views, [node, { ...viewOf(world, node), ...change }]]) };
+  return { ...world, views: withEntry(world.views, node, { ...viewOf(world, node), ...change }) };
 }
 
 /** The bound of `config/limits.ts`, of which only the type may come in here: another number does not compile. */
@@ -70,7 +70,7 @@ export function withNode<W extends World>(
   const moved = change.state !== undefined && change.state.phase !== node.state.phase;
   const told = change.error && { error: { ...change.error, message: bounded(change.error.message) } };
   const after = { ...node, ...(moved && { sinceMs: nowMs }), ...change, ...told };
-  return withRollout(world, { nodes: new Map([...world.rollout.nodes, [id, after]]) });
+  return withRollout(world, { nodes: withEntry(world.rollout.nodes, id, after) });
 }
 
 /** Puts many nodes of the rollout in their new state at once. */

@@ -8,13 +8,13 @@ import { viewOf, withNode } from './change.js';
 import type { CommandOutcome, Effect } from './events.js';
 import { isManual, withManualSlot } from './manual.js';
 import type { Milliseconds, ReleaseRef } from './rollout.js';
-import type { NodeOrder, World } from './world.js';
+import { type NodeOrder, type World, withEntry } from './world.js';
 
 /** Milliseconds after which an order that could not be brought to its end has failed. */
 const orderMaxMs = 3_600_000;
 
 export function withOrder(world: World, node: string, order: NodeOrder): World {
-  return { ...world, orders: new Map([...world.orders, [node, order]]) };
+  return { ...world, orders: withEntry(world.orders, node, order) };
 }
 
 /** The command that an open order needs now; undefined when it must wait. */

@@ -142,3 +142,10 @@ export interface ActiveWorld extends World {
 export function isActive<W extends World>(world: W): world is W & ActiveWorld {
   return world.rollout !== undefined;
 }
+
+/** The same map with one more entry, or another value: a copy, which costs far less than its list of entries. */
+export function withEntry<K, V>(map: ReadonlyMap<K, V>, key: K, value: V): ReadonlyMap<K, V> {
+  const copy = new Map(map);
+  copy.set(key, value);
+  return copy;
+}
