@@ -9,7 +9,7 @@ import { join } from 'node:path';
 import { isDeepStrictEqual } from 'node:util';
 import { asPlexiError, PlexiError } from '../../config/errors.js';
 import { limits } from '../../config/limits.js';
-import { createDurably, syncFolder, temporaryName, writeDurably } from '../durable-files.js';
+import { syncFolder, temporaryName, tryCreateDurably, writeDurably } from '../durable-files.js';
 import { printManifest, treeDigest } from '../manifest.js';
 import type { ReleaseArtifact, ReleaseFile, ReleaseManifest } from '../manifest-shape.js';
 import { migrationChecksum } from '../migrations.js';
@@ -150,7 +150,7 @@ async function publish(
   await syncFolder(folder);
   const file = join(folder, manifestName);
   if (published !== undefined) await writeDurably(file, bytes);
-  else if (!(await createDurably(file, bytes))) {
+  else if (!(await tryCreateDurably(file, bytes))) {
     throw conflict(draft.version, 'it was published by another build in this moment');
   }
   return { manifest, manifestSha256: manifestSha256(bytes) };
