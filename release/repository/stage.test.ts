@@ -30,6 +30,7 @@ import { type BuiltRelease, buildRelease } from './publish.js';
 import {
   type Answer,
   cutAfter,
+  cutBehindEnd,
   endAfter,
   rangeless,
   serveFolder,
@@ -331,6 +332,9 @@ describe('staging over http', () => {
 
   test('takes it up with a server that knows no ranges', () =>
     assertStagesWith([cutAfter(100_000), rangeless], 2));
+
+  test('asks for nothing more when it is cut behind the last byte', () =>
+    assertStagesWith([cutBehindEnd], 1));
 
   test('takes up an answer that ended early in good order', () => assertStagesWith([endAfter(50_000)], 2));
 
