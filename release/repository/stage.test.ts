@@ -392,6 +392,26 @@ describe('staging over http', () => {
     await refused(stage(server.url), 'DOWNLOAD_FAILED', /another part/);
   });
 
+  test('gives back the connection of an answer that it refuses', async () => {
+    const refusals: [headers: Record<string, string>, code: string][] = [
+      [{ 'content-length': '1000000' }, 'RELEASE_DIGEST_MISMATCH'],
+      [{ 'content-encoding': 'gzip' }, 'RELEASE_DIGEST_MISMATCH'],
+    ];
+    for (const [headers, code] of refusals) {
+      let isClosed = false;
+      server.archiveAnswers.push((response, bytes) => {
+        response.on('close', () => {
+          isClosed = true;
+        });
+        response.writeHead(200, headers).write(bytes);
+      });
+      await refused(stage(server.url), code, /bytes instead of|Content-Encoding/);
+      // The server hears of it long before it has answered these; a collection of garbage comes later.
+      for (let call = 0; call < 10; call++) await openRepository(server.url).list();
+      assert.ok(isClosed, code);
+    }
+  });
+
   test('follows a few redirects, and none that leads away from http(s)', async () => {
     const path = `/1a1%2B2/${encodeURIComponent(built.artifact.file)}`;
     const there = status(302, { location: path });
