@@ -23,7 +23,7 @@ import { manifestName, versionSegment } from './layout.js';
 import { readReleaseFile } from './release-file.js';
 import { assertVersionFile, listSource } from './source-tree.js';
 import { manifestSha256, verifyManifest } from './verify.js';
-import { writeIndex } from './write-index.js';
+import { refuseLaterRepository, writeIndex } from './write-index.js';
 
 /** What to build. */
 export interface BuildOptions {
@@ -47,7 +47,7 @@ export interface BuiltRelease {
   manifest: ReleaseManifest;
   manifestSha256: string;
   artifact: ReleaseArtifact;
-  /** The same release for the same platform was published before; nothing was written. */
+  /** The same release for the same platform was published before; nothing of it was written. */
   already: boolean;
 }
 
@@ -88,10 +88,10 @@ async function build(options: BuildOptions): Promise<BuiltRelease> {
   };
   const folder = join(repository, versionSegment(version));
   const release = { draft, platform: options.platform ?? { os: 'any', arch: 'any' }, files };
+  await refuseLaterRepository(repository);
   const there = await readPublished(folder);
-  const same = there && sameRelease(there, release);
-  if (same !== undefined) return same;
-  const built = await packAndPublish(from, folder, release);
+  const built = (there && sameRelease(there, release)) ?? (await packAndPublish(from, folder, release));
+  // Also for what was published before: its builder may have died before it came to the index.
   await writeIndex(repository);
   return built;
 }
