@@ -5,7 +5,7 @@
  * crash at any point gives the same folder.
  */
 import { constants } from 'node:fs';
-import { mkdir, open, rename, rm } from 'node:fs/promises';
+import { chmod, mkdir, open, rename, rm } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { PlexiError } from '../../config/errors.js';
 import { syncFolder } from '../../release/durable-files.js';
@@ -18,6 +18,9 @@ import { choosePlace, stagingFolder } from '../../release/repository/place.js';
 import { manifestSha256, verifyManifest } from '../../release/repository/verify.js';
 import { chunksOf, treeDifferences } from '../../release/tree.js';
 import type { FolderFile } from './folder-files.js';
+
+/** Permission bits of every folder of a release. */
+const FOLDER_MODE = 0o755;
 
 /** What a release made on the node says of itself. */
 export interface CopiedRelease {
@@ -89,9 +92,8 @@ async function copyInto(
   const staging = stagingFolder(releasesDir, folder);
   await rm(staging, { recursive: true, force: true });
   try {
-    await mkdir(staging, { mode: 0o755 });
     const folders = [...impliedFolders(files.map(({ path }) => path))];
-    for (const path of folders) await mkdir(join(staging, path), { recursive: true, mode: 0o755 });
+    await makeFolders([staging, ...folders.map((path) => join(staging, path))]);
     for (const file of files) await copyFile(file, join(staging, file.path), signal);
     const differences = await treeDifferences(staging, artifact.files, signal);
     if (differences.length > 0) throw changedMeanwhile(differences);
@@ -101,6 +103,14 @@ async function copyInto(
     await syncFolder(releasesDir);
   } finally {
     await rm(staging, { recursive: true, force: true });
+  }
+}
+
+/** The umask is the agent's, and the service may have another user. */
+async function makeFolders(paths: readonly string[]): Promise<void> {
+  for (const path of paths) {
+    await mkdir(path, { recursive: true });
+    await chmod(path, FOLDER_MODE);
   }
 }
 
