@@ -20,9 +20,9 @@ test('its folders may be entered by every user, whatever the umask', async () =>
   const releasesDir = join(root, 'releases');
   const { signal } = new AbortController();
   const files = await folderFiles(directory, [], signal);
-  const service = { start: ['node', 'server.mjs'], env: {}, stopSignal: 'SIGTERM' } as const;
   const manifest = copiedManifest({
-    ...{ version: '0b1', name: 'chat', directory, service, files, createdAt: new Date(0) },
+    ...{ version: '0b1', name: 'chat', directory, files, createdAt: new Date(0) },
+    service: { start: ['node', 'server.mjs'], env: {}, stopSignal: 'SIGTERM' },
   });
   await writeTree(releasesDir, { 'a-file': '' });
   const umask = process.umask(0o077);
