@@ -160,6 +160,22 @@ describe('a build', () => {
     await refused(build('0b1', from, { repository: from }), 'RELEASE_INVALID', /it is also the repository/);
   });
 
+  test('leaves it out by whatever path it is named', async () => {
+    const from = await source('0b1');
+    await mkdir(join(from, '..releases'));
+    repository = join(root, `link-${count++}`);
+    await symlink(join(from, '..releases'), repository);
+    for (const more of [{}, { repository: join(from, '..releases') }]) {
+      const built = await build('0b1', from, more);
+      assert.deepEqual(built.artifact.files.map(({ path }) => path).sort(), [
+        ...['VERSION.txt', 'bin/serve', 'server.mjs'],
+      ]);
+    }
+    repository = join(root, `link-${count++}`);
+    await symlink(from, repository);
+    await refused(build('0b1', from), 'RELEASE_INVALID', /it is also the repository/);
+  });
+
   test('names the version as its scheme prints it', async () => {
     const built = await build('a.1.1-7', await source('1a1+7'));
     assert.equal(built.manifest.version, '1a1+7');
