@@ -15,6 +15,7 @@ import type { ReleaseArtifact, ReleaseManifest, ReleaseService } from '../../rel
 import { impliedFolders } from '../../release/plain-path.js';
 import { markComplete } from '../../release/repository/installed.js';
 import { choosePlace, stagingFolder } from '../../release/repository/place.js';
+import { inTurn } from '../../release/repository/turns.js';
 import { manifestSha256, verifyManifest } from '../../release/repository/verify.js';
 import { chunksOf, treeDifferences } from '../../release/tree.js';
 import type { FolderFile } from './folder-files.js';
@@ -48,6 +49,15 @@ export function copiedManifest(release: CopiedRelease): ReleaseManifest {
  * @throws PlexiError RELEASE_DIGEST_MISMATCH when a file changed meanwhile; nothing is left then
  */
 export async function copyRelease(
+  releasesDir: string,
+  manifest: ReleaseManifest,
+  files: readonly FolderFile[],
+  signal: AbortSignal,
+): Promise<string> {
+  return inTurn(releasesDir, signal, () => copy(releasesDir, manifest, files, signal));
+}
+
+async function copy(
   releasesDir: string,
   manifest: ReleaseManifest,
   files: readonly FolderFile[],
