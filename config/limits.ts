@@ -177,6 +177,12 @@ export const limits = {
   completeMarkBytes: 4 * 1024,
   /** Versions in one release repository. */
   repositoryVersions: 10_000,
+  /** Milliseconds that a build waits for another one which publishes the same version. */
+  buildLockWaitMs: 30_000,
+  /** Milliseconds between two looks at the lock of a version. */
+  buildLockPollMs: 50,
+  /** Bytes of the lock of a version. */
+  buildLockBytes: 4 * 1024,
   /** Milliseconds for the index or a manifest of a repository to arrive. */
   repositoryCallMs: 30_000,
   /** Milliseconds without a byte after which a download counts as broken. */

@@ -93,6 +93,18 @@ describe('unpacking', () => {
     assert.deepEqual(await treeDifferences(into, honest), []);
   });
 
+  test('its folders may be entered by every user, whatever the umask', async () => {
+    const into = fresh();
+    const umask = process.umask(0o077);
+    try {
+      await unpackStrictly(Readable.from([honestArchive]), into, artifactOf(honest, honestArchive), never);
+    } finally {
+      process.umask(umask);
+    }
+    for (const path of ['', 'bin', 'data'])
+      assert.equal((await stat(join(into, path))).mode & 0o777, 0o755, path);
+  });
+
   test('a folder that is there already is not unpacked into', async () => {
     const into = fresh();
     await mkdir(into);

@@ -30,6 +30,8 @@ import {
 
 /** Bytes that gunzip hands over at a time. */
 const chunkBytes = 256 * 1024;
+/** Permission bits of every folder of a release. */
+const folderMode = 0o755;
 /** Files that are synced side by side. */
 const syncWidth = 16;
 
@@ -187,7 +189,9 @@ async function writeFile(file: ReleaseFile, reader: ByteReader, unpacking: Unpac
 async function makeFoldersAbove(path: string, { folder, made }: Unpacking): Promise<void> {
   for (const above of impliedFolders([path])) {
     if (made.has(above)) continue;
-    await mkdir(join(folder, above), { mode: 0o755 });
+    await mkdir(join(folder, above));
+    // The umask is the agent's, and the service may have another user.
+    await chmod(join(folder, above), folderMode);
     made.add(above);
   }
 }
@@ -223,7 +227,7 @@ async function syncAll(files: readonly ReleaseFile[], { folder, folders }: Unpac
   };
   await Promise.all(Array.from({ length: syncWidth }, worker));
   for (const path of folders) await syncFolder(join(folder, path));
-  await chmod(folder, 0o755);
+  await chmod(folder, folderMode);
   await syncFolder(folder);
 }
 

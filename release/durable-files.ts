@@ -1,7 +1,8 @@
 /**
  * Puts small files of a release or a repository on disk so that a power cut leaves the old or the new
- * contents, never a mix: write to a temporary file, fsync, rename, fsync the folder. Only this file
- * and the unpacking write anything that a release is later judged by.
+ * contents, never a mix: write to a temporary file, fsync, rename, fsync the folder. Only this file,
+ * the packing and the unpacking write anything that a release is later judged by. An agent's own state
+ * is written by node-agent/disk/durable-file.ts, with its modes and its names of temporary files.
  */
 import { randomBytes } from 'node:crypto';
 import { constants } from 'node:fs';
@@ -25,8 +26,8 @@ export async function writeDurably(
   await syncFolder(dirname(file));
 }
 
-/** Creates a file as a whole; false, and nothing changed, when one stands there already. */
-export async function createDurably(file: string, bytes: Uint8Array | string): Promise<boolean> {
+/** Creates a file as a whole. Returns whether it did: false, and nothing changed, when one stands there already. */
+export async function tryCreateDurably(file: string, bytes: Uint8Array | string): Promise<boolean> {
   const temporary = await writeTemporary(dirname(file), basename(file), bytes);
   try {
     await link(temporary, file);

@@ -7,6 +7,7 @@
 import { PlexiError } from '../../config/errors.js';
 import { Command } from '../../gen/plexi/v1/node_agent.js';
 import { migrationsBetween } from '../../release/migrations.js';
+import { timeInName } from '../disk/time-in-name.js';
 import type { Job, Journal } from '../journal/journal.js';
 import type { ByHand, JobFacts, JobResult, NewRecord } from '../journal/records.js';
 import { type AgentNode, linkedFolder, localRelease } from '../node.js';
@@ -213,13 +214,8 @@ function refuseTrouble({ node, needsOperator }: Hands): void {
   );
 }
 
-/** A moment as it stands in the id of a word's own job, in UTC. */
-export function timeInId(at: Date): string {
-  return at.toISOString().replace(/[-:]|\.\d+/g, '');
-}
-
 function freeId(journal: Journal, word: string, at: Date): string {
-  const name = `by-hand-${word.replaceAll('_', '-')}-${timeInId(at)}`;
+  const name = `by-hand-${word.replaceAll('_', '-')}-${timeInName(at)}`;
   for (let copy = 1; ; copy++) {
     const id = copy === 1 ? name : `${name}-${copy}`;
     if (journal.find(id) === undefined) return id;

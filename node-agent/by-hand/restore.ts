@@ -15,6 +15,7 @@ import { NONE } from '../../release/version.js';
 import { Fence } from '../api/fence.js';
 import { readManifestOf } from '../backup/verify.js';
 import { isSystemError } from '../disk/system-error.js';
+import { timeInName } from '../disk/time-in-name.js';
 import { Journal } from '../journal/journal.js';
 import type { ByHand, JobFacts } from '../journal/records.js';
 import { type AgentNode, linkedFolder } from '../node.js';
@@ -22,7 +23,7 @@ import { isNewNode, openIdentity } from '../open-identity.js';
 import { fenceDisk, journalDisk } from '../state-disk.js';
 import { Executor } from '../upgrade/executor.js';
 import { firstStepOf } from './acts.js';
-import { factsOf, type Said, start, timeInId } from './hands.js';
+import { factsOf, type Said, start } from './hands.js';
 import { type ByHandOutcome, checkSaid } from './requests.js';
 import { replaceJournal, setStateAside } from './set-aside.js';
 import { endLeftRunning, refuseUnknownService } from './still-runs.js';
@@ -55,7 +56,7 @@ export async function restoreByHand(
   const said = { by: order.by, reason: order.reason };
   let ended: Promise<ByHandOutcome>;
   if (readable === undefined) {
-    const commandId = `by-hand-${act.word.replaceAll('_', '-')}-after-quarantine-${timeInId(node.clock.wall())}`;
+    const commandId = `by-hand-${act.word.replaceAll('_', '-')}-after-quarantine-${timeInName(node.clock.wall())}`;
     const name = await replaceJournal(node, (journalName) => ({
       kind: 'by_hand',
       commandId,

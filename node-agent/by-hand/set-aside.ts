@@ -13,6 +13,7 @@ import { compareTokens, Fence, type FenceState, type FenceToken, openFence } fro
 import { ensureFolder, removeTreeDurably, syncFolder, writeDurably } from '../disk/durable-file.js';
 import { setAside } from '../disk/quarantine.js';
 import { isSystemError } from '../disk/system-error.js';
+import { timeInName } from '../disk/time-in-name.js';
 import { renewInstallIdentity } from '../install-identity.js';
 import { Journal } from '../journal/journal.js';
 import { journalRecord, type NewRecord } from '../journal/records.js';
@@ -54,10 +55,7 @@ export async function replaceJournal(
   await removeTreeDurably(next);
   await ensureFolder(next, 0o700);
   // The name is told in the record, so it is taken before the folder moves there.
-  const name = `${clock
-    .wall()
-    .toISOString()
-    .replace(/[-:]|\.\d+/g, '')}-journal`;
+  const name = `${timeInName(clock.wall())}-journal`;
   const journal = await Journal.open(journalDisk(next), () => clock.wall());
   await journal.append(first(name));
   await rename(paths.journal, join(paths.quarantine, name));

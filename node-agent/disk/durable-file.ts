@@ -1,6 +1,8 @@
 /**
- * The only writer of state on disk. Every function returns after its effect would survive a power
- * cut: the bytes are flushed, then a rename or a link makes them visible, then the folder is flushed.
+ * Writes what the agent must still know after a power cut; with durable-stream.ts and staged-tree.ts, which
+ * belong to it, it is the only writer of that. Releases are written by release/durable-files.ts. Every
+ * function returns after its effect would survive a power cut: the bytes are flushed, then a rename or a
+ * link makes them visible, then the folder is flushed.
  * A reader therefore meets the old content or the new, never a part, and never a zero-filled file
  * (design.md, decision 9). A crash leaves at most a `.tmp-…` name, which `sweepTemporary` removes.
  *

@@ -1,7 +1,7 @@
 /**
  * Writes a long file durably while it is being made: the bytes go to `<path>.part`, are flushed, and
  * only then get their name. So a file under its own name is always whole, and memory stays bounded
- * whatever the length. Belongs to durable-file.ts, the only writer of state on disk.
+ * whatever the length. Belongs to durable-file.ts.
  */
 import { type FileHandle, open, rename, rm } from 'node:fs/promises';
 import { dirname } from 'node:path';

@@ -8,6 +8,7 @@ import { lstat } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { moveDurably, syncFolder } from './durable-file.js';
 import { isSystemError } from './system-error.js';
+import { timeInName } from './time-in-name.js';
 
 /**
  * Keeps what has this name in the quarantine, under a name that tells when. A file stays where it is, so
@@ -22,17 +23,12 @@ export async function setAside(quarantine: string, path: string, at: Date): Prom
     if (isSystemError(thrown, 'ENOENT')) return undefined;
     throw thrown;
   }
-  const name = await freeName(quarantine, `${stampOf(at)}-${basename(path)}`);
+  const name = await freeName(quarantine, `${timeInName(at)}-${basename(path)}`);
   if (isFile) {
     linkSync(path, join(quarantine, name));
     await syncFolder(quarantine);
   } else await moveDurably(path, join(quarantine, name));
   return name;
-}
-
-/** `20241219T120000Z`. */
-function stampOf(at: Date): string {
-  return `${at.toISOString().replace(/[-:]|\.\d+/g, '')}`;
 }
 
 async function freeName(folder: string, wanted: string): Promise<string> {

@@ -2,7 +2,7 @@
  * Builds a tree of files beside the live one, to be renamed into its place when it is whole. Folders
  * and files are private while they are filled; owner, mode and time come at the end, deepest first,
  * because filling a folder changes its time and a read-only one could not be filled. After `finish`
- * the tree would survive a power cut. Belongs to durable-file.ts, the only writer of state on disk.
+ * the tree would survive a power cut. Belongs to durable-file.ts.
  */
 import {
   closeSync,

@@ -5,7 +5,7 @@
  * crash at any point gives the same folder.
  */
 import { constants } from 'node:fs';
-import { mkdir, open, rename, rm } from 'node:fs/promises';
+import { chmod, mkdir, open, rename, rm } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { PlexiError } from '../../config/errors.js';
 import { syncFolder } from '../../release/durable-files.js';
@@ -15,9 +15,13 @@ import type { ReleaseArtifact, ReleaseManifest, ReleaseService } from '../../rel
 import { impliedFolders } from '../../release/plain-path.js';
 import { markComplete } from '../../release/repository/installed.js';
 import { choosePlace, stagingFolder } from '../../release/repository/place.js';
+import { inTurn } from '../../release/repository/turns.js';
 import { manifestSha256, verifyManifest } from '../../release/repository/verify.js';
 import { chunksOf, treeDifferences } from '../../release/tree.js';
 import type { FolderFile } from './folder-files.js';
+
+/** Permission bits of every folder of a release. */
+const FOLDER_MODE = 0o755;
 
 /** What a release made on the node says of itself. */
 export interface CopiedRelease {
@@ -45,6 +49,15 @@ export function copiedManifest(release: CopiedRelease): ReleaseManifest {
  * @throws PlexiError RELEASE_DIGEST_MISMATCH when a file changed meanwhile; nothing is left then
  */
 export async function copyRelease(
+  releasesDir: string,
+  manifest: ReleaseManifest,
+  files: readonly FolderFile[],
+  signal: AbortSignal,
+): Promise<string> {
+  return inTurn(releasesDir, signal, () => copy(releasesDir, manifest, files, signal));
+}
+
+async function copy(
   releasesDir: string,
   manifest: ReleaseManifest,
   files: readonly FolderFile[],
@@ -89,9 +102,8 @@ async function copyInto(
   const staging = stagingFolder(releasesDir, folder);
   await rm(staging, { recursive: true, force: true });
   try {
-    await mkdir(staging, { mode: 0o755 });
     const folders = [...impliedFolders(files.map(({ path }) => path))];
-    for (const path of folders) await mkdir(join(staging, path), { recursive: true, mode: 0o755 });
+    await makeFolders([staging, ...folders.map((path) => join(staging, path))]);
     for (const file of files) await copyFile(file, join(staging, file.path), signal);
     const differences = await treeDifferences(staging, artifact.files, signal);
     if (differences.length > 0) throw changedMeanwhile(differences);
@@ -101,6 +113,14 @@ async function copyInto(
     await syncFolder(releasesDir);
   } finally {
     await rm(staging, { recursive: true, force: true });
+  }
+}
+
+/** The umask is the agent's, and the service may have another user. */
+async function makeFolders(paths: readonly string[]): Promise<void> {
+  for (const path of paths) {
+    await mkdir(path, { recursive: true });
+    await chmod(path, FOLDER_MODE);
   }
 }
 

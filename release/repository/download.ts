@@ -1,8 +1,8 @@
 /**
  * The bytes of an archive, checked on their way. Invariant: whoever reads this stream to its end has
  * read exactly the artifact that the manifest names; a wrong size or SHA-256 is an error before the
- * end, and never tried again. A broken connection is taken up again at the byte where it broke, and
- * the tries are counted anew after each byte that came.
+ * end, and never tried again. A broken connection is taken up again at the byte where it broke, unless
+ * all bytes had come, and the tries are counted anew after each byte that came.
  */
 import { createHash } from 'node:crypto';
 import { Readable } from 'node:stream';
@@ -60,6 +60,8 @@ async function* resumedBytes({
   let connection: AsyncIterator<Uint8Array> | undefined;
   let received = 0;
   const next = async (): Promise<Uint8Array | undefined> => {
+    // A connection may break behind the last byte; a server has no part that begins there.
+    if (connection === undefined && received > 0 && received >= artifact.sizeBytes) return undefined;
     try {
       connection ??= iteratorOf(await repository.artifact(version, artifact, signal, received));
       const { value, done } = await connection.next();

@@ -81,13 +81,16 @@ async function getArtifact(
   fromByte: number,
 ): Promise<Readable> {
   const idle = new IdleLimit(signal);
+  let response: Response | undefined;
   try {
-    const response = await request(url, idle.signal, fromByte > 0 ? { range: `bytes=${fromByte}-` } : {});
+    response = await request(url, idle.signal, fromByte > 0 ? { range: `bytes=${fromByte}-` } : {});
     const startByte = startOf(response, url, fromByte);
     assertLength(response, url, artifact.sizeBytes - startByte);
     return Readable.from(bodyFrom(response, url, fromByte - startByte, idle), { objectMode: false });
   } catch (thrown) {
     idle.end();
+    // A body that nobody reads keeps its connection until it is collected.
+    await response?.body?.cancel();
     throw failure(url, thrown, signal);
   }
 }

@@ -34,6 +34,8 @@ const indexSchema = z.object({
     .max(limits.repositoryVersions),
 });
 
+const laterSchema = z.object({ schema: z.int().gt(1) });
+
 /** One published version. */
 export interface IndexEntry {
   version: string;
@@ -50,9 +52,21 @@ export function versionSegment(version: string): string {
 
 /** Reads an index; `place` is named in errors. RELEASE_INVALID. */
 export function parseIndex(bytes: Uint8Array, place: string): IndexEntry[] {
-  const result = indexSchema.safeParse(json(bytes, place));
+  const document = json(bytes, place);
+  refuseLaterIndex(document, place);
+  const result = indexSchema.safeParse(document);
   if (result.success) return result.data.versions;
   throw indexInvalid(place, problemsOf(result.error).join('; '));
+}
+
+/** Refuses the document of a later program, of which this one knows too little to write it anew. RELEASE_INVALID. */
+export function refuseLaterIndex(document: unknown, place: string): void {
+  const later = laterSchema.safeParse(document);
+  if (!later.success) return;
+  throw new PlexiError(
+    'RELEASE_INVALID',
+    `${place} is of schema ${later.data.schema}, which this program does not know; use the newer one that the repository was built with.`,
+  );
 }
 
 /** The bytes of an index. */

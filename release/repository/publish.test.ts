@@ -4,7 +4,18 @@
  */
 import assert from 'node:assert/strict';
 import { execFileSync, spawnSync } from 'node:child_process';
-import { chmod, mkdir, mkdtemp, readdir, readFile, rename, rm, symlink, writeFile } from 'node:fs/promises';
+import {
+  chmod,
+  mkdir,
+  mkdtemp,
+  readdir,
+  readFile,
+  rename,
+  rm,
+  stat,
+  symlink,
+  writeFile,
+} from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, beforeEach, describe, test } from 'node:test';
@@ -149,6 +160,22 @@ describe('a build', () => {
     await refused(build('0b1', from, { repository: from }), 'RELEASE_INVALID', /it is also the repository/);
   });
 
+  test('leaves it out by whatever path it is named', async () => {
+    const from = await source('0b1');
+    await mkdir(join(from, '..releases'));
+    repository = join(root, `link-${count++}`);
+    await symlink(join(from, '..releases'), repository);
+    for (const more of [{}, { repository: join(from, '..releases') }]) {
+      const built = await build('0b1', from, more);
+      assert.deepEqual(built.artifact.files.map(({ path }) => path).sort(), [
+        ...['VERSION.txt', 'bin/serve', 'server.mjs'],
+      ]);
+    }
+    repository = join(root, `link-${count++}`);
+    await symlink(from, repository);
+    await refused(build('0b1', from), 'RELEASE_INVALID', /it is also the repository/);
+  });
+
   test('names the version as its scheme prints it', async () => {
     const built = await build('a.1.1-7', await source('1a1+7'));
     assert.equal(built.manifest.version, '1a1+7');
@@ -277,6 +304,44 @@ describe('a published version', () => {
       (await readFile(join(repository, '0b1', built.artifact.file))).length,
       built.artifact.sizeBytes,
     );
+  });
+
+  test('whose builder died before the index was written gets into it when it is built again', async () => {
+    await build('0b1', await source('0b1'));
+    const index = await readFile(join(repository, 'index.json'));
+    await build('0b2', await source('0b2'));
+    for (const leave of [
+      () => writeFile(join(repository, 'index.json'), index),
+      () => rm(join(repository, 'index.json')),
+    ]) {
+      await leave();
+      assert.equal((await build('0b2', await source('0b2'))).already, true);
+      assert.deepEqual(
+        (await openRepository(repository).list()).map(({ version }) => version),
+        ['0b1', '0b2'],
+      );
+    }
+  });
+
+  test('is not built again when everything is in its place, index included', async () => {
+    await build('0b1', await source('0b1'));
+    const before = await stat(join(repository, 'index.json'));
+    assert.equal((await build('0b1', await source('0b1'))).already, true);
+    assert.equal((await stat(join(repository, 'index.json'))).ino, before.ino);
+  });
+
+  test('joins no repository whose index is of a later program', async () => {
+    await build('0b1', await source('0b1'));
+    const newer = JSON.stringify({ schema: 2, releases: [] });
+    await writeFile(join(repository, 'index.json'), newer);
+    const sentence = /index.json is of schema 2.*newer/;
+    await refused(build('0b2', await source('0b2')), 'RELEASE_INVALID', sentence);
+    await refused(openRepository(repository).list(), 'RELEASE_INVALID', sentence);
+    assert.equal(await readFile(join(repository, 'index.json'), 'utf8'), newer);
+    assert.deepEqual((await readdir(repository)).sort(), ['0b1', 'index.json']);
+    await writeFile(join(repository, 'index.json'), 'damaged');
+    await build('0b2', await source('0b2'));
+    assert.equal((await openRepository(repository).list()).length, 2);
   });
 
   test('in the folder of another makes the build say so', async () => {

@@ -1,27 +1,29 @@
 /**
  * Builds a release into a repository folder. Invariant: a published version never changes; what is
- * there may only be joined by the same release for another platform. Files appear whole, the archive
- * before the manifest and the manifest before the index, so a build that dies half-way has published
- * nothing, and a reader never sees a version whose archive is missing.
+ * there may only be joined by the same release for another platform, also when builds run beside each
+ * other: what is published is read and joined under the version's lock. Files appear whole, the archive
+ * before the manifest and the manifest before the index, so a build that dies before its manifest has
+ * published nothing, and a reader never sees a version whose archive is missing.
  */
-import { mkdir, rename, rm } from 'node:fs/promises';
+import { link, mkdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { isDeepStrictEqual } from 'node:util';
 import { asPlexiError, PlexiError } from '../../config/errors.js';
 import { limits } from '../../config/limits.js';
-import { createDurably, syncFolder, temporaryName, writeDurably } from '../durable-files.js';
+import { syncFolder, temporaryName, tryCreateDurably, writeDurably } from '../durable-files.js';
 import { printManifest, treeDigest } from '../manifest.js';
 import type { ReleaseArtifact, ReleaseFile, ReleaseManifest } from '../manifest-shape.js';
 import { migrationChecksum } from '../migrations.js';
 import { packFolder } from '../pack.js';
 import { readIfThere } from '../small-file.js';
 import { type VersionScheme, versionScheme } from '../version.js';
+import { whileLocked } from './build-lock.js';
 import { sourceCommitOf } from './git-source.js';
 import { manifestName, versionSegment } from './layout.js';
 import { readReleaseFile } from './release-file.js';
 import { assertVersionFile, listSource } from './source-tree.js';
 import { manifestSha256, verifyManifest } from './verify.js';
-import { writeIndex } from './write-index.js';
+import { refuseLaterRepository, writeIndex } from './write-index.js';
 
 /** What to build. */
 export interface BuildOptions {
@@ -45,15 +47,21 @@ export interface BuiltRelease {
   manifest: ReleaseManifest;
   manifestSha256: string;
   artifact: ReleaseArtifact;
-  /** The same release for the same platform was published before; nothing was written. */
+  /** The same release for the same platform was published before; nothing of it was written. */
   already: boolean;
 }
 
-type Draft = Omit<ReleaseManifest, 'artifacts'>;
+/** What one build brings, before it is packed. */
+interface Release {
+  draft: Omit<ReleaseManifest, 'artifacts'>;
+  platform: { os: string; arch: string };
+  files: ReleaseFile[];
+}
 
 /**
  * Builds and publishes a release. Errors: VERSION_INVALID, CONFIG_INVALID (`release.yml`), GIT_DIRTY,
- * RELEASE_INVALID (the folder), CONFLICT (the version exists with other contents).
+ * RELEASE_INVALID (the folder), CONFLICT (the version exists with other contents, or another build that
+ * does not end publishes it).
  */
 export async function buildRelease(options: BuildOptions): Promise<BuiltRelease> {
   try {
@@ -74,22 +82,18 @@ async function build(options: BuildOptions): Promise<BuiltRelease> {
   await assertVersionFile(from, version, scheme);
   const sourceCommit = await sourceCommitOf(from, options.allowDirty === true);
   const files = await listSource(from, repository, exclude);
-  const draft: Draft = {
+  const draft: Release['draft'] = {
     ...{ schema: 1, name, version, createdAt: now.toISOString(), sourceCommit, service, tests },
     migrations: migrations.map((it) => ({ ...it, checksum: migrationChecksum(it, files) })),
   };
   const folder = join(repository, versionSegment(version));
-  const platform = options.platform ?? { os: 'any', arch: 'any' };
-  const published = await readPublished(folder);
-  if (published !== undefined) {
-    const same = sameRelease(published, draft, platform, files);
-    if (same !== undefined) return { ...published, artifact: same, already: true };
-  }
-  await mkdir(folder, { recursive: true });
-  const artifact = await packArtifact(from, folder, draft, platform, files);
-  const result = await publish(folder, published?.manifest, draft, artifact);
+  const release = { draft, platform: options.platform ?? { os: 'any', arch: 'any' }, files };
+  await refuseLaterRepository(repository);
+  const there = await readPublished(folder);
+  const built = (there && sameRelease(there, release)) ?? (await packAndPublish(from, folder, release));
+  // Also for what was published before: its builder may have died before it came to the index.
   await writeIndex(repository);
-  return { ...result, artifact, already: false };
+  return built;
 }
 
 type Published = Omit<BuiltRelease, 'artifact' | 'already'>;
@@ -100,60 +104,75 @@ async function readPublished(folder: string): Promise<Published | undefined> {
   return { manifest: verifyManifest(bytes, undefined), manifestSha256: manifestSha256(bytes) };
 }
 
-/** The artifact that is published already; undefined when it may be added. CONFLICT. */
-function sameRelease(
-  { manifest }: Published,
-  draft: Draft,
-  { os, arch }: { os: string; arch: string },
-  files: readonly ReleaseFile[],
-): ReleaseArtifact | undefined {
+/** The release that is published already; undefined when it may be added. CONFLICT. */
+function sameRelease(published: Published, { draft, platform, files }: Release): BuiltRelease | undefined {
+  const { manifest } = published;
   for (const part of ['name', 'service', 'migrations', 'tests'] as const) {
     if (!isDeepStrictEqual(manifest[part], draft[part])) throw conflict(draft.version, `its ${part} differs`);
   }
+  const { os, arch } = platform;
   const artifact = manifest.artifacts.find((it) => it.os === os && it.arch === arch);
-  if (artifact === undefined || artifact.treeDigest === treeDigest(files)) return artifact;
+  if (artifact === undefined) return undefined;
+  if (artifact.treeDigest === treeDigest(files)) return { ...published, artifact, already: true };
   throw conflict(draft.version, `its files for ${os}/${arch} differ`);
+}
+
+/** Packing takes long and decides nothing, so other builds need not wait for it. */
+async function packAndPublish(from: string, folder: string, release: Release): Promise<BuiltRelease> {
+  await mkdir(folder, { recursive: true });
+  const packed = temporaryName(folder, 'archive');
+  try {
+    const artifact = await packArtifact(from, packed, release);
+    return await whileLocked(folder, () => publish(folder, packed, artifact, release));
+  } finally {
+    await rm(packed, { force: true });
+  }
 }
 
 async function packArtifact(
   from: string,
-  folder: string,
-  { name, version }: Draft,
-  { os, arch }: { os: string; arch: string },
-  files: ReleaseFile[],
+  packed: string,
+  { draft, platform, files }: Release,
 ): Promise<ReleaseArtifact> {
-  const file = `${name}-${version}-${os}-${arch}.tar.gz`;
-  const temporary = temporaryName(folder, 'archive');
-  try {
-    const packed = await packFolder(from, files, temporary);
-    await rename(temporary, join(folder, file));
-    const unpackedBytes = files.reduce((bytes, { sizeBytes }) => bytes + sizeBytes, 0);
-    return { os, arch, file, ...packed, unpackedBytes, treeDigest: treeDigest(files), files };
-  } finally {
-    await rm(temporary, { force: true });
-  }
+  const { os, arch } = platform;
+  const file = `${draft.name}-${draft.version}-${os}-${arch}.tar.gz`;
+  const facts = await packFolder(from, files, packed);
+  const unpackedBytes = files.reduce((bytes, { sizeBytes }) => bytes + sizeBytes, 0);
+  return { os, arch, file, ...facts, unpackedBytes, treeDigest: treeDigest(files), files };
 }
 
+/** Adds the packed archive to what is published now; the caller holds the version's lock. */
 async function publish(
   folder: string,
-  published: ReleaseManifest | undefined,
-  draft: Draft,
+  packed: string,
   artifact: ReleaseArtifact,
-): Promise<Published> {
+  release: Release,
+): Promise<BuiltRelease> {
+  const published = await readPublished(folder);
+  const same = published && sameRelease(published, release);
+  if (same !== undefined) return same;
   const manifest: ReleaseManifest =
     published === undefined
-      ? { ...draft, artifacts: [artifact] }
-      : { ...published, artifacts: [...published.artifacts, artifact] };
+      ? { ...release.draft, artifacts: [artifact] }
+      : { ...published.manifest, artifacts: [...published.manifest.artifacts, artifact] };
   const bytes = printManifest(manifest);
   // What no node could read must not be published either.
   verifyManifest(bytes, undefined);
+  await nameArchive(packed, join(folder, artifact.file));
   await syncFolder(folder);
   const file = join(folder, manifestName);
   if (published !== undefined) await writeDurably(file, bytes);
-  else if (!(await createDurably(file, bytes))) {
-    throw conflict(draft.version, 'it was published by another build in this moment');
+  else if (!(await tryCreateDurably(file, bytes))) {
+    throw conflict(manifest.version, 'it was published by another build in this moment');
   }
-  return { manifest, manifestSha256: manifestSha256(bytes) };
+  return { manifest, manifestSha256: manifestSha256(bytes), artifact, already: false };
+}
+
+/** What has the name already is the rest of a build that died: no published manifest names it. */
+async function nameArchive(packed: string, file: string): Promise<void> {
+  await rm(file, { force: true });
+  // A link fails where a rename would write over the archive of a build that knows no lock.
+  await link(packed, file);
 }
 
 function conflict(version: string, why: string): PlexiError {

@@ -21,6 +21,10 @@ export interface TestServer {
 export const honest: Answer = (response, bytes, request) => {
   const [, from = ''] = /^bytes=(\d+)-$/.exec(request.headers.range ?? '') ?? [];
   const start = from === '' ? 0 : Number(from);
+  if (start > 0 && start >= bytes.length) {
+    response.writeHead(416, { 'content-range': `bytes */${bytes.length}` }).end();
+    return;
+  }
   const range = `bytes ${start}-${bytes.length - 1}/${bytes.length}`;
   const headers = {
     'content-length': bytes.length - start,
@@ -44,6 +48,12 @@ export function cutAfter(count: number): Answer {
     response.write(bytes.subarray(start, Math.max(start, count)), () => response.destroy());
   };
 }
+
+/** Sends everything without telling the length, and cuts the connection behind the last byte. */
+export const cutBehindEnd: Answer = (response, bytes) => {
+  response.writeHead(200);
+  response.write(bytes, () => response.destroy());
+};
 
 /** Ends the answer early and in good order, as a broken proxy does. */
 export function endAfter(count: number): Answer {

@@ -4,10 +4,11 @@
  * that neither a umask nor a stray link on the build machine gets into a release.
  */
 import { constants } from 'node:fs';
-import { open } from 'node:fs/promises';
-import { join, relative, resolve, sep } from 'node:path';
+import { open, realpath } from 'node:fs/promises';
+import { join, relative, sep } from 'node:path';
 import { PlexiError } from '../../config/errors.js';
 import { limits } from '../../config/limits.js';
+import { isErrno } from '../durable-files.js';
 import type { ReleaseFile } from '../manifest-shape.js';
 import { collisions, whyNotPlain } from '../plain-path.js';
 import { quoted } from '../quoted.js';
@@ -30,7 +31,7 @@ export async function listSource(
   repository: string,
   exclude: readonly string[],
 ): Promise<ReleaseFile[]> {
-  const skipped = new Set([releaseFileName, ...exclude, ...insideOf(folder, repository)]);
+  const skipped = new Set([releaseFileName, ...exclude, ...(await insideOf(folder, repository))]);
   const skip = (path: string): boolean => skipped.has(path) || path.split('/').at(-1) === '.git';
   const files: ReleaseFile[] = [];
   const problems: string[] = [];
@@ -83,7 +84,7 @@ async function firstLine(file: string): Promise<string | undefined> {
       await handle.close();
     }
   } catch (thrown) {
-    if (thrown instanceof Error && 'code' in thrown && thrown.code === 'ENOENT') return undefined;
+    if (isErrno(thrown, 'ENOENT')) return undefined;
     throw thrown;
   }
 }
@@ -93,10 +94,23 @@ async function factsOf(path: string): Promise<Omit<ReleaseFile, 'path'>> {
   return { mode: (mode & 0o100) === 0 ? 0o644 : 0o755, sizeBytes, sha256 };
 }
 
-function insideOf(folder: string, repository: string): string[] {
-  const path = relative(resolve(folder), resolve(repository));
+/** Links are followed, for a repository may be named through one; one that is not there yet holds nothing. */
+async function insideOf(folder: string, repository: string): Promise<string[]> {
+  const real = await realpathIfThere(repository);
+  if (real === undefined) return [];
+  const path = relative(await realpath(folder), real);
   if (path === '') throw sourceInvalid(folder, ['it is also the repository; keep them apart']);
-  return path.startsWith('..') ? [] : [path.split(sep).join('/')];
+  const steps = path.split(sep);
+  return steps[0] === '..' ? [] : [steps.join('/')];
+}
+
+async function realpathIfThere(path: string): Promise<string | undefined> {
+  try {
+    return await realpath(path);
+  } catch (thrown) {
+    if (isErrno(thrown, 'ENOENT')) return undefined;
+    throw thrown;
+  }
 }
 
 function sourceInvalid(folder: string, problems: readonly string[]): PlexiError {

@@ -30,6 +30,7 @@ import { type BuiltRelease, buildRelease } from './publish.js';
 import {
   type Answer,
   cutAfter,
+  cutBehindEnd,
   endAfter,
   rangeless,
   serveFolder,
@@ -332,6 +333,9 @@ describe('staging over http', () => {
   test('takes it up with a server that knows no ranges', () =>
     assertStagesWith([cutAfter(100_000), rangeless], 2));
 
+  test('asks for nothing more when it is cut behind the last byte', () =>
+    assertStagesWith([cutBehindEnd], 1));
+
   test('takes up an answer that ended early in good order', () => assertStagesWith([endAfter(50_000)], 2));
 
   test('gives up on a body that is always cut at the same byte', async () => {
@@ -386,6 +390,26 @@ describe('staging over http', () => {
       void response.writeHead(206, { 'content-range': 'bytes 5-9/10' }).end(bytes.subarray(5));
     server.archiveAnswers.push(part, part, part);
     await refused(stage(server.url), 'DOWNLOAD_FAILED', /another part/);
+  });
+
+  test('gives back the connection of an answer that it refuses', async () => {
+    const refusals: [headers: Record<string, string>, code: string][] = [
+      [{ 'content-length': '1000000' }, 'RELEASE_DIGEST_MISMATCH'],
+      [{ 'content-encoding': 'gzip' }, 'RELEASE_DIGEST_MISMATCH'],
+    ];
+    for (const [headers, code] of refusals) {
+      let isClosed = false;
+      server.archiveAnswers.push((response, bytes) => {
+        response.on('close', () => {
+          isClosed = true;
+        });
+        response.writeHead(200, headers).write(bytes);
+      });
+      await refused(stage(server.url), code, /bytes instead of|Content-Encoding/);
+      // The server hears of it long before it has answered these; a collection of garbage comes later.
+      for (let call = 0; call < 10; call++) await openRepository(server.url).list();
+      assert.ok(isClosed, code);
+    }
   });
 
   test('follows a few redirects, and none that leads away from http(s)', async () => {

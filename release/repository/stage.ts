@@ -16,6 +16,7 @@ import { downloadArtifact } from './download.js';
 import { type InstalledRelease, installedCopies, markComplete } from './installed.js';
 import { changedOnDisk, choosePlace, stagingFolder } from './place.js';
 import type { ReleaseRepository } from './release-repository.js';
+import { inTurn } from './turns.js';
 import { verifyManifest } from './verify.js';
 
 export { type InstalledRelease, installedRelease } from './installed.js';
@@ -64,29 +65,6 @@ export async function stageRelease(options: StageOptions): Promise<StagedRelease
       `${options.version} could not be staged in ${options.releasesDir}`,
     );
   }
-}
-
-/** What is being staged, by folder of releases; each waits for the one before it. */
-const turns = new Map<string, Promise<unknown>>();
-
-/** One at a time: two commands for the same release would remove each other's staging folder. */
-async function inTurn<T>(releasesDir: string, signal: AbortSignal, work: () => Promise<T>): Promise<T> {
-  const before = turns.get(releasesDir) ?? Promise.resolve();
-  const mine = Promise.race([before, aborted(signal)]).then(() => {
-    signal.throwIfAborted();
-    return work();
-  });
-  const ended = Promise.allSettled([before, mine]);
-  turns.set(releasesDir, ended);
-  void ended.then(() => turns.get(releasesDir) === ended && turns.delete(releasesDir));
-  return mine;
-}
-
-function aborted(signal: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    if (signal.aborted) resolve();
-    else signal.addEventListener('abort', () => resolve(), { once: true });
-  });
 }
 
 async function stage(options: StageOptions): Promise<StagedRelease> {
