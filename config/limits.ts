@@ -107,6 +107,8 @@ export const limits = {
   hookOutputBytes: 16 * 1024,
   /** Bytes of a probe's answer that are read. */
   probeAnswerBytes: 256 * 1024,
+  /** Bytes that stay free on each filesystem of a node beside all that an upgrade writes there. */
+  freeDiskBytes: 500 * 1024 * 1024,
   /** Bytes of a backup's manifest. */
   backupManifestBytes: 64 * 1024 * 1024,
   /** Levels of nesting in a configuration file. */
