@@ -188,6 +188,8 @@ async function makeFoldersAbove(path: string, { folder, made }: Unpacking): Prom
   for (const above of impliedFolders([path])) {
     if (made.has(above)) continue;
     await mkdir(join(folder, above), { mode: 0o755 });
+    // The service may run as another user than the agent, whose umask cuts what mkdir is given.
+    await chmod(join(folder, above), 0o755);
     made.add(above);
   }
 }

@@ -5,7 +5,7 @@
  * crash at any point gives the same folder.
  */
 import { constants } from 'node:fs';
-import { mkdir, open, rename, rm } from 'node:fs/promises';
+import { chmod, mkdir, open, rename, rm } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { PlexiError } from '../../config/errors.js';
 import { syncFolder } from '../../release/durable-files.js';
@@ -89,9 +89,8 @@ async function copyInto(
   const staging = stagingFolder(releasesDir, folder);
   await rm(staging, { recursive: true, force: true });
   try {
-    await mkdir(staging, { mode: 0o755 });
     const folders = [...impliedFolders(files.map(({ path }) => path))];
-    for (const path of folders) await mkdir(join(staging, path), { recursive: true, mode: 0o755 });
+    for (const path of ['.', ...folders]) await makeOpenFolder(join(staging, path));
     for (const file of files) await copyFile(file, join(staging, file.path), signal);
     const differences = await treeDifferences(staging, artifact.files, signal);
     if (differences.length > 0) throw changedMeanwhile(differences);
@@ -102,6 +101,12 @@ async function copyInto(
   } finally {
     await rm(staging, { recursive: true, force: true });
   }
+}
+
+/** The service may run as another user than the agent, whose umask cuts what mkdir is given. */
+async function makeOpenFolder(path: string): Promise<void> {
+  await mkdir(path, { recursive: true, mode: 0o755 });
+  await chmod(path, 0o755);
 }
 
 /** Copies as many bytes as were listed; never through a link, and never waiting for a pipe. */
