@@ -13,6 +13,7 @@ import { Command } from '../../gen/plexi/v1/node_agent.js';
 import { installedCopies } from '../../release/repository/installed.js';
 import { NONE } from '../../release/version.js';
 import { Fence } from '../api/fence.js';
+import { usableKeys } from '../backup/keys.js';
 import { readManifestOf } from '../backup/verify.js';
 import { isSystemError } from '../disk/system-error.js';
 import { Journal } from '../journal/journal.js';
@@ -161,7 +162,7 @@ async function findBackup(
   for (const directory of places.filter((place) => place !== undefined)) {
     const backupDir = join(node.paths.root, directory, id);
     if (!(await isThere(backupDir))) continue;
-    const { version } = await readManifestOf({ backupDir, keys: node.backupKeys, id });
+    const { version } = await readManifestOf({ backupDir, keys: usableKeys(node.backupKeys), id });
     return { directory, version };
   }
   throw new PlexiError(

@@ -8,6 +8,7 @@ import { holds, isOwnEntry } from '../../config/schema/node-agent.js';
 import type { BackupPolicy, UpgradeStep } from '../../gen/plexi/v1/node_agent.js';
 import { whyNotPlain } from '../../release/plain-path.js';
 import { createBackup } from '../backup/create.js';
+import { usableKeys } from '../backup/keys.js';
 import type { Phase } from './phase.js';
 
 export const backupStep: Phase = {
@@ -30,7 +31,7 @@ export const backupStep: Phase = {
       node: node.config.node,
       rollout: typeof job.command.rolloutId === 'string' ? job.command.rolloutId : '',
       encryption,
-      keys: node.backupKeys,
+      keys: usableKeys(node.backupKeys),
       createdAt: node.clock.wall().toISOString(),
       signal,
       onProgress: (percent) => progress(percent, 'backup'),
