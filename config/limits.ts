@@ -238,6 +238,8 @@ export const limits = {
   logTailBytes: 16 * 1024 * 1024,
   /** Copies of one release on a node: each staging anew of a damaged one makes another. */
   releaseCopies: 100,
+  /** Releases that stay on a node when nothing needs them, the newest ones; the one that runs counts. */
+  releasesKept: 3,
   /** Milliseconds for a service to be started by an operator's command or by systemd. */
   serviceStartMs: 60_000,
   /** Milliseconds for an operator's command or systemd to tell whether a service runs. */

@@ -9,7 +9,6 @@ import { lstat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { defaults } from '../../config/defaults.js';
 import { PlexiError } from '../../config/errors.js';
-import { Command } from '../../gen/plexi/v1/node_agent.js';
 import { installedCopies } from '../../release/repository/installed.js';
 import { NONE } from '../../release/version.js';
 import { Fence } from '../api/fence.js';
@@ -21,6 +20,7 @@ import type { ByHand, JobFacts } from '../journal/records.js';
 import { type AgentNode, linkedFolder } from '../node.js';
 import { isNewNode, openIdentity } from '../open-identity.js';
 import { fenceDisk, journalDisk } from '../state-disk.js';
+import { backupDirectoryOf } from '../upgrade/backup.js';
 import { Executor } from '../upgrade/executor.js';
 import { firstStepOf } from './acts.js';
 import { factsOf, type Said, start, timeInId } from './hands.js';
@@ -157,7 +157,7 @@ async function findBackup(
 ): Promise<{ directory: string; version: string }> {
   if (id.includes('/') || id.startsWith('.'))
     throw new PlexiError('USAGE', `${JSON.stringify(id)} is no backup's id; see the folder of the backups`);
-  const known = (journal?.list() ?? []).toReversed().map(({ command }) => directoryIn(command));
+  const known = (journal?.list() ?? []).toReversed().map(backupDirectoryOf);
   const places = given === undefined ? [...known, defaults.update.backup.directory] : [given];
   for (const directory of places.filter((place) => place !== undefined)) {
     const backupDir = join(node.paths.root, directory, id);
@@ -179,11 +179,6 @@ async function isThere(path: string): Promise<boolean> {
     if (isSystemError(thrown, 'ENOENT')) return false;
     throw thrown;
   }
-}
-
-function directoryIn(command: Record<string, unknown>): string | undefined {
-  const { step } = Command.fromJSON(command);
-  return step?.$case === 'upgrade' ? step.value.backupPolicy?.directory : undefined;
 }
 
 /** The release that ran when the backup was made: by the journal, by the links, or by its version. */

@@ -106,11 +106,16 @@ export async function markComplete(
   await writeDurably(join(releasesDir, folder, completeMark), `${JSON.stringify(mark)}\n`, releasesDir);
 }
 
-function manifestFile(releasesDir: string, folder: string): string {
+/** Where the manifest of an installed release lies. */
+export function manifestFile(releasesDir: string, folder: string): string {
   return join(releasesDir, `${folder}.manifest.json`);
 }
 
-async function intactOrNone(releasesDir: string, folder: string): Promise<InstalledRelease | undefined> {
+/** A complete release; undefined also when its mark or its manifest is damaged. */
+export async function intactOrNone(
+  releasesDir: string,
+  folder: string,
+): Promise<InstalledRelease | undefined> {
   try {
     return await installedRelease(releasesDir, folder);
   } catch (thrown) {

@@ -1,6 +1,6 @@
 /**
- * What stands on a node's disk where a release shall stand. Invariant: only an incomplete rest is ever
- * removed; what is marked complete, or what one of the node's links leads to, is kept however it was
+ * What stands on a node's disk where a release shall stand. Invariant: only an incomplete rest is
+ * removed here; what is marked complete, or what one of the node's links leads to, is kept however it was
  * changed, because the service may run from it.
  */
 import { readdir, readlink, rm, stat } from 'node:fs/promises';
@@ -106,7 +106,7 @@ async function isMarked(releasesDir: string, folder: string): Promise<boolean> {
 }
 
 /** Whether one of the node's links points at the folder. */
-async function isLive(releasesDir: string, folder: string): Promise<boolean> {
+export async function isLive(releasesDir: string, folder: string): Promise<boolean> {
   for (const link of ['current', 'previous', 'trial']) {
     if ((await targetOf(join(dirname(releasesDir), link))) === folder) return true;
   }

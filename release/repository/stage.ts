@@ -82,6 +82,11 @@ async function inTurn<T>(releasesDir: string, signal: AbortSignal, work: () => P
   return mine;
 }
 
+/** Does something that must meet no staging: not at all beside one, and one that comes waits for its end. */
+export async function whileNothingIsStaged(releasesDir: string, work: () => Promise<void>): Promise<void> {
+  if (!turns.has(releasesDir)) await inTurn(releasesDir, new AbortController().signal, work);
+}
+
 function aborted(signal: AbortSignal): Promise<void> {
   return new Promise((resolve) => {
     if (signal.aborted) resolve();
