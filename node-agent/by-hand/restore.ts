@@ -10,6 +10,7 @@ import { join } from 'node:path';
 import { defaults } from '../../config/defaults.js';
 import { PlexiError } from '../../config/errors.js';
 import { installedCopies } from '../../release/repository/installed.js';
+import { folderToRun } from '../../release/repository/place.js';
 import { NONE } from '../../release/version.js';
 import { Fence } from '../api/fence.js';
 import { usableKeys } from '../backup/keys.js';
@@ -193,14 +194,15 @@ async function folderOf(
   const job = journal
     ?.list()
     .find(({ facts, begun }) => facts.backupId === backupId && begun.includes('backup'));
-  const copies = (await installedCopies(paths.releases, version)).map(({ folder }) => folder);
+  const copies = await installedCopies(paths.releases, version);
   const wanted = [
     job?.facts.folderBefore,
     await linkedFolder(paths.current),
     await linkedFolder(paths.previous),
   ];
-  const folder = wanted.find((one) => typeof one === 'string' && copies.includes(one)) ?? copies[0];
-  if (folder !== undefined && folder !== null) return folder;
+  const [copy = copies[0]] = wanted.flatMap((one) => copies.filter(({ folder }) => folder === one));
+  // A job may have run because that very copy was damaged: an intact one stands beside it then.
+  if (copy !== undefined) return folderToRun(paths.releases, version, copy.treeDigest);
   throw new PlexiError(
     'RELEASE_NOT_FOUND',
     `the backup ${backupId} belongs to ${version}, which is not on ${config.node} any more; nothing was changed`,
