@@ -195,5 +195,5 @@ async function factsOf(path: string): Promise<BigIntStats | undefined> {
 }
 
 function refused(path: string, why: string): PlexiError {
-  return new PlexiError('BACKUP_FAILED', `no backup was made: ${path} ${why}`, { details: { path } });
+  return new PlexiError('BACKUP_FAILED', `no backup can be made: ${path} ${why}`, { details: { path } });
 }
