@@ -26,8 +26,10 @@ export async function whyNotRead(path: string): Promise<string | undefined> {
     await (await open(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK)).close();
     return undefined;
   } catch (thrown) {
-    if (isSystemError(thrown, 'ENOENT')) return undefined;
-    if (!isSystemError(thrown, 'EACCES')) throw thrown;
-    return `cannot be read by user ${user}, as which the agent runs; give it the right to read it`;
+    if (isSystemError(thrown, 'EACCES'))
+      return `cannot be read by user ${user}, as which the agent runs; give it the right to read it`;
+    // Something else stands there meanwhile, or nothing.
+    if (['ENOENT', 'ELOOP', 'ENXIO'].some((code) => isSystemError(thrown, code))) return undefined;
+    throw thrown;
   }
 }

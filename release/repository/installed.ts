@@ -16,6 +16,9 @@ import { readIfThere } from '../small-file.js';
 import { KnownReleases } from './known-releases.js';
 import { verifyManifest } from './verify.js';
 
+/** How the name of a manifest ends that lies beside its release. */
+export const manifestEnd = '.manifest.json';
+
 /** Hexadecimal digits of the tree digest in a folder's name. */
 const digestDigits = 12;
 
@@ -108,7 +111,7 @@ export async function markComplete(
 
 /** Where the manifest of an installed release lies. */
 export function manifestFile(releasesDir: string, folder: string): string {
-  return join(releasesDir, `${folder}.manifest.json`);
+  return join(releasesDir, `${folder}${manifestEnd}`);
 }
 
 /** A complete release; undefined also when its mark or its manifest is damaged. */

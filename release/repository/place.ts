@@ -10,7 +10,7 @@ import { limits } from '../../config/limits.js';
 import { isErrno, isTemporaryName, syncFolder } from '../durable-files.js';
 import type { ReleaseArtifact } from '../manifest-shape.js';
 import { treeDifferences } from '../tree.js';
-import { installedCopies, installedRelease, releaseFolderName } from './installed.js';
+import { installedCopies, installedRelease, manifestEnd, releaseFolderName } from './installed.js';
 
 /** How the name of a release begins that is not whole yet. */
 const stagingPrefix = '.staging-';
@@ -80,13 +80,18 @@ export function stagingFolder(releasesDir: string, folder: string): string {
 }
 
 /**
- * Removes what was half unpacked or half written when an agent was killed, and returns the names; what a link leads to stays.
+ * Removes what was half unpacked, half written or half removed when an agent was killed, and returns the names;
+ * what a link leads to stays.
  * Only for a moment when nothing is staged (the agent's start): it cannot tell a left-over from work under way.
  */
 export async function sweepStaging(releasesDir: string): Promise<string[]> {
   const swept: string[] = [];
-  for (const name of await readdir(releasesDir)) {
-    const isLeft = name.startsWith(stagingPrefix) || isTemporaryName(name);
+  const names = await readdir(releasesDir);
+  // A manifest is written beside its release, and stays behind where that was being removed.
+  const isAlone = (name: string): boolean =>
+    name.endsWith(manifestEnd) && !names.includes(name.slice(0, -manifestEnd.length));
+  for (const name of names) {
+    const isLeft = name.startsWith(stagingPrefix) || isTemporaryName(name) || isAlone(name);
     if (!isLeft || (await isLive(releasesDir, name))) continue;
     await rm(join(releasesDir, name), { recursive: true, force: true });
     swept.push(name);
