@@ -113,6 +113,8 @@ export const limits = {
   hookOutputBytes: 16 * 1024,
   /** Bytes of a probe's answer that are read. */
   probeAnswerBytes: 256 * 1024,
+  /** Bytes that stay free on each filesystem of a node beside all that an upgrade writes there. */
+  freeDiskBytes: 500 * 1024 * 1024,
   /** Bytes of a backup's manifest. */
   backupManifestBytes: 64 * 1024 * 1024,
   /** Levels of nesting in a configuration file. */
@@ -248,6 +250,8 @@ export const limits = {
   logTailBytes: 16 * 1024 * 1024,
   /** Copies of one release on a node: each staging anew of a damaged one makes another. */
   releaseCopies: 100,
+  /** Releases that stay on a node when nothing needs them, the newest ones; the one that runs counts. */
+  releasesKept: 3,
   /** Milliseconds for a service to be started by an operator's command or by systemd. */
   serviceStartMs: 60_000,
   /** Milliseconds for an operator's command or systemd to tell whether a service runs. */

@@ -15,7 +15,7 @@ import { CommandService } from './api/command-service.js';
 import type { Fence } from './api/fence.js';
 import { NodeStatusSource } from './api/node-status.js';
 import { createAgentServer, listen } from './api/server.js';
-import { loadOrCreateBackupKeys } from './backup/keys.js';
+import { openBackupKeys } from './backup/keys.js';
 import { type Door, doorOf, openDoor } from './by-hand/door.js';
 import { localAnswers } from './by-hand/local-answers.js';
 import { finishReplacing } from './by-hand/set-aside.js';
@@ -54,6 +54,12 @@ export interface RunningAgent {
   stop(): Promise<void>;
 }
 
+/** Why a node asks for an operator. */
+interface Trouble {
+  readonly code: ErrorCode;
+  readonly message: string;
+}
+
 /** Starts an agent. @throws PlexiError when its root, its certificate or its address cannot be used */
 export async function startAgent(
   config: NodeAgentConfig,
@@ -85,17 +91,19 @@ async function startBehindDoor(
   const { journal, unreadable } = await openJournal(node);
   for (const { token, commandId } of journal.list()) fence.recall(token, commandId);
   const executor = new Executor(node, journal);
-  const needsOperator = (): { code: ErrorCode; message: string } | undefined =>
+  const holds = (): Trouble | undefined =>
     unreadable ??
     fenceTrouble(fence) ??
     stillUnreadable(damaged, node.maintenance) ??
     executor.broken ??
     failedJobTrouble(journal.list(), node);
+  // A lost key says nothing about the service, nor about what a word without a backup does.
+  const needsOperator = (): Trouble | undefined => holds() ?? node.backupKeys.damage;
   const status = new NodeStatusSource(node, executor, install?.installId ?? '', needsOperator);
   const commands = new CommandService(node, fence, journal, executor, status, unreadable);
 
   const recovery = unreadable === undefined ? await executor.recover() : undefined;
-  answers.open({ node, journal, fence, executor, unreadable, needsOperator, commands });
+  answers.open({ node, journal, fence, executor, unreadable, holds, needsOperator, commands });
   const orphaned = new Orphaned(node, journal, executor, commands);
   const server = createAgentServer({ node, commands, status, fence, heard: orphaned.heard });
   const port = await listen(server, config.listen, grpcServerCredentials(config.tls));
@@ -107,7 +115,7 @@ async function startBehindDoor(
       node,
       recovery?.ended,
       {
-        isIdle: () => executor.runningCommandId === undefined && needsOperator() === undefined,
+        isIdle: () => executor.runningCommandId === undefined && holds() === undefined,
         whileIdle: (work) => executor.whileIdle(work),
       },
       stopping.signal,
@@ -162,6 +170,8 @@ export async function openNode(
   await sweepStaging(paths.releases).catch((thrown) =>
     log.warn({ err: thrown }, 'half-unpacked releases stay'),
   );
+  const backupKeys = await openBackupKeys(paths.identity);
+  if (backupKeys.damage !== undefined) log.fatal({ err: backupKeys.damage }, backupKeys.damage.message);
   const service = openServices(config.services, paths.root, () => serviceContext({ config, paths }));
   const monitor = new HealthMonitor({
     probes: config.probes,
@@ -178,7 +188,7 @@ export async function openNode(
       setAside(paths.quarantine, file, environment.clock.wall()),
     ),
     repository: openRepository(config.repository),
-    backupKeys: await loadOrCreateBackupKeys(paths.identity),
+    backupKeys,
     clock: environment.clock,
     log,
     closeLog,
@@ -228,7 +238,7 @@ export async function openJournal(
   }
 }
 
-function fenceTrouble(fence: Fence): { code: ErrorCode; message: string } | undefined {
+function fenceTrouble(fence: Fence): Trouble | undefined {
   return fence.broken === undefined
     ? undefined
     : {

@@ -4,14 +4,14 @@
  * and the word that it names puts the node right (protocol, rule 6; guarantee 2).
  */
 import assert from 'node:assert/strict';
-import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { environment } from './agent-node.test.part.js';
 import { askAt, doorOf } from './by-hand/door.js';
 import { restoreOffline, statusOffline } from './by-hand/offline.js';
 import { byHandOutcome, nodeDocument, parseAnswer } from './by-hand/requests.js';
-import { maintenance } from './caller.test.part.js';
+import { maintenance, TinyPlan } from './caller.test.part.js';
 import { RunningNode } from './running-node.test.part.js';
 import { createTinyCluster, type TinyCluster, type TinyNode } from './tiny-node.test.part.js';
 
@@ -194,6 +194,62 @@ describe('a folder in the place of a file', together, () => {
       const inside = what.includes('journal') ? [kept, '0000000002.json', 'inside'] : [kept, 'inside'];
       assert.equal(await readFile(node.at('agent', 'quarantine', ...inside), 'utf8'), 'kept');
     });
+});
+
+describe('a backup key that cannot be used', together, () => {
+  for (const [name, content] of [
+    ['backup.age', 'no key'],
+    ['backup-sign.key', ''],
+  ] as const)
+    test(`${name}: the node serves on and says so; only what needs a backup fails`, async (t) => {
+      const running = await RunningNode.start(t, cluster);
+      const { node } = running;
+      const plan = new TinyPlan(cluster.releases, '0a1', '0b1');
+      await running.caller.execute(plan.stage('s', [1, 5, 1]));
+      const key = node.at('agent', 'identity', name);
+      await running.restart(async () => {
+        await rename(key, `${key}.copy`);
+        await writeFile(key, content);
+      });
+      const { needsOperator } = await running.caller.describe();
+      assert.equal(needsOperator?.code, 'BACKUP_INVALID');
+      assert.match(needsOperator?.message ?? '', new RegExp(`${name} cannot be used .*; then start`));
+      assert.match((await statusOf(node)).next ?? '', /^put the right key file back, or move it away/);
+      process.kill(node.servicePid(), 'SIGKILL');
+      await running.caller.statusWhen(({ health }) => health === 'unhealthy');
+      await running.healthy();
+      const { result } = await running.caller.execute(plan.upgrade('u', [1, 5, 2]));
+      assert.deepEqual(
+        [result.outcome, result.failedStep, result.failure?.code],
+        ['rolled_back', 'backup', 'BACKUP_INVALID'],
+      );
+      await running.healthy();
+      await running.stop();
+      assert.equal((await statusOffline(node.config)).needsOperator?.code, 'BACKUP_INVALID');
+      await mkdir(node.at('backups', 'some'), { recursive: true });
+      const backup = { ...asItIs, backupId: 'some', directory: 'backups' };
+      await assert.rejects(
+        restoreOffline(node.config, environment, backup, () => 'new'),
+        {
+          code: 'BACKUP_INVALID',
+          message: /cannot be used/,
+        },
+      );
+      assert.equal(await readFile(key, 'utf8'), content, 'it is left as it is');
+      await running.restart(() => rename(`${key}.copy`, key));
+      assert.equal((await running.caller.describe()).needsOperator, undefined);
+      const again = await running.caller.execute(plan.upgrade('again', [1, 5, 3]));
+      assert.equal(again.result.outcome, 'done', again.result.failure?.message);
+    });
+
+  test('moved away makes room for a new one', async (t) => {
+    const running = await RunningNode.start(t, cluster);
+    const key = running.node.at('agent', 'identity', 'backup.age');
+    await running.restart(() => writeFile(key, 'no key'));
+    assert.equal((await running.caller.describe()).needsOperator?.code, 'BACKUP_INVALID');
+    await running.restart(() => rename(key, `${key}.damaged`));
+    assert.equal((await running.caller.describe()).needsOperator, undefined);
+  });
 });
 
 test('a damaged record of maintenance asks until it is ended, and not until a restart', async (t) => {

@@ -34,13 +34,20 @@ test('a half-unpacked copy of any release goes, and a half-written file beside i
     mkdirSync(join(root, 'releases', folder, 'lib'), { recursive: true });
     writeFileSync(join(root, 'releases', folder, 'lib', 'server.mjs'), 'half');
   }
-  for (const file of ['.0a1.manifest.json.0123456789ab.tmp', '.hidden'])
+  // The last one belongs to a release that was on its way out.
+  for (const file of [
+    ...['.0a1.manifest.json.0123456789ab.tmp', '.hidden'],
+    ...['0a1.manifest.json', 'other.manifest.json', 'gone.manifest.json'],
+  ])
     writeFileSync(join(root, 'releases', file), 'half');
   symlinkSync('releases/0a1', join(root, 'current'));
   // No agent makes such a link; whoever did may run from it.
   symlinkSync('releases/.staging-live', join(root, 'previous'));
   const node = await openTestNode(root);
   await node.closeLog();
-  assert.deepEqual(readdirSync(join(root, 'releases')).sort(), ['.hidden', '.staging-live', '0a1', 'other']);
+  assert.deepEqual(readdirSync(join(root, 'releases')).sort(), [
+    ...['.hidden', '.staging-live', '0a1', '0a1.manifest.json'],
+    ...['other', 'other.manifest.json'],
+  ]);
   assert.ok(lstatSync(join(root, 'current', 'lib', 'server.mjs')).isFile());
 });

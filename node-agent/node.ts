@@ -11,7 +11,7 @@ import type { ReleaseManifest } from '../release/manifest.js';
 import type { ReleaseRepository } from '../release/repository/fetch.js';
 import { installedRelease } from '../release/repository/stage.js';
 import { NONE } from '../release/version.js';
-import type { BackupKeys } from './backup/keys.js';
+import type { OpenedBackupKeys } from './backup/keys.js';
 import type { Maintenance } from './service/maintenance.js';
 import type { HealthMonitor } from './service/monitor.js';
 import { commandMark } from './service/orphans.js';
@@ -47,7 +47,7 @@ export interface AgentNode {
   readonly monitor: HealthMonitor;
   readonly maintenance: Maintenance;
   readonly repository: ReleaseRepository;
-  readonly backupKeys: BackupKeys;
+  readonly backupKeys: OpenedBackupKeys;
   readonly clock: AgentClock;
   /** To the program's log, and to the node's own file. */
   readonly log: Logger;

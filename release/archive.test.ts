@@ -81,6 +81,18 @@ describe('unpacking', () => {
     assert.equal((await stat(join(into, 'bin/serve'))).mode & 0o7777, 0o755);
   });
 
+  test('its folders are open to other users, whatever the umask is', async () => {
+    const into = fresh();
+    const umask = process.umask(0o077);
+    try {
+      await unpackStrictly(Readable.from([honestArchive]), into, artifactOf(honest, honestArchive), never);
+    } finally {
+      process.umask(umask);
+    }
+    for (const path of ['.', 'bin', 'data'])
+      assert.equal((await stat(join(into, path))).mode & 0o7777, 0o755, path);
+  });
+
   test('an honest archive may name its folders', async () => {
     const packed = archive(
       entry({ name: 'bin/', type: '5', mode: '0000755\0' }),

@@ -54,3 +54,13 @@ test('a restart of the agent ends only the agent', async () => {
   assert.match(agent, /^KillMode=process$/m);
   assert.doesNotMatch(agent, /^PrivateTmp=yes$/m);
 });
+
+test('the sample of a service has the user and the root of the agent, which could restore nothing else', async () => {
+  const [agent = '', service = ''] = await Promise.all(
+    ['plexi-node-agent.service', 'sample-service.service'].map((name) => readFile(join(units, name), 'utf8')),
+  );
+  const userOf = (text: string): string | undefined => /^User=(\S+)$/m.exec(text)?.[1];
+  assert.equal(userOf(service), userOf(agent));
+  const [, folder] = /^StateDirectory=(\S+)$/m.exec(agent) ?? [];
+  assert.match(service, new RegExp(`^WorkingDirectory=/var/lib/${folder}/current$`, 'm'));
+});

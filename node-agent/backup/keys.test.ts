@@ -4,7 +4,7 @@ import { chmodSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSyn
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, describe, test } from 'node:test';
-import { loadOrCreateBackupKeys } from './keys.js';
+import { backupKeyDamage, loadOrCreateBackupKeys, openBackupKeys } from './keys.js';
 
 const work = mkdtempSync(join(tmpdir(), 'plexi-keys-'));
 after(() => rmSync(work, { recursive: true, force: true }));
@@ -12,12 +12,15 @@ after(() => rmSync(work, { recursive: true, force: true }));
 describe('the backup keys', () => {
   test('are made once, private, and read again', async () => {
     const folder = mkdtempSync(join(work, 'keys-'));
+    assert.equal(await backupKeyDamage(folder), undefined);
+    assert.deepEqual(readdirSync(folder), [], 'looking makes none');
     const [first, second] = await Promise.all([
       loadOrCreateBackupKeys(folder),
       loadOrCreateBackupKeys(folder),
     ]);
     assert.equal(first.ageIdentity, second.ageIdentity);
     assert.ok(first.signingKey.equals(second.signingKey));
+    assert.equal(await backupKeyDamage(folder), undefined);
     const third = await loadOrCreateBackupKeys(folder);
     assert.equal(third.ageRecipient, first.ageRecipient);
     const modes = spawnSync('stat', ['-c', '%a %n', ...readdirSync(folder)], {
@@ -39,6 +42,9 @@ describe('the backup keys', () => {
           message: new RegExp(file),
         });
         assert.ok(readFileSync(join(folder, file)).equals(bytes));
+        const { damage } = await openBackupKeys(folder);
+        assert.match(damage?.message ?? '', new RegExp(file));
+        assert.equal((await backupKeyDamage(folder))?.message, damage?.message);
       }
     }
   });

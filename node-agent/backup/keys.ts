@@ -2,12 +2,13 @@
  * The node's own backup keys, in agent/identity: an age identity that backups are encrypted to, and
  * an ed25519 key that signs their manifests, because age does not say who wrote a file (design.md,
  * decision 13). A key lives as long as its backups do (protocol.md, rule 33), so one that is there
- * and cannot be read is never replaced: that would make every backup on the node worthless.
+ * and cannot be read is never replaced: that would make every backup on the node worthless. Without it the
+ * node serves on; only what makes or opens a backup fails (decision 15).
  */
 import { createPrivateKey, createPublicKey, generateKeyPairSync, type KeyObject } from 'node:crypto';
 import { join } from 'node:path';
 import { generateX25519Identity, identityToRecipient } from 'age-encryption';
-import { PlexiError } from '../../config/errors.js';
+import { asPlexiError, PlexiError } from '../../config/errors.js';
 import { limits } from '../../config/limits.js';
 import { createDurably, isSystemError, readBounded } from '../disk/durable-file.js';
 
@@ -22,6 +23,11 @@ export interface BackupKeys {
   /** The ed25519 key that checks manifests. */
   readonly verifyingKey: KeyObject;
 }
+
+/** The keys of a node, or why they cannot be used. */
+export type OpenedBackupKeys =
+  | { readonly keys: BackupKeys; readonly damage: undefined }
+  | { readonly keys: undefined; readonly damage: PlexiError };
 
 /** The file of the age identity, in the form of the age program (`age -d -i backup.age`). */
 export const AGE_KEY_FILE = 'backup.age';
@@ -40,6 +46,37 @@ export async function loadOrCreateBackupKeys(identityDir: string): Promise<Backu
   const age = await understand(ageFile, () => parseAgeKey(ageText));
   const signingKey = await understand(signingFile, () => parseSigningKey(signingText));
   return { ...age, signingKey, verifyingKey: createPublicKey(signingKey) };
+}
+
+/** `loadOrCreateBackupKeys`, with damage as part of the answer. Errors: the system's, when nothing can be written. */
+export async function openBackupKeys(identityDir: string): Promise<OpenedBackupKeys> {
+  try {
+    return { keys: await loadOrCreateBackupKeys(identityDir), damage: undefined };
+  } catch (thrown) {
+    if (thrown instanceof PlexiError) return { keys: undefined, damage: thrown };
+    throw thrown;
+  }
+}
+
+/** For what makes or opens a backup. @throws PlexiError BACKUP_INVALID when the keys cannot be used */
+export function usableKeys({ keys, damage }: OpenedBackupKeys): BackupKeys {
+  if (damage !== undefined) throw damage;
+  return keys;
+}
+
+/** Why a key that is there cannot be used; undefined when none is damaged. Writes nothing. */
+export async function backupKeyDamage(identityDir: string): Promise<PlexiError | undefined> {
+  const parsers = { [AGE_KEY_FILE]: parseAgeKey, [SIGNING_KEY_FILE]: parseSigningKey };
+  try {
+    for (const [name, parse] of Object.entries(parsers)) {
+      const file = join(identityDir, name);
+      const text = await readKey(file);
+      if (text !== undefined) await understand<unknown>(file, () => parse(text));
+    }
+    return undefined;
+  } catch (thrown) {
+    return asPlexiError(thrown, 'BACKUP_INVALID', `the backup keys in ${identityDir} cannot be read`);
+  }
 }
 
 async function readKey(file: string): Promise<string | undefined> {
@@ -95,7 +132,7 @@ function unreadable(file: string, error: unknown): PlexiError {
   const why = error instanceof Error ? error.message : String(error);
   return new PlexiError(
     'BACKUP_INVALID',
-    `the backup key ${file} cannot be used (${why}); put the right file back, or move it away to begin with a new key, which cannot open the backups made so far`,
+    `the backup key ${file} cannot be used (${why}); put the right file back, or move it away to begin with a new key, which cannot open the backups made so far; then start plexi-node-agent again`,
     { cause: error, details: { file } },
   );
 }

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
 import {
   cpSync,
   existsSync,
@@ -55,6 +56,54 @@ describe('restoring', () => {
     writeFileSync(archive, bytes);
     await assert.rejects(restoreBackup({ root, backupDir, keys, id: 'one' }), { code: 'BACKUP_INVALID' });
     assert.deepEqual(listing(root), before);
+    assert.deepEqual(readdirSync(root).sort(), ['backups', 'data'], 'what was unpacked keeps no room');
+  });
+
+  test('leaves nothing on a disk that was too full for it, and works once there is room', async (t) => {
+    const disk = mkdtempSync(join(work, 'small-'));
+    if (spawnSync('mount', ['-t', 'tmpfs', '-o', 'size=16m', 'none', disk]).status !== 0)
+      return t.skip('needs root');
+    try {
+      root = join(disk, 'root');
+      mkdirSync(join(root, 'data'), { recursive: true });
+      writeFileSync(join(root, 'data/big'), randomBytes(4 * 1024 * 1024));
+      const backupDir = await smallBackup(root, keys);
+      const wanted = listing(root);
+      writeFileSync(join(root, 'data/messages'), 'migrated');
+      writeFileSync(join(disk, 'filler'), randomBytes(6 * 1024 * 1024));
+      await assert.rejects(restoreBackup({ root, backupDir, keys, id: 'one' }), {
+        code: 'RESTORE_FAILED',
+        message: /ENOSPC/,
+      });
+      assert.deepEqual(readdirSync(root).sort(), ['backups', 'config', 'data']);
+      writeFileSync(join(root, 'record'), Buffer.alloc(64 * 1024), { flush: true });
+      rmSync(join(root, 'record'));
+      rmSync(join(disk, 'filler'));
+      await restoreBackup({ root, backupDir, keys, id: 'one' });
+      assert.deepEqual(listing(root), wanted);
+    } finally {
+      spawnSync('umount', [disk]);
+    }
+  });
+
+  test('first removes what the restores of other jobs have left, where all of it is there again', async () => {
+    const backupDir = await smallBackup(root, keys);
+    ruin();
+    const left = ['.restore-two', '.replaced-two-data', '.replaced-two-config', '.replaced-two-elsewhere'];
+    for (const name of left) {
+      mkdirSync(join(root, name));
+      writeFileSync(join(root, name, 'file'), 'of another restore');
+    }
+    const bytes = readFileSync(join(backupDir, 'archive.tar.gz.age'));
+    writeFileSync(join(backupDir, 'archive.tar.gz.age'), bytes.subarray(0, -1));
+    await assert.rejects(restoreBackup({ root, backupDir, keys, id: 'one' }), { code: 'BACKUP_INVALID' });
+    // Nothing stands where `config` and `elsewhere` belong: what was moved away may be the only one.
+    assert.deepEqual(readdirSync(root).sort(), [
+      '.replaced-two-config',
+      '.replaced-two-elsewhere',
+      'backups',
+      'data',
+    ]);
   });
 
   test('comes to the same end from wherever an earlier try stopped', async () => {

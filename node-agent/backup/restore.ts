@@ -5,20 +5,16 @@
  * point leaves the backup as it was, so the whole work may be done again and comes to the same end;
  * the journal sees to it that it is, before the service starts (protocol.md, rules 9 and 10).
  */
-import { createHash } from 'node:crypto';
-import { lstat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { asPlexiError, PlexiError } from '../../config/errors.js';
-import { ensureFolder, isSystemError, moveDurably, removeTreeDurably } from '../disk/durable-file.js';
+import { ensureFolder, moveDurably, removeTreeDurably } from '../disk/durable-file.js';
 import { StagedTree } from '../disk/staged-tree.js';
 import { type ArchiveSink, cancelled, readArchive } from './archive.js';
 import type { BackupEntry, BackupManifest } from './backup-manifest.js';
+import { exists, replacedName, stagedName, sweepBesideLive } from './beside-live.js';
 import type { BackupKeys } from './keys.js';
 import { readManifestOf } from './verify.js';
 import { listTree, sameEntry } from './walk.js';
-
-/** The longest name that a filesystem takes. */
-const NAME_BYTES_MAX = 255;
 
 /** What to restore, and where. The service must be stopped. */
 export interface RestoreOrder {
@@ -41,17 +37,23 @@ export interface RestoreOrder {
 export async function restoreBackup(order: RestoreOrder): Promise<BackupManifest> {
   const { root, id } = order;
   const manifest = await readManifestOf(order);
-  const staged = join(root, `.restore-${id}`);
+  const staged = stagedName(root, id);
+  let isExchanging = false;
   try {
+    const paths = manifest.paths.map(({ path }) => path);
+    await sweepBesideLive(root, id, paths);
     await unpackBeside(order, manifest, staged);
     await compareStaged(manifest, staged);
     if (order.signal?.aborted === true) throw cancelled(`the restore of ${id}`);
+    isExchanging = true;
     for (const { path, present } of manifest.paths) {
       await exchange(root, id, path, present ? join(staged, path) : undefined);
     }
-    for (const { path } of manifest.paths) await removeTreeDurably(replacedName(root, id, path));
+    for (const path of paths) await removeTreeDurably(replacedName(root, id, path));
     await removeTreeDurably(staged);
   } catch (error) {
+    // The first error is the one to tell, and whoever records it needs the room.
+    if (!isExchanging) await removeTreeDurably(staged).catch(() => undefined);
     throw asPlexiError(error, 'RESTORE_FAILED', `the backup ${id} could not be restored to ${root}`);
   }
   return manifest;
@@ -108,20 +110,4 @@ async function exchange(root: string, id: string, path: string, staged: string |
   if (staged === undefined) return;
   await ensureFolder(dirname(live), 0o755);
   await moveDurably(staged, live);
-}
-
-function replacedName(root: string, id: string, path: string): string {
-  const name = `.replaced-${id}-${encodeURIComponent(path)}`;
-  if (Buffer.byteLength(name) <= NAME_BYTES_MAX) return join(root, name);
-  return join(root, `.replaced-${createHash('sha256').update(name).digest('hex')}`);
-}
-
-async function exists(path: string): Promise<boolean> {
-  try {
-    await lstat(path);
-    return true;
-  } catch (error) {
-    if (isSystemError(error, 'ENOENT')) return false;
-    throw error;
-  }
 }

@@ -2,7 +2,8 @@
  * Lists what a backup holds: files, folders and links below the given paths, sorted, with mode,
  * owner and time, links as links. What cannot be brought back as it was is refused by name before
  * anything is changed: sockets, pipes and devices, names that are no UTF-8, other filesystems (a
- * restore works by rename), and a link in the place of a whole path, whose content would be missed.
+ * restore works by rename), a link in the place of a whole path, whose content would be missed, and what
+ * belongs to somebody whom this process may not give it back to.
  */
 import { isUtf8 } from 'node:buffer';
 import type { BigIntStats } from 'node:fs';
@@ -12,6 +13,7 @@ import { PlexiError } from '../../config/errors.js';
 import { limits } from '../../config/limits.js';
 import { isSystemError } from '../disk/durable-file.js';
 import type { BackupEntry } from './backup-manifest.js';
+import { whyNotGivenBack, whyNotRead } from './own-entries.js';
 
 /** An entry before its content was read. */
 export type ListedEntry = Omit<BackupEntry, 'sha256'>;
@@ -47,14 +49,15 @@ export async function listTree(root: string, paths: readonly string[]): Promise<
 /**
  * Bytes of all files below the paths, for an estimate while the service still runs: what vanishes
  * meanwhile is left out, and so is what only a finished listing may judge (a socket of the service).
- * Errors: BACKUP_FAILED where one of the paths can never be backed up.
+ * Errors: BACKUP_FAILED where one of the paths can never be backed up, or something below it cannot be read or
+ * given back.
  */
 export async function treeSizeBytes(root: string, paths: readonly string[]): Promise<number> {
   const device = (await lstat(root, { bigint: true })).dev;
   let sum = 0;
   for (const path of paths) {
     const facts = await topFacts(root, path, device);
-    if (facts !== undefined) sum += await sizeBelow(join(root, path), facts);
+    if (facts !== undefined) sum += await sizeBelow(root, path, facts);
   }
   return sum;
 }
@@ -89,16 +92,25 @@ function refuseOtherFilesystem(path: string, facts: BigIntStats, device: bigint)
   throw refused(path, 'is on another filesystem than the root, so a restore could not put it in place');
 }
 
-async function sizeBelow(path: string, facts: BigIntStats): Promise<number> {
-  if (facts.isFile()) return Number(facts.size);
-  if (!facts.isDirectory()) return 0;
+async function sizeBelow(root: string, path: string, facts: BigIntStats): Promise<number> {
+  refuseForeign(path, facts);
+  const isFolder = facts.isDirectory();
+  if (!isFolder && !facts.isFile()) return 0;
+  const why = await whyNotRead(join(root, path));
+  if (why !== undefined) throw refused(path, why);
+  if (!isFolder) return Number(facts.size);
   let sum = 0;
-  for (const name of await namesIn(path)) {
+  for (const name of await namesIn(join(root, path))) {
     const child = `${path}/${name.toString('utf8')}`;
-    const childFacts = await factsOf(child);
-    if (childFacts !== undefined) sum += await sizeBelow(child, childFacts);
+    const childFacts = await factsOf(join(root, child));
+    if (childFacts !== undefined) sum += await sizeBelow(root, child, childFacts);
   }
   return sum;
+}
+
+function refuseForeign(path: string, facts: BigIntStats): void {
+  const why = whyNotGivenBack(facts);
+  if (why !== undefined) throw refused(path, why);
 }
 
 async function namesIn(folder: string): Promise<Buffer[]> {
@@ -118,6 +130,7 @@ async function list(
   found: ListedEntry[],
 ): Promise<void> {
   refuseOtherFilesystem(path, facts, device);
+  refuseForeign(path, facts);
   found.push(await describe(root, path, facts));
   if (found.length > limits.backupEntries) {
     throw refused(path, `is one too many: a backup holds at most ${limits.backupEntries} entries`);
@@ -182,5 +195,5 @@ async function factsOf(path: string): Promise<BigIntStats | undefined> {
 }
 
 function refused(path: string, why: string): PlexiError {
-  return new PlexiError('BACKUP_FAILED', `no backup was made: ${path} ${why}`, { details: { path } });
+  return new PlexiError('BACKUP_FAILED', `no backup can be made: ${path} ${why}`, { details: { path } });
 }

@@ -5,6 +5,7 @@
  */
 import { defaults } from '../../config/defaults.js';
 import { asPlexiError, type PlexiError } from '../../config/errors.js';
+import { usableKeys } from '../backup/keys.js';
 import { restoreBackup } from '../backup/restore.js';
 import { removeLinkDurably } from '../disk/durable-file.js';
 import { triedAgain } from '../disk/refusal.js';
@@ -122,7 +123,7 @@ async function restore(node: AgentNode, job: Job): Promise<void> {
   if (act?.word !== 'restore') throw new Error('only a restore restores');
   const { backupId: id } = job.facts;
   const backupDir = backupFolder(node.paths.root, act.directory, id);
-  await restoreBackup({ root: node.paths.root, backupDir, keys: node.backupKeys, id });
+  await restoreBackup({ root: node.paths.root, backupDir, keys: usableKeys(node.backupKeys), id });
 }
 
 /** From here on the agent keeps the service running, with what `current` leads to. */

@@ -108,6 +108,34 @@ describe('rollback on the node', together, () => {
     assert.equal(jobs.at(-1)?.result?.outcome, 'done');
   });
 
+  test('of a committed one is refused before anything stops, when the release before was changed', async (t) => {
+    const checked = await CheckedNode.start(t, cluster);
+    const { node } = checked;
+    assert.equal((await checked.stageAndUpgrade(old, next)).result.outcome, 'done');
+    const pid = node.servicePid();
+    const journal = await node.journal();
+    await writeFile(node.at(linkTo(old), 'server.mjs'), 'damaged');
+    await assert.rejects(say(node, forced), {
+      code: 'CONFLICT',
+      message:
+        /^release 0a1 on node-1 is not what its manifest says any more \(server\.mjs.*put that file right/,
+    });
+    assert.deepEqual(await node.journal(), journal);
+    assert.equal(node.servicePid(), pid);
+    // The release is staged anew beside itself: that copy is whole.
+    assert.equal(
+      (await checked.caller.execute(checked.stageOrder(old, { reinstall: true }))).result.outcome,
+      'done',
+    );
+    assert.equal((await say(node, forced)).outcome, 'done');
+    assert.deepEqual(await node.links(), {
+      current: `${linkTo(old)}-2`,
+      previous: linkTo(next),
+      trial: undefined,
+    });
+    assert.equal(await node.serviceVersion(), '0a1');
+  });
+
   test('is done only when the release that it went back to is healthy', async (t) => {
     const server = await readFile(join(cluster.folder, 'source', '0a1', 'server.mjs'), 'utf8');
     const dies = `import { existsSync } from 'node:fs';

@@ -7,11 +7,13 @@
 import { PlexiError } from '../../config/errors.js';
 import { Command } from '../../gen/plexi/v1/node_agent.js';
 import { migrationsBetween } from '../../release/migrations.js';
+import { folderToRun } from '../../release/repository/place.js';
 import { timeInName } from '../disk/time-in-name.js';
 import type { Job, Journal } from '../journal/journal.js';
 import type { ByHand, JobFacts, JobResult, NewRecord } from '../journal/records.js';
-import { type AgentNode, linkedFolder, localRelease } from '../node.js';
+import { type AgentNode, type LocalRelease, linkedFolder, localRelease } from '../node.js';
 import { Executor } from '../upgrade/executor.js';
+import { changesOf } from '../upgrade/stage.js';
 import { firstStepOf, ownByHand, takenBackBy } from './acts.js';
 import type { ByHandOutcome, ByHandRequest } from './requests.js';
 import { backupMadeBy } from './status.js';
@@ -115,15 +117,9 @@ async function rollBackCommitted(hands: Hands, said: Said, isForced: boolean): P
   const { node, journal } = hands;
   refuseTrouble(hands);
   const { config, paths } = node;
-  const folders = {
-    current: (await linkedFolder(paths.current)) ?? null,
-    previous: (await linkedFolder(paths.previous)) ?? null,
-  };
-  const [from, to] = await Promise.all([
-    localRelease(paths, folders.current),
-    localRelease(paths, folders.previous),
-  ]);
-  if (to === undefined || from === undefined || folders.previous === folders.current)
+  const from = await localRelease(paths, await linkedFolder(paths.current));
+  const to = await wholeCopyOf(node, await linkedFolder(paths.previous));
+  if (to === undefined || from === undefined || to.folder === from.folder)
     throw new PlexiError(
       'NOT_FOUND',
       `${config.node} has no previous release to go back to; nothing was changed`,
@@ -144,8 +140,28 @@ async function rollBackCommitted(hands: Hands, said: Said, isForced: boolean): P
     throw refused(
       `${config.node} has committed ${from.version}; to go back to ${to.version} all the same, say plexi-node-agent rollback --force-after-commit`,
     );
-  const facts = await factsOf(node, { folderAfter: folders.previous });
+  await refuseChanged(node, to);
+  const facts = await factsOf(node, { folderAfter: to.folder });
   return start(hands, { word: 'rollback' }, said, facts);
+}
+
+/** The copy from which a release is run: one that was damaged may have an intact one beside it. */
+async function wholeCopyOf(
+  { paths }: AgentNode,
+  folder: string | undefined,
+): Promise<LocalRelease | undefined> {
+  const named = await localRelease(paths, folder);
+  if (named === undefined) return undefined;
+  return localRelease(paths, await folderToRun(paths.releases, named.version, named.digest));
+}
+
+/** Before anything is stopped: what shall run must be what its manifest says. */
+async function refuseChanged(node: AgentNode, release: LocalRelease): Promise<void> {
+  const [first] = await changesOf(node, release);
+  if (first === undefined) return;
+  throw refused(
+    `release ${release.version} on ${node.config.node} is not what its manifest says any more (${first}), so going back to it is not safe; put that file right, then say this again`,
+  );
 }
 
 async function maintenanceOff(hands: Hands, said: Said): Promise<Begun> {

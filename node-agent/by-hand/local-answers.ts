@@ -21,6 +21,9 @@ export interface OpenedState {
   readonly executor: Executor;
   /** Why the journal cannot be trusted. */
   readonly unreadable: PlexiError | undefined;
+  /** Why the node does nothing by itself, and by no word but those that put it right. */
+  holds(): { code: string; message: string } | undefined;
+  /** The same, and what else asks for an operator. */
   needsOperator(): { code: string; message: string } | undefined;
   readonly commands: Pick<CommandService, 'exclusively'>;
 }
@@ -45,7 +48,7 @@ export function localAnswers(name: string): { answer: Doorkeeper; open(state: Op
       const request = startRequest.safeParse(json).data ?? parseRequest(json);
       if (opened === undefined)
         throw new PlexiError('BUSY', `the agent of ${name} is starting; say it again in a moment`);
-      const { node, journal, fence, executor, unreadable, needsOperator, commands } = opened;
+      const { node, journal, fence, executor, unreadable, holds, needsOperator, commands } = opened;
       if (request.word === 'status')
         return nodeDocumentOf({
           node,
@@ -57,7 +60,7 @@ export function localAnswers(name: string): { answer: Doorkeeper; open(state: Op
       if (unreadable !== undefined) throw unreadable;
       if (request.word === 'start') return startInTurn(node.config, commands);
       const exclusively = commands.exclusively.bind(commands);
-      return obey({ node, journal, executor, needsOperator, exclusively }, request);
+      return obey({ node, journal, executor, needsOperator: holds, exclusively }, request);
     },
   };
 }

@@ -8,6 +8,7 @@ import { PlexiError } from '../../config/errors.js';
 import type { NodeAgentConfig } from '../../config/schema/node-agent.js';
 import { openJournal, openNode } from '../agent.js';
 import { Fence } from '../api/fence.js';
+import { backupKeyDamage } from '../backup/keys.js';
 import { ensureFolder } from '../disk/durable-file.js';
 import { installRelease } from '../install.js';
 import { Journal } from '../journal/journal.js';
@@ -52,7 +53,8 @@ export async function statusOffline(config: NodeAgentConfig): Promise<NodeDocume
   const node = { config, paths, service, maintenance };
   const fence = await Fence.open(fenceDisk(paths));
   for (const { token, commandId } of journal?.list() ?? []) fence.recall(token, commandId);
-  const needsOperator = damaged ?? failedJobTrouble(journal?.list() ?? [], node);
+  const needsOperator =
+    damaged ?? failedJobTrouble(journal?.list() ?? [], node) ?? (await backupKeyDamage(paths.identity));
   return nodeDocumentOf({ node, journal, fence, agentRuns: false, needsOperator });
 }
 

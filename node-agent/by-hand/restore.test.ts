@@ -79,6 +79,25 @@ describe('restore from a backup', together, () => {
     assert.equal(jobs.at(-1)?.result?.release?.version, '0a1');
   });
 
+  test('that a reinstallation made runs the copy that is whole, and not the one that was damaged', async (t) => {
+    const running = await RunningNode.start(t, cluster);
+    const { node } = running;
+    const plan = new TinyPlan(cluster.releases, '0a1', '0a1');
+    const damaged = (await node.links()).current ?? '';
+    await writeFile(node.at(damaged, 'server.mjs'), 'damaged');
+    const order = plan.stage('s', [1, 5, 1]);
+    if (order.step?.$case === 'stage') order.step.value.reinstall = true;
+    await running.caller.execute(order);
+    const { result } = await running.caller.execute(plan.upgrade('u', [1, 5, 2]));
+    assert.equal(result.outcome, 'done', result.failure?.message);
+    await writeFile(node.at('data', 'notes.json'), '{"format":1,"notes":["later"]}');
+    await running.stop();
+    assert.equal((await restore(node, result.backupId)).outcome, 'done');
+    assert.equal((await node.links()).current, `${damaged}-2`);
+    await running.restart();
+    await assertOldAndServing(running);
+  });
+
   test('that was cut off is taken up by the next agent, at every step', async (t) => {
     const { running, node, backupId } = await upgraded(t);
     await running.stop();

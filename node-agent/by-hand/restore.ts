@@ -9,10 +9,11 @@ import { lstat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { defaults } from '../../config/defaults.js';
 import { PlexiError } from '../../config/errors.js';
-import { Command } from '../../gen/plexi/v1/node_agent.js';
 import { installedCopies } from '../../release/repository/installed.js';
+import { folderToRun } from '../../release/repository/place.js';
 import { NONE } from '../../release/version.js';
 import { Fence } from '../api/fence.js';
+import { usableKeys } from '../backup/keys.js';
 import { readManifestOf } from '../backup/verify.js';
 import { isSystemError } from '../disk/system-error.js';
 import { timeInName } from '../disk/time-in-name.js';
@@ -21,6 +22,7 @@ import type { ByHand, JobFacts } from '../journal/records.js';
 import { type AgentNode, linkedFolder } from '../node.js';
 import { isNewNode, openIdentity } from '../open-identity.js';
 import { fenceDisk, journalDisk } from '../state-disk.js';
+import { backupDirectoryOf } from '../upgrade/backup.js';
 import { Executor } from '../upgrade/executor.js';
 import { firstStepOf } from './acts.js';
 import { factsOf, type Said, start } from './hands.js';
@@ -157,12 +159,12 @@ async function findBackup(
 ): Promise<{ directory: string; version: string }> {
   if (id.includes('/') || id.startsWith('.'))
     throw new PlexiError('USAGE', `${JSON.stringify(id)} is no backup's id; see the folder of the backups`);
-  const known = (journal?.list() ?? []).toReversed().map(({ command }) => directoryIn(command));
+  const known = (journal?.list() ?? []).toReversed().map(backupDirectoryOf);
   const places = given === undefined ? [...known, defaults.update.backup.directory] : [given];
   for (const directory of places.filter((place) => place !== undefined)) {
     const backupDir = join(node.paths.root, directory, id);
     if (!(await isThere(backupDir))) continue;
-    const { version } = await readManifestOf({ backupDir, keys: node.backupKeys, id });
+    const { version } = await readManifestOf({ backupDir, keys: usableKeys(node.backupKeys), id });
     return { directory, version };
   }
   throw new PlexiError(
@@ -181,11 +183,6 @@ async function isThere(path: string): Promise<boolean> {
   }
 }
 
-function directoryIn(command: Record<string, unknown>): string | undefined {
-  const { step } = Command.fromJSON(command);
-  return step?.$case === 'upgrade' ? step.value.backupPolicy?.directory : undefined;
-}
-
 /** The release that ran when the backup was made: by the journal, by the links, or by its version. */
 async function folderOf(
   node: AgentNode,
@@ -198,14 +195,15 @@ async function folderOf(
   const job = journal
     ?.list()
     .find(({ facts, begun }) => facts.backupId === backupId && begun.includes('backup'));
-  const copies = (await installedCopies(paths.releases, version)).map(({ folder }) => folder);
+  const copies = await installedCopies(paths.releases, version);
   const wanted = [
     job?.facts.folderBefore,
     await linkedFolder(paths.current),
     await linkedFolder(paths.previous),
   ];
-  const folder = wanted.find((one) => typeof one === 'string' && copies.includes(one)) ?? copies[0];
-  if (folder !== undefined && folder !== null) return folder;
+  const [copy = copies[0]] = wanted.flatMap((one) => copies.filter(({ folder }) => folder === one));
+  // A job may have run because that very copy was damaged: an intact one stands beside it then.
+  if (copy !== undefined) return folderToRun(paths.releases, version, copy.treeDigest);
   throw new PlexiError(
     'RELEASE_NOT_FOUND',
     `the backup ${backupId} belongs to ${version}, which is not on ${config.node} any more; nothing was changed`,

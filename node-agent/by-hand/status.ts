@@ -102,6 +102,8 @@ function nextWord(
         return asItIs;
       case 'STORE_INVALID':
         return asItIsAndBack(node);
+      case 'BACKUP_INVALID':
+        return `put the right key file back, or move it away, then start ${program} again`;
       default:
         return `${restore}, or when data and release are right as they are: ${asItIs}`;
     }

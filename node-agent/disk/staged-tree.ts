@@ -16,7 +16,7 @@ import {
   openSync,
   writeFileSync,
 } from 'node:fs';
-import { lchown, lutimes, mkdir, open, rm, symlink } from 'node:fs/promises';
+import { lchown, lstat, lutimes, mkdir, open, rm, symlink } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { promisify } from 'node:util';
 import { syncFolder } from './durable-file.js';
@@ -77,8 +77,8 @@ export class StagedTree {
     await this.ensureParents(entry.path);
     const path = join(this.folder, entry.path);
     await symlink(target, path);
-    // Only root may give a file away; for everybody else the owner is right from the start.
-    if (process.geteuid?.() === 0) await lchown(path, entry.uid, entry.gid);
+    const now = await lstat(path);
+    if (now.uid !== entry.uid || now.gid !== entry.gid) await lchown(path, entry.uid, entry.gid);
     await lutimes(path, seconds(entry.mtimeMs), seconds(entry.mtimeMs));
   }
 

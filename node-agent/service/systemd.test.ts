@@ -179,7 +179,7 @@ test('systemd accepts the unit file of docs/adapters.md, for which there is no p
   writeFileSync(
     file,
     example
-      .replaceAll('/srv/chat', root)
+      .replaceAll('/var/lib/plexi', root)
       .replaceAll('/usr/bin/plexi-node-agent', join(root, 'plexi-node-agent')),
   );
   const env = { PATH: process.env.PATH ?? '' };

@@ -44,6 +44,11 @@ export function copiedManifest(release: CopiedRelease): ReleaseManifest {
   return verifyManifest(printManifest(manifest), undefined);
 }
 
+/** Whether a release was made on a node: its manifest names no archive, so no repository can give it again. */
+export function isCopied({ artifacts }: Pick<ReleaseManifest, 'artifacts'>): boolean {
+  return artifacts.every(({ sha256, treeDigest: digest }) => sha256 === digest);
+}
+
 /**
  * Copies the files under releases/ and marks them complete; returns the folder's name.
  * @throws PlexiError RELEASE_DIGEST_MISMATCH when a file changed meanwhile; nothing is left then

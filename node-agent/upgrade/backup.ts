@@ -5,9 +5,11 @@
 import { join } from 'node:path';
 import { PlexiError } from '../../config/errors.js';
 import { holds, isOwnEntry } from '../../config/schema/node-agent.js';
-import type { BackupPolicy, UpgradeStep } from '../../gen/plexi/v1/node_agent.js';
+import { type BackupPolicy, Command, type UpgradeStep } from '../../gen/plexi/v1/node_agent.js';
 import { whyNotPlain } from '../../release/plain-path.js';
 import { createBackup } from '../backup/create.js';
+import { usableKeys } from '../backup/keys.js';
+import type { Job } from '../journal/journal.js';
 import type { Phase } from './phase.js';
 
 export const backupStep: Phase = {
@@ -30,7 +32,7 @@ export const backupStep: Phase = {
       node: node.config.node,
       rollout: typeof job.command.rolloutId === 'string' ? job.command.rolloutId : '',
       encryption,
-      keys: node.backupKeys,
+      keys: usableKeys(node.backupKeys),
       createdAt: node.clock.wall().toISOString(),
       signal,
       onProgress: (percent) => progress(percent, 'backup'),
@@ -59,6 +61,12 @@ export function backupDirectoryProblem(directory: string, paths: readonly string
   if (isOwnEntry(directory)) return problem("it is the agent's own");
   const met = paths.find((path) => holds(path, directory) || holds(directory, path));
   return met === undefined ? undefined : problem(`it meets ${met}, which is backed up`);
+}
+
+/** Where a job keeps its backup, relative to the root; undefined for a job that is no upgrade. */
+export function backupDirectoryOf({ command }: Pick<Job, 'command'>): string | undefined {
+  const { step } = Command.fromJSON(command);
+  return step?.$case === 'upgrade' ? step.value.backupPolicy?.directory : undefined;
 }
 
 /** The folder of a job's backup. */

@@ -12,8 +12,9 @@ import { type Recovery, recoveryOf } from '../journal/recover.js';
 import type { AgentNode } from '../node.js';
 import { heldFor } from '../takeover/failed-job.js';
 import { takeOverStep } from '../takeover/take-over.js';
+import { cleanUpAfter } from './clean-up.js';
 import { holdOut, staysInService } from './hold-out.js';
-import { type JobProgress, JobRun, nextPhase } from './job-run.js';
+import { type AfterEnd, type JobProgress, JobRun, nextPhase } from './job-run.js';
 import { maintenanceStep, unknownStep, unknownStepOf } from './known-steps.js';
 import type { Phase } from './phase.js';
 import { rollBackPhases, upgradePhases } from './phases.js';
@@ -49,6 +50,7 @@ export class Executor {
     private readonly journal: Journal,
     private readonly forwardPhases: readonly Phase[] = upgradePhases,
     private readonly backPhases: readonly Phase[] = rollBackPhases,
+    private readonly afterEnd: AfterEnd = cleanUpAfter,
   ) {}
 
   /** Why the node can take no more jobs, when the journal could not be written in the middle of one. */
@@ -205,11 +207,11 @@ export class Executor {
     if (this.current !== undefined) {
       throw new PlexiError('BUSY', `the node works on ${this.runningCommandId}`);
     }
-    const { node, journal, forwardPhases, backPhases } = this;
+    const { node, journal, forwardPhases, backPhases, afterEnd } = this;
     const onProgress = (progress: JobProgress): void => {
       for (const watcher of this.watchers) watcher(job.commandId, progress);
     };
-    const run = new JobRun(job, { node, journal, forwardPhases, backPhases, onProgress });
+    const run = new JobRun(job, { node, journal, forwardPhases, backPhases, onProgress, afterEnd });
     // Once `current` is set, and what is done while idle has ended.
     const done = this.idleWork
       .then(() => work(run))

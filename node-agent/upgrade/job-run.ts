@@ -45,7 +45,12 @@ export interface JobRunParts {
   readonly forwardPhases: readonly Phase[];
   readonly backPhases: readonly Phase[];
   readonly onProgress: (progress: JobProgress) => void;
+  /** What follows on the end of a job; never throws. */
+  readonly afterEnd: AfterEnd;
 }
+
+/** @param jobs all that the journal holds, oldest first, this one among them */
+export type AfterEnd = (node: AgentNode, job: Job, jobs: readonly Job[]) => Promise<void>;
 
 export class JobRun {
   private latest: JobProgress | undefined;
@@ -201,6 +206,7 @@ export class JobRun {
     const { outcome, failure, failedStep, release } = result;
     node.log.info({ ...this.names(), outcome, failure, failedStep, release }, 'result');
     await journal.prune().catch((err) => node.log.warn({ err }, 'old jobs could not be removed'));
+    await this.parts.afterEnd(node, this.job, journal.list());
     return result;
   }
 

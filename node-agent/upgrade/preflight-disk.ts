@@ -1,16 +1,17 @@
 /**
  * Room on the disks of a node, before anything is touched: releases, backups and data may lie on
- * filesystems of their own, and each must hold what will land on it.
+ * filesystems of their own, and each must hold what will land on it, the way back included, with room left
+ * over.
  */
 import { stat, statfs } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
+import { limits } from '../../config/limits.js';
 import type { Failure, PreflightStep } from '../../gen/plexi/v1/node_agent.js';
 import { treeSizeBytes } from '../backup/create.js';
 import { isSystemError } from '../disk/durable-file.js';
 import type { AgentNode } from '../node.js';
 
-/** At least this much is kept free on every filesystem (design, section 4). */
-const freeBytesMin = 500 * 1024 * 1024;
+const mebibyte = 1024 * 1024;
 
 interface Filesystem {
   /** A folder on it that exists. */
@@ -26,11 +27,11 @@ export async function diskProblems(node: AgentNode, order: PreflightStep): Promi
   for (const { folder, uses, neededBytes } of await filesystems(node, order)) {
     const { bavail, bsize } = await statfs(folder);
     const freeBytes = bavail * bsize;
-    const enoughBytes = Math.max(freeBytesMin, neededBytes);
+    const enoughBytes = neededBytes + limits.freeDiskBytes;
     if (freeBytes >= enoughBytes) continue;
     found.push({
       code: 'PREFLIGHT_FAILED',
-      message: `${node.config.node} has ${megabytes(freeBytes)} MB free under ${folder} (${uses.join(', ')}) and needs ${megabytes(enoughBytes)} MB; make room there`,
+      message: `${node.config.node} has ${Math.floor(freeBytes / mebibyte)} MB free under ${folder} (${uses.join(', ')}) and needs ${Math.ceil(enoughBytes / mebibyte)} MB; make room there`,
     });
   }
   return found;
@@ -41,8 +42,9 @@ async function filesystems(node: AgentNode, order: PreflightStep): Promise<Files
   const { root, releases } = node.paths;
   const backupBytes = order.backup ? await treeSizeBytes(root, await pathsBeside(node)) : 0;
   const writes = [
-    { path: root, use: 'state', bytes: 0 },
-    // Once as it is unpacked, and once more while it is verified beside the old one.
+    // The way back unpacks the backup beside the live data, which may be migrated and stays until then.
+    { path: root, use: 'state', bytes: backupBytes },
+    // The contract's number. Unpacked it is once; the rest is for what the new release writes.
     { path: releases, use: 'releases', bytes: 2 * Number(order.unpackedBytes) },
     ...node.config.backup.paths.map((path) => ({ path: join(root, path), use: path, bytes: 0 })),
   ];
@@ -97,8 +99,4 @@ async function deviceOf(path: string): Promise<number | undefined> {
     if (isSystemError(thrown, 'ENOENT')) return undefined;
     throw thrown;
   }
-}
-
-function megabytes(bytes: number): number {
-  return Math.floor(bytes / 1024 / 1024);
 }

@@ -4,7 +4,7 @@
  */
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
-import { chmod, mkdir, writeFile } from 'node:fs/promises';
+import { chmod, mkdir, truncate, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, test } from 'node:test';
 import { isAlive, liveProcess } from '../service/process-table.js';
@@ -91,7 +91,7 @@ describe('preflight', () => {
       const [short = '', ...others] = await problems();
       assert.match(
         short,
-        /^node-1 has \d+ MB free under .*\/backups \(backups\) and needs 500 MB; make room there$/,
+        /^node-1 has \d+ MB free under .*\/backups \(backups\) and needs 501 MB; make room there$/,
       );
       assert.deepEqual(others, []);
       execFileSync('mount', ['-o', 'remount,size=600m', node.at('backups')]);
@@ -110,6 +110,23 @@ describe('preflight', () => {
     } finally {
       unmountInData();
     }
+  });
+
+  test('asks for room for backup, restore and release together, and for some that stays free', async (t) => {
+    const checked = await CheckedNode.start(t, cluster);
+    const { caller, node } = checked;
+    await writeFile(node.at('data', 'big'), '');
+    // It has a length and no content.
+    await truncate(node.at('data', 'big'), 1024 ** 4);
+    const { result } = await caller.execute(
+      checked.preflightOrder(old, next, { unpackedBytes: BigInt(1024 ** 3) }),
+    );
+    const [message = '', ...others] = result.problems.map((problem) => problem.message);
+    assert.deepEqual(others, []);
+    const [, neededMb = ''] =
+      /state, releases, data, config, backups\) and needs (\d+) MB/.exec(message) ?? [];
+    const sumMb = 2 * 1024 ** 2 + 2 * 1024 + 500;
+    assert.ok(Number(neededMb) > sumMb && Number(neededMb) < sumMb + 10, message);
   });
 
   test('refuses a service that is ill already, unless the operator goes on', async (t) => {

@@ -3,6 +3,7 @@
  * may be begun again after a crash. A node whose service cannot be brought back stays in
  * maintenance and asks for an operator (semantics S10).
  */
+import { usableKeys } from '../backup/keys.js';
 import { restoreBackup } from '../backup/restore.js';
 import { ensureRunning, switchBack } from './apply.js';
 import { backupFolder, backupPolicyOf } from './backup.js';
@@ -38,7 +39,7 @@ export const restoreStep: Phase = {
     await restoreBackup({
       root: node.paths.root,
       backupDir: backupFolder(node.paths.root, backupPolicyOf(order).directory, job.facts.backupId),
-      keys: node.backupKeys,
+      keys: usableKeys(node.backupKeys),
       id: job.facts.backupId,
     });
   },

@@ -77,7 +77,10 @@ async function stagedBefore(node: AgentNode, { release }: StageStep) {
 }
 
 /** How the files of a release on this node differ from its manifest. */
-function changesOf(node: AgentNode, { manifest, digest, folder }: LocalRelease): Promise<string[]> {
+export function changesOf(
+  node: Pick<AgentNode, 'paths'>,
+  { manifest, digest, folder }: LocalRelease,
+): Promise<string[]> {
   const artifact = manifest.artifacts.find((candidate) => candidate.treeDigest === digest);
   return treeDifferences(join(node.paths.releases, folder), artifact?.files ?? []);
 }

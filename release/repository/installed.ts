@@ -16,6 +16,9 @@ import { readIfThere } from '../small-file.js';
 import { KnownReleases } from './known-releases.js';
 import { verifyManifest } from './verify.js';
 
+/** How the name of a manifest ends that lies beside its release. */
+export const manifestEnd = '.manifest.json';
+
 /** Hexadecimal digits of the tree digest in a folder's name. */
 const digestDigits = 12;
 
@@ -106,11 +109,16 @@ export async function markComplete(
   await writeDurably(join(releasesDir, folder, completeMark), `${JSON.stringify(mark)}\n`, releasesDir);
 }
 
-function manifestFile(releasesDir: string, folder: string): string {
-  return join(releasesDir, `${folder}.manifest.json`);
+/** Where the manifest of an installed release lies. */
+export function manifestFile(releasesDir: string, folder: string): string {
+  return join(releasesDir, `${folder}${manifestEnd}`);
 }
 
-async function intactOrNone(releasesDir: string, folder: string): Promise<InstalledRelease | undefined> {
+/** A complete release; undefined also when its mark or its manifest is damaged. */
+export async function intactOrNone(
+  releasesDir: string,
+  folder: string,
+): Promise<InstalledRelease | undefined> {
   try {
     return await installedRelease(releasesDir, folder);
   } catch (thrown) {

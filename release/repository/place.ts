@@ -1,6 +1,6 @@
 /**
- * What stands on a node's disk where a release shall stand. Invariant: only an incomplete rest is ever
- * removed; what is marked complete, or what one of the node's links leads to, is kept however it was
+ * What stands on a node's disk where a release shall stand. Invariant: only an incomplete rest is
+ * removed here; what is marked complete, or what one of the node's links leads to, is kept however it was
  * changed, because the service may run from it.
  */
 import { readdir, readlink, rm, stat } from 'node:fs/promises';
@@ -10,7 +10,7 @@ import { limits } from '../../config/limits.js';
 import { isErrno, isTemporaryName, syncFolder } from '../durable-files.js';
 import type { ReleaseArtifact } from '../manifest-shape.js';
 import { treeDifferences } from '../tree.js';
-import { installedCopies, installedRelease, releaseFolderName } from './installed.js';
+import { installedCopies, installedRelease, manifestEnd, releaseFolderName } from './installed.js';
 
 /** How the name of a release begins that is not whole yet. */
 const stagingPrefix = '.staging-';
@@ -80,13 +80,18 @@ export function stagingFolder(releasesDir: string, folder: string): string {
 }
 
 /**
- * Removes what was half unpacked or half written when an agent was killed, and returns the names; what a link leads to stays.
+ * Removes what was half unpacked, half written or half removed when an agent was killed, and returns the names;
+ * what a link leads to stays.
  * Only for a moment when nothing is staged (the agent's start): it cannot tell a left-over from work under way.
  */
 export async function sweepStaging(releasesDir: string): Promise<string[]> {
   const swept: string[] = [];
-  for (const name of await readdir(releasesDir)) {
-    const isLeft = name.startsWith(stagingPrefix) || isTemporaryName(name);
+  const names = await readdir(releasesDir);
+  // A manifest is written beside its release, and stays behind where that was being removed.
+  const isAlone = (name: string): boolean =>
+    name.endsWith(manifestEnd) && !names.includes(name.slice(0, -manifestEnd.length));
+  for (const name of names) {
+    const isLeft = name.startsWith(stagingPrefix) || isTemporaryName(name) || isAlone(name);
     if (!isLeft || (await isLive(releasesDir, name))) continue;
     await rm(join(releasesDir, name), { recursive: true, force: true });
     swept.push(name);
@@ -106,7 +111,7 @@ async function isMarked(releasesDir: string, folder: string): Promise<boolean> {
 }
 
 /** Whether one of the node's links points at the folder. */
-async function isLive(releasesDir: string, folder: string): Promise<boolean> {
+export async function isLive(releasesDir: string, folder: string): Promise<boolean> {
   for (const link of ['current', 'previous', 'trial']) {
     if ((await targetOf(join(dirname(releasesDir), link))) === folder) return true;
   }

@@ -24,6 +24,11 @@ export async function inTurn<T>(
   return mine;
 }
 
+/** Does something that must meet nobody who puts a release together: not at all beside one, and one that comes waits. */
+export async function whileNothingIsStaged(releasesDir: string, work: () => Promise<void>): Promise<void> {
+  if (!turns.has(releasesDir)) await inTurn(releasesDir, new AbortController().signal, work);
+}
+
 function aborted(signal: AbortSignal): Promise<void> {
   return new Promise((resolve) => {
     if (signal.aborted) resolve();

@@ -265,7 +265,9 @@ export class SimulatedAgent {
     const journal = await Journal.open(this.journalDisk(), wall);
     for (const { token, commandId } of journal.list()) fence.recall(token, commandId);
     const node = this.node(wall);
-    const executor = new Executor(node, journal, this.model.forwardPhases, this.model.backPhases);
+    const { forwardPhases, backPhases } = this.model;
+    // The releases of a simulated node are everybody's, and its backups are none.
+    const executor = new Executor(node, journal, forwardPhases, backPhases, async () => undefined);
     const needsOperator = (): { code: string; message: string } | undefined =>
       executor.broken ?? failedJobTrouble(journal.list(), node);
     const status = new NodeStatusSource(node, executor, 'install', needsOperator);
