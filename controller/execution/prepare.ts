@@ -25,6 +25,7 @@ import {
   spreadOf,
   startProblems,
 } from './cluster-facts.js';
+import { sizeProblems } from './plan-size.js';
 import {
   clusterMigrations,
   localTarget,
@@ -75,6 +76,7 @@ export async function planRollout(
     problems: [
       ...startProblems(keys, entries),
       ...planned.problems,
+      ...sizeProblems(planned.plan),
       ...(manifest === undefined
         ? []
         : clusterMigrations(
@@ -134,6 +136,7 @@ export async function planRollback(
     problems: [
       ...policyProblems(sources.keys, entries),
       ...planned.problems,
+      ...sizeProblems(planned.plan),
       ...rollbackProblems(rollout, able, facts),
     ],
   };
