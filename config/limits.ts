@@ -91,6 +91,8 @@ export const limits = {
   journalJobsHeard: 128,
   /** Problems of one preflight that a leader looks at. */
   problemsHeard: 50,
+  /** Nodes that a way back leaves as they are, and names in the header of its plan. */
+  leftOutNames: 500,
   /** Nodes of one rollout whose failure an operator may put aside by a resume. */
   forgivenNodes: 500,
   /** Words said on a node itself that go into the audit record in one transaction. */

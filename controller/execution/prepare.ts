@@ -34,7 +34,7 @@ import {
   resolveTarget,
   targetFacts,
 } from './release-facts.js';
-import { changedParts, type LeftNode, wayBackOf } from './way-back.js';
+import { changedParts, type LeftNode, namesOf, wayBackOf } from './way-back.js';
 
 export interface PlanSources {
   readonly config: ControllerConfig;
@@ -118,7 +118,7 @@ export async function planRollback(
     },
     direction: 'back',
     rollbackOf: rollout.id,
-    leftOut: left.map(({ node }) => node),
+    leftOut: namesOf(left),
     targetOf(node) {
       const before = byNode.get(node.id)?.from ?? nothing;
       const target = targets.get(before.version);

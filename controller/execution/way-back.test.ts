@@ -1,10 +1,11 @@
 /** Which nodes of a finished rollout go back, and what is said of each that does not. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { limits } from '../../config/limits.js';
 import { sampleNode, samplePlan } from '../../test/scenarios/sample-plan.test.part.js';
 import type { NodeFacts } from '../rollout/plan-inputs.js';
 import { firstNode, type Rollout } from '../rollout/rollout.js';
-import { wayBackOf } from './way-back.js';
+import { namesOf, wayBackOf } from './way-back.js';
 
 /** It changed one node for each version that nodes ran before. */
 function changedFrom(...versions: readonly string[]): Rollout {
@@ -63,4 +64,13 @@ test('a node that needs an operator is named, and one that is back already is in
     /^an operator is needed before node-1 can go back; look with plexictl why node-1/,
   );
   assert.equal(left.length, 1);
+});
+
+test('the names of any number of nodes that stay fit into one value of etcd', () => {
+  const node = 'n'.repeat(limits.nameChars);
+  const names = namesOf(Array.from({ length: limits.nodes }, () => ({ node, why: '' })));
+  // The rest of a header is a few KiB.
+  assert.ok(JSON.stringify(names).length < limits.etcdValueBytes - 16 * 1_024);
+  assert.equal(names.at(-1), `${limits.nodes - limits.leftOutNames} more`);
+  assert.deepEqual(namesOf([{ node, why: '' }]), [node]);
 });

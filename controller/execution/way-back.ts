@@ -3,6 +3,7 @@
  * that nobody can reach, that is gone, or that ran nothing before. None of these keeps another node from
  * going back (protocol, rules 17 and 18). Pure.
  */
+import { limits } from '../../config/limits.js';
 import { NONE } from '../../release/version.js';
 import type { NodeFacts } from '../rollout/plan-inputs.js';
 import type { PlanPart, Rollout } from '../rollout/rollout.js';
@@ -46,6 +47,13 @@ export function changedParts({ plan, nodes }: Rollout): PlanPart[] {
   return plan.parts.filter(
     (part) => nodes.get(part.node)?.state.phase === 'done' && part.strategy !== 'none',
   );
+}
+
+/** Their names, as the header of a plan holds them: of more than so many, how many there are. */
+export function namesOf(left: readonly LeftNode[]): string[] {
+  const names = left.slice(0, limits.leftOutNames).map(({ node }) => node);
+  const more = left.length - names.length;
+  return more === 0 ? names : [...names, `${more} more`];
 }
 
 function whyLeft(
