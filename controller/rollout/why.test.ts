@@ -47,6 +47,20 @@ test('a hold without a reason names who holds it, and what releases it', () => {
   assert.equal(reason?.unblock, 'plexictl node release node-2, or plexictl skip --node node-2');
 });
 
+test('what an operator can say is told anew when it changes, and since when stays', () => {
+  const policy = { maxConcurrent: 2, rollbackOnFailure: false };
+  const failure = { code: 'PROBE_FAILED', message: 'it says 503' };
+  const rolledBack = { outcome: 'rolled_back', failure, failedStep: 'probe' } as const;
+  const fails = (node: string) => finished(node, 'upgrade', rolledBack);
+  const paused = after(rolling(3, policy), fails('node-1'), fails('node-2'));
+  const [before] = nodeOf(paused, 'node-3').waitingOn;
+  assert.match(before?.unblock ?? '', /^plexictl retry --node node-1,/);
+  const tried = after(paused, { kind: 'wish', wish: { kind: 'retry', node: 'node-1', reason: '' } });
+  const [now] = nodeOf(tried, 'node-3').waitingOn;
+  assert.match(now?.unblock ?? '', /^plexictl retry --node node-2,/);
+  assert.equal(now?.sinceMs, before?.sinceMs);
+});
+
 /** The first two of three nodes are done, and the third has failed: it goes back, and one waits for another. */
 function goingBack(): World {
   const policy = { soakMs: 0 };

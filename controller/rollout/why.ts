@@ -211,6 +211,9 @@ function boundedReason({ reason, unblock }: Reason): Reason {
 
 function sameReasons(before: readonly WaitReason[], after: readonly Reason[]): boolean {
   return (
-    before.length === after.length && after.every((reason, index) => before[index]?.reason === reason.reason)
+    before.length === after.length &&
+    after.every(
+      ({ reason, unblock }, index) => before[index]?.reason === reason && before[index]?.unblock === unblock,
+    )
   );
 }
