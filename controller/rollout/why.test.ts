@@ -10,7 +10,9 @@ import {
   paperNowMs,
   rolling,
 } from '../../test/scenarios/paper-rollout.test.part.js';
-import { releaseAt } from '../../test/scenarios/sample-plan.test.part.js';
+import { releaseAt, sampleNode, samplePlan } from '../../test/scenarios/sample-plan.test.part.js';
+import { emptyWorld } from './empty-world.test.part.js';
+import type { EngineEvent } from './events.js';
 import type { World } from './world.js';
 
 test('a node that passed its preflight waits for the others', () => {
@@ -59,6 +61,26 @@ test('what an operator can say is told anew when it changes, and since when stay
   const [now] = nodeOf(tried, 'node-3').waitingOn;
   assert.match(now?.unblock ?? '', /^plexictl retry --node node-2,/);
   assert.equal(now?.sinceMs, before?.sinceMs);
+});
+
+test('a wave whose last node could not go back is over: what waits behind it waits for the budget', () => {
+  const ids = ['node-1', 'node-2', 'node-3'];
+  const { plan } = samplePlan({
+    nodes: ids.map((id) => sampleNode(id, '0a1')),
+    ...{ to: '0b1', canary: 1, policy: { failureBudget: 1 } },
+  });
+  const start = { kind: 'start', id: 'u', plan, by: 'op', requestId: 'r' } as const;
+  const adopted = ids.map((node): EngineEvent => ({ kind: 'adopted', node }));
+  const begun = after(after(emptyWorld, start), ...ids.map((node) => observed(node)), ...adopted);
+  const checked = after(begun, ...ids.map((node) => finished(node, 'preflight')));
+  const canary = after(checked, ...ids.map((node) => finished(node, 'stage')));
+  assert.deepEqual(reasonsOf(canary, 'node-2'), ['wave 0 is not over']);
+  const failure = { code: 'ROLLBACK_FAILED', message: 'it did not go back' };
+  const stranded = finished('node-1', 'upgrade', { outcome: 'rollback_failed', failure });
+  const world = after(canary, stranded);
+  assert.equal(nodeOf(world, 'node-1').state.phase, 'rollback_failed');
+  assert.equal(nodeOf(world, 'node-2').state.phase, 'entering_maintenance');
+  assert.deepEqual(reasonsOf(world, 'node-3'), ['at most 1 node may be out of service, and others go first']);
 });
 
 /** The first two of three nodes are done, and the third has failed: it goes back, and one waits for another. */

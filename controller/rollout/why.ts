@@ -4,6 +4,7 @@
  */
 import { freeIndex, isStuck, joinersOut, slotOf } from './budget.js';
 import { bounded, viewOf, withNodes } from './change.js';
+import { openWave } from './course.js';
 import { isManual } from './manual.js';
 import { hasOpenOrder } from './orders.js';
 import { reEpochWord } from './recovery.js';
@@ -39,21 +40,17 @@ interface Scene {
   /** Nodes of later waves than the open one. */
   readonly behind: ReadonlySet<string>;
   /** The lowest wave with a node that has not ended. */
-  readonly openWave: number;
+  readonly wave: number;
   readonly forCapacity: Reason;
   readonly spread: SpreadCount;
 }
 
 function sceneOf(world: World, rollout: Rollout): Scene {
-  const open = rollout.plan.parts.filter((part) => {
-    const phase = rollout.nodes.get(part.node)?.state.phase;
-    return phase !== 'done' && phase !== 'skipped' && phase !== 'rolled_back';
-  });
-  const openWave = open.reduce((lowest, part) => Math.min(lowest, part.wave), Number.POSITIVE_INFINITY);
-  const behind = new Set(rollout.plan.parts.filter(({ wave }) => wave > openWave).map(({ node }) => node));
+  const wave = openWave(rollout);
+  const behind = new Set(rollout.plan.parts.filter((part) => part.wave > wave).map(({ node }) => node));
   const goingBack = rollout.course.kind === 'back' || rollout.plan.header.direction === 'back';
   const spread = countSpread(world, goingBack);
-  return { world, rollout, behind, openWave, spread, forCapacity: capacityReason(world, rollout) };
+  return { world, rollout, behind, wave, spread, forCapacity: capacityReason(world, rollout) };
 }
 
 function reasonsOf(scene: Scene, node: RolloutNode): Reason[] {
@@ -137,7 +134,7 @@ function beforeGoingBack({ world, spread, forCapacity }: Scene, { id, silence }:
 }
 
 function beforeStart(scene: Scene, node: RolloutNode): Reason[] {
-  const { world, rollout, behind, openWave, forCapacity } = scene;
+  const { world, rollout, behind, wave, forCapacity } = scene;
   switch (rollout.course.kind) {
     case 'paused':
       return [{ reason: `the rollout is paused: ${rollout.course.reason}`, unblock: waysOn(rollout) }];
@@ -167,7 +164,7 @@ function beforeStart(scene: Scene, node: RolloutNode): Reason[] {
     ];
   }
   if (behind.has(node.id))
-    return [{ reason: `wave ${openWave} is not over`, unblock: 'the end of its last soak' }];
+    return [{ reason: `wave ${wave} is not over`, unblock: 'the end of its last soak' }];
   const keeping = whyNotOut(scene.spread, node.id);
   return keeping === undefined ? [forCapacity] : [keeping];
 }
