@@ -83,6 +83,13 @@ test('a wave whose last node could not go back is over: what waits behind it wai
   assert.deepEqual(reasonsOf(world, 'node-3'), ['at most 1 node may be out of service, and others go first']);
 });
 
+test('a rollout that is paused keeps its reason to itself: each node says only that it is', () => {
+  const pause = { kind: 'pause', reason: 'x'.repeat(5_000) } as const;
+  const world = after(rolling(2), { kind: 'wish', wish: pause });
+  assert.deepEqual(reasonsOf(world, 'node-2'), ['the rollout is paused']);
+  assert.match(world.rollout?.reason ?? '', /^xxx/);
+});
+
 /** The first two of three nodes are done, and the third has failed: it goes back, and one waits for another. */
 function goingBack(): World {
   const policy = { soakMs: 0 };

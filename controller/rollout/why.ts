@@ -137,7 +137,8 @@ function beforeStart(scene: Scene, node: RolloutNode): Reason[] {
   const { world, rollout, behind, wave, forCapacity } = scene;
   switch (rollout.course.kind) {
     case 'paused':
-      return [{ reason: `the rollout is paused: ${rollout.course.reason}`, unblock: waysOn(rollout) }];
+      // Why, the rollout itself says: here it would be told once for each node.
+      return [{ reason: 'the rollout is paused', unblock: waysOn(rollout) }];
     case 'aborting':
     case 'back':
     case 'called_off':

@@ -53,6 +53,16 @@ describe('what keeps a node', () => {
     assert.deepEqual(reasons({}, finished), []);
   });
 
+  test('of a rollout that is paused is told with the reason that the rollout has', () => {
+    const pause = { reason: 'the rollout is paused', unblock: 'plexictl resume', since: at(3) };
+    const paused = sampleStatus([sampleNode('node-2', 'ready', { waitingOn: [pause] })], {
+      phase: 'paused',
+      reason: 'paused by ops: the disk is full',
+    });
+    const told = 'the rollout is paused: paused by ops: the disk is full';
+    assert.deepEqual(reasons({}, paused), [[told, 'plexictl resume']]);
+  });
+
   const cases: readonly (readonly [string, Partial<Node>, RegExp, RegExp])[] = [
     ['a hold', { held: 'ops: new disk' }, /kept away.*ops: new disk/, /`plexictl node release node-2`/],
     [

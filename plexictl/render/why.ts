@@ -31,7 +31,9 @@ export function whyOf(node: Node, status: ClusterStatus, recovery?: Recovery): W
   const waitingOn = [
     ...operatorReasons(node, part),
     ...restoreReasons(recovery),
-    ...(part?.waitingOn ?? []).filter(({ reason }) => !isOfRestore(reason, recovery)),
+    ...(part?.waitingOn ?? [])
+      .filter(({ reason }) => !isOfRestore(reason, recovery))
+      .map((known) => withWhyPaused(known, rollout)),
     ...silence(node, part),
     ...standing(node),
     ...freezeReasons(status, rollout),
@@ -69,6 +71,13 @@ function restoreReasons(recovery: Recovery | undefined): Waiting[] {
 /** The engine says it too, of each node of a rollout, and in fewer words. */
 function isOfRestore(reason: string, recovery: Recovery | undefined): boolean {
   return recovery !== undefined && (reason === recovery.reason || reason.startsWith('etcd was restored'));
+}
+
+/** Why it is paused, the rollout says once for all of its nodes. */
+function withWhyPaused(known: Waiting, rollout: Rollout | undefined): Waiting {
+  if (known.reason !== 'the rollout is paused' || rollout === undefined || rollout.reason === '')
+    return known;
+  return { ...known, reason: `${known.reason}: ${rollout.reason}` };
 }
 
 /** The rollout says so itself of its own nodes. */
