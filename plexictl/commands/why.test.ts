@@ -71,6 +71,18 @@ describe('what keeps a node', () => {
       /in maintenance: maintenance by ops/,
       /`plexictl node maintenance off node-2`/,
     ],
+    [
+      'maintenance by hand after a rollout, whose end its phase still tells',
+      { inMaintenance: true, outReason: 'maintenance by ops', phase: 'done' },
+      /in maintenance: maintenance by ops/,
+      /`plexictl node maintenance off node-2`/,
+    ],
+    [
+      'maintenance by hand after a rollout that went back',
+      { inMaintenance: true, phase: 'rolled_back' },
+      /it is in maintenance/,
+      /`plexictl node maintenance off node-2`/,
+    ],
     ['a silent agent', { unknown: true }, /10\.0\.0\.2:7400 cannot be reached/, /start plexi-node-agent/],
     [
       'a hand that it needs',

@@ -100,9 +100,15 @@ function standing(node: Node): Waiting[] {
   return [...(node.held === '' ? [] : [held]), ...(isInMaintenanceByHand(node) ? [maintained] : [])];
 }
 
+/** Phases in which no rollout has a node in maintenance. How a rollout ended stays the phase until the next one. */
+const phasesInService: readonly string[] = [
+  ...['', 'idle', 'maintenance', 'pending', 'preflight', 'staging', 'ready'],
+  ...['done', 'skipped', 'rolled_back'],
+];
+
 /** During its own turn a rollout has a node in maintenance too; that is work and no reason to wait. */
-function isInMaintenanceByHand(node: Node): boolean {
-  return node.inMaintenance && (node.phase === 'idle' || node.phase === '' || node.phase === 'maintenance');
+function isInMaintenanceByHand({ inMaintenance, phase }: Node): boolean {
+  return inMaintenance && phasesInService.includes(phase);
 }
 
 /** A freeze stops no rollout that runs. */
