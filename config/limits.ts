@@ -23,8 +23,12 @@ export const limits = {
   quorumGroups: 100,
   /** Bytes of one value in etcd (contract, section 4). */
   etcdValueBytes: 64 * 1024,
+  /** Bytes of one node's part of a plan, so that a record of the node's journal holds its command. */
+  planPartBytes: 48 * 1024,
   /** Operations in one etcd transaction (etcd refuses 129). */
   etcdTransactionOperations: 128,
+  /** Bytes of the operations in one etcd transaction; etcd takes 1.5 MiB, the compares included. */
+  etcdTransactionBytes: 1024 * 1024,
   /** Milliseconds for one unary call to etcd. */
   etcdCallMs: 2_000,
   /** The same where etcd has more than one member: the next one is asked then. */
@@ -75,7 +79,7 @@ export const limits = {
   releaseRatio: 200,
   /** Characters of a path in a release. */
   releasePathChars: 1_024,
-  /** Migrations in one release. */
+  /** Migrations in one release; how many of them one node may run at once is bounded by planPartBytes. */
   migrations: 1_000,
   /** Words of one command (argv). */
   argvWords: 64,
@@ -91,6 +95,8 @@ export const limits = {
   journalJobsHeard: 128,
   /** Problems of one preflight that a leader looks at. */
   problemsHeard: 50,
+  /** Nodes that a way back leaves as they are, and names in the header of its plan. */
+  leftOutNames: 500,
   /** Nodes of one rollout whose failure an operator may put aside by a resume. */
   forgivenNodes: 500,
   /** Words said on a node itself that go into the audit record in one transaction. */

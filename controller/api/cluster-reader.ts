@@ -85,7 +85,10 @@ export class ClusterReader {
     return loadRecovery(keys, [...entries, ...reads.flatMap((read) => read.entries)]);
   }
 
-  /** Waits for the end of an operator's order; returns the digest that it came to. */
+  /**
+   * Waits for the end of an operator's order; returns the digest that it came to.
+   * @throws PlexiError TAKE_OVER_FAILED, NODE_REMOVED or TIMED_OUT
+   */
   async waitForOrder(node: string, timeoutMs: number): Promise<string> {
     const order = () => {
       const entry = this.mirror.get(this.keys.nodeOrder(node));
@@ -95,6 +98,11 @@ export class ClusterReader {
     const ended = order();
     if (ended?.state === 'done') return ended.digest;
     if (ended?.state === 'failed') throw new PlexiError('TAKE_OVER_FAILED', ended.message);
+    if (ended === undefined)
+      throw new PlexiError(
+        'NODE_REMOVED',
+        `${node} was taken off the list before the order ended, and the order with it; let it in with plexictl node add ${node}, look at what it runs, and give the order again`,
+      );
     throw new PlexiError(
       'TIMED_OUT',
       `the order is stored, and ${node} has not told its end yet; it goes on (plexictl why ${node} shows it)`,

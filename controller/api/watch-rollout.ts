@@ -2,11 +2,9 @@
  * The Watch stream of one caller: the state at once, then after every change, until the rollout is
  * final. It is told from the mirror, so a thousand watchers cost etcd nothing.
  */
-import type { ServerWritableStream } from '@grpc/grpc-js';
 import { toServiceError } from '../../config/grpc-status.js';
 import { type WatchRequest, WatchResponse } from '../../gen/plexi/v1/rollouts.js';
 import { isFinal, type RolloutPhase, rolloutPhases } from '../rollout/rollout.js';
-import type { Mirror } from '../state/mirror.js';
 import type { ClusterReader } from './cluster-reader.js';
 
 /** Milliseconds between two things that a watcher is told, at the least; a person reads no faster. */
@@ -14,10 +12,25 @@ const gatherMs = 100;
 /** And for each node of the rollout, since each telling holds all of them. */
 const gatherPerNodeMs = 1;
 
-type WatchCall = ServerWritableStream<WatchRequest, WatchResponse>;
+/** What of a gRPC call is used. */
+interface WatchCall {
+  readonly request: WatchRequest;
+  readonly cancelled: boolean;
+  readonly writableNeedDrain: boolean;
+  on(event: 'cancelled', listener: () => void): unknown;
+  once(event: 'drain', listener: () => void): unknown;
+  emit(event: 'error', error: ReturnType<typeof toServiceError>): unknown;
+  write(message: WatchResponse): unknown;
+  end(): unknown;
+}
+type States = Pick<ClusterReader, 'status' | 'statusNow'>;
+/** The mirror, of which is only heard that something changed. */
+interface Changes {
+  listen(listener: () => void): () => void;
+}
 
 /** Serves one call; what goes wrong ends it with a status. */
-export function watchRollout(call: WatchCall, reader: ClusterReader, mirror: Mirror): void {
+export function watchRollout(call: WatchCall, reader: States, mirror: Changes): void {
   const watch = new RolloutWatch(call, reader, mirror);
   call.on('cancelled', () => watch.stop());
   watch.begin().catch((thrown) => watch.fail(thrown));
@@ -29,12 +42,15 @@ class RolloutWatch {
   private nodes = 0;
   /** When the watcher was told last, on the monotonic clock. */
   private toldMs = Number.NEGATIVE_INFINITY;
+  /** The watcher has not taken yet what it was told, and is told more once it has. */
+  private isSlow = false;
+  private isStopped = false;
   private off = (): void => undefined;
 
   constructor(
     private readonly call: WatchCall,
-    private readonly reader: ClusterReader,
-    private readonly mirror: Mirror,
+    private readonly reader: States,
+    private readonly mirror: Changes,
   ) {}
 
   async begin(): Promise<void> {
@@ -55,6 +71,7 @@ class RolloutWatch {
   }
 
   stop(): void {
+    this.isStopped = true;
     clearTimeout(this.timer);
     this.off();
   }
@@ -65,6 +82,8 @@ class RolloutWatch {
   }
 
   private tell(id: string): void {
+    if (this.isStopped) return;
+    clearTimeout(this.timer);
     this.timer = undefined;
     this.toldMs = performance.now();
     try {
@@ -72,7 +91,7 @@ class RolloutWatch {
       if (this.call.cancelled || status.rollout === undefined) return;
       // A state is whole, so one that is left out is made good by the next.
       if (this.call.writableNeedDrain) {
-        this.call.once('drain', () => this.tell(id));
+        this.tellOnceDrained(id);
         return;
       }
       this.nodes = status.rollout.nodes.length;
@@ -84,6 +103,15 @@ class RolloutWatch {
       // A value that another version wrote must end this call, not the process.
       this.fail(thrown);
     }
+  }
+
+  private tellOnceDrained(id: string): void {
+    if (this.isSlow) return;
+    this.isSlow = true;
+    this.call.once('drain', () => {
+      this.isSlow = false;
+      this.tell(id);
+    });
   }
 }
 

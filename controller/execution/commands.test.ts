@@ -4,12 +4,13 @@
  */
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import type { Command, UpgradeStep } from '../../gen/plexi/v1/node_agent.js';
+import { limits } from '../../config/limits.js';
+import { Command, type UpgradeStep } from '../../gen/plexi/v1/node_agent.js';
 import { sampleInputs, sampleNode, sampleTarget } from '../../test/scenarios/sample-plan.test.part.js';
 import { advance } from '../rollout/advance.js';
 import { emptyWorld } from '../rollout/empty-world.test.part.js';
-import { makePlan } from '../rollout/plan.js';
-import type { OpenCommand, Rollout } from '../rollout/rollout.js';
+import { makePlan, partText } from '../rollout/plan.js';
+import type { MigrationRef, OpenCommand, Rollout } from '../rollout/rollout.js';
 import { buildCommand } from './commands.js';
 
 const migrations = [
@@ -89,6 +90,25 @@ describe('buildCommand', () => {
       { id: '002-pins', checksum: 'c2', direction: 'down' },
     ]);
     assert.deepEqual([back.timeouts, back.probe], [forward.timeouts, forward.probe]);
+  });
+
+  test('of the largest part of a plan fits a record of the journal, whatever else stands there', () => {
+    const [part] = plan.parts;
+    assert.ok(part);
+    const checksum = 'c'.repeat(64);
+    const many: MigrationRef[] = [];
+    while (Buffer.byteLength(partText({ ...part, migrations: many })) < limits.planPartBytes)
+      many.push({ id: `change-${many.length}`, checksum, direction: 'up' });
+    const rollout = begun();
+    for (const kind of ['upgrade', 'revert'] as const) {
+      const open = { kind, id: 'i'.repeat(limits.commandIdChars), attempt: 1 };
+      const large = { ...part, migrations: many };
+      const token = { epoch: 1n, term: 7n, seq: 70n };
+      const command = buildCommand(rollout, large, open, token, new Date(2_000));
+      // Beside the command stand the names of four folders, a hash and the token again.
+      const bytes = Buffer.byteLength(JSON.stringify(Command.toJSON(command))) + 4 * 1_024;
+      assert.ok(bytes <= limits.journalRecordBytes, `${kind}: ${bytes}`);
+    }
   });
 
   test('a rollback names the upgrade that was sent last, and why', () => {

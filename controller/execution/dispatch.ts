@@ -56,6 +56,7 @@ export class Dispatch {
       if (nodes.get(node) === link.target.address) continue;
       link.close();
       this.links.delete(node);
+      this.compared.delete(node);
       this.parts.emit({ kind: 'unreachable', node });
     }
     for (const [node, address] of nodes) {

@@ -10,12 +10,13 @@ import { isFinal } from '../rollout/rollout.js';
 import type { World } from '../rollout/world.js';
 import type { ClusterKeys } from '../state/keys.js';
 import { decode, type NodeStatusValue, nodeSpecRecord, nodeStatusRecord } from '../state/records.js';
+import { piecesOf } from '../state/transaction-size.js';
 import { type Lookup, put, type WriteGroup } from '../state/world-writes.js';
 import { statusOf } from './agent-words.js';
 
 /** Phases that a node keeps after its rollout, because they say how it ended there. */
 const lastingPhases: readonly string[] = ['done', 'rolled_back', 'rollback_failed'];
-/** Statuses in one transaction. */
+/** Statuses in one transaction, at the most. */
 const groupSize = 50;
 
 type SeenStatus = ReturnType<typeof statusOf>;
@@ -51,11 +52,10 @@ export class NodeReports {
     const nodes = new Set([...this.dirty, ...changedNodes(before, world)]);
     this.dirty = new Set(isStart ? after.rollout?.nodes.keys() : []);
     const operations = [...nodes].flatMap((node) => this.write(node, before, world, lookup));
-    const groups: WriteGroup[] = [];
-    for (let from = 0; from < operations.length; from += groupSize) {
-      groups.push({ operations: operations.slice(from, from + groupSize), guards: [] });
-    }
-    return groups;
+    return piecesOf(operations, (operation) => [operation], groupSize).map((piece) => ({
+      operations: piece,
+      guards: [],
+    }));
   }
 
   private isRemoved(spec: EtcdEntry): boolean {

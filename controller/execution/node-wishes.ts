@@ -6,7 +6,7 @@
 import { PlexiError } from '../../config/errors.js';
 import { type VersionSchemeName, versionScheme } from '../../release/version.js';
 import type { EtcdOperation } from '../leadership/etcd.js';
-import { freeIndex, isStuck, slotOf } from '../rollout/budget.js';
+import { freeIndex, isStuck, nodesOut, slotOf } from '../rollout/budget.js';
 import { viewOf } from '../rollout/change.js';
 import { isManual } from '../rollout/manual.js';
 import type { NodePhase } from '../rollout/rollout.js';
@@ -51,7 +51,7 @@ export async function fulfilNodeWish(parts: NodeWishParts, intent: NodeWish): Pr
 function maintain(parts: NodeWishParts, intent: Extract<NodeWish, { kind: 'maintenance' }>): TakenIntent {
   const { node, on, reason } = intent;
   specOf(parts, node);
-  const { slots, rollout, budget, recovery } = parts.world();
+  const { slots, rollout, recovery } = parts.world();
   const key = slotOf(slots, node);
   const slot = key === undefined ? undefined : slots.get(key);
   if (slot !== undefined && key !== undefined && isStuck(key))
@@ -76,13 +76,8 @@ function maintain(parts: NodeWishParts, intent: Extract<NodeWish, { kind: 'maint
       `${node} is not taken out of service before every node was adopted after the restore of etcd; plexictl why ${node} names those that are awaited`,
     );
   }
-  if (on && slot === undefined && freeIndex(parts.world()) === undefined) {
-    const held = [...slots.values()].map((candidate) => candidate.node).join(', ');
-    throw new PlexiError(
-      'BUDGET_SPENT',
-      `${budget.max} of ${budget.max} nodes that may be out of service are (${held}); put one back first`,
-    );
-  }
+  if (on && slot === undefined && freeIndex(parts.world()) === undefined)
+    throw new PlexiError('BUDGET_SPENT', spentSentence(parts.world()));
   const keeping = on && slot === undefined ? whyNotOut(countSpread(parts.world()), node) : undefined;
   if (keeping !== undefined) {
     throw new PlexiError(
@@ -91,6 +86,15 @@ function maintain(parts: NodeWishParts, intent: Extract<NodeWish, { kind: 'maint
     );
   }
   return taken([{ kind: 'maintenance', node, on, reason }], [], {});
+}
+
+/** Who has the budget; nodes that need an operator do not count. */
+function spentSentence(world: World): string {
+  const out = nodesOut(world);
+  const { max } = world.budget;
+  const [are, it] = out.length === 1 ? ['is', 'it'] : ['are', 'one'];
+  const nodes = max === 1 ? 'node' : 'nodes';
+  return `${out.join(', ')} ${are} out of service, and no more than ${max} ${nodes} may be; put ${it} back first`;
 }
 
 /** What must come first on a node that waits for an operator. */

@@ -25,6 +25,7 @@ import {
   spreadOf,
   startProblems,
 } from './cluster-facts.js';
+import { sizeProblems } from './plan-size.js';
 import {
   clusterMigrations,
   localTarget,
@@ -33,6 +34,7 @@ import {
   resolveTarget,
   targetFacts,
 } from './release-facts.js';
+import { changedParts, type LeftNode, namesOf, wayBackOf } from './way-back.js';
 
 export interface PlanSources {
   readonly config: ControllerConfig;
@@ -74,6 +76,7 @@ export async function planRollout(
     problems: [
       ...startProblems(keys, entries),
       ...planned.problems,
+      ...sizeProblems(planned.plan),
       ...(manifest === undefined
         ? []
         : clusterMigrations(
@@ -88,48 +91,34 @@ export async function planRollout(
 }
 
 /**
- * Plans the way back of a finished rollout: every node that it changed, to what it ran before. A node
- * that something else has changed since is a problem, not a guess.
+ * Plans the way back of a finished rollout: every node that it changed and that can go back, to what it ran
+ * before; warnings name the others. A node that something else has changed since is a problem, not a guess.
  */
 export async function planRollback(
   sources: PlanSources,
   entries: readonly EtcdEntry[],
   rollout: Rollout,
 ): Promise<PlannedRollout> {
-  const { header, parts } = rollout.plan;
-  const changed = parts.filter(
-    (part) => rollout.nodes.get(part.node)?.state.phase === 'done' && part.strategy !== 'none',
-  );
-  if (changed.length === 0) {
-    throw new PlexiError(
-      'CONFLICT',
-      `${rollout.id} left no node on ${header.to}, so there is nothing to take back`,
-    );
-  }
-  // A node that needs an operator keeps no other node from going back (protocol, rule 17).
-  const stuck = stuckNodes(sources.keys, entries);
-  const leftOut = changed.filter((part) => stuck.includes(part.node)).map(({ node }) => node);
+  const { header } = rollout.plan;
+  if (changedParts(rollout).length === 0) throw nothingWasChanged(rollout);
   const facts = new Map(nodeFacts(sources.keys, entries).map((node) => [node.id, node]));
-  const able = changed.filter(
-    (part) => !leftOut.includes(part.node) && facts.get(part.node)?.digest !== part.from.digest,
-  );
-  if (able.length === 0 && leftOut.length === 0)
-    throw new PlexiError('CONFLICT', `every node that ${rollout.id} changed runs what it ran before already`);
-  if (able.length === 0) {
-    throw new PlexiError(
-      'CONFLICT',
-      `${leftOut.join(', ')}: an operator is needed before that can go back; look with plexictl why ${leftOut[0]}`,
-    );
-  }
+  const { able, left } = wayBackOf(rollout, facts, stuckNodes(sources.keys, entries));
+  if (able.length === 0) throw nothingGoesBack(rollout, left);
   const byNode = new Map(able.map((part) => [part.node, part]));
-  const nodes = [...facts.values()].filter((node) => byNode.has(node.id));
+  // All of them: a group is counted with those that stay as they are.
+  const nodes = [...facts.values()];
   const targets = await rollbackTargets(sources, able, nodes);
   const planned = makePlan({
     ...shared(sources, entries, nodes),
-    request: { ...noRequest, maxConcurrent: header.policy.maxConcurrent, downgrade: true },
+    request: {
+      ...noRequest,
+      nodes: [...byNode.keys()],
+      maxConcurrent: header.policy.maxConcurrent,
+      downgrade: true,
+    },
     direction: 'back',
     rollbackOf: rollout.id,
-    leftOut,
+    leftOut: namesOf(left),
     targetOf(node) {
       const before = byNode.get(node.id)?.from ?? nothing;
       const target = targets.get(before.version);
@@ -143,10 +132,12 @@ export async function planRollback(
   });
   return {
     ...planned,
+    warnings: [...left.map(({ why }) => why), ...planned.warnings],
     problems: [
       ...policyProblems(sources.keys, entries),
       ...planned.problems,
-      ...rollbackProblems(rollout, able, nodes),
+      ...sizeProblems(planned.plan),
+      ...rollbackProblems(rollout, able, facts),
     ],
   };
 }
@@ -173,20 +164,31 @@ async function rollbackTargets(
   return { get: (version: string) => targets.get(version), manifests };
 }
 
+/** A way back that came to nothing is said again of the rollout that it was for. */
+function nothingWasChanged({ id, plan }: Rollout): PlexiError {
+  const { to, rollbackOf } = plan.header;
+  const before =
+    rollbackOf === null ? '' : `; what it was to take back: plexictl rollback --update-id ${rollbackOf}`;
+  return new PlexiError('CONFLICT', `${id} left no node on ${to}, so there is nothing to take back${before}`);
+}
+
+function nothingGoesBack(rollout: Rollout, left: readonly LeftNode[]): PlexiError {
+  return left.length === 0
+    ? new PlexiError('CONFLICT', `every node that ${rollout.id} changed runs what it ran before already`)
+    : new PlexiError('CONFLICT', left.map(({ why }) => why).join('; '));
+}
+
 function rollbackProblems(
   rollout: Rollout,
-  changed: readonly PlanPart[],
-  nodes: readonly NodeFacts[],
+  able: readonly PlanPart[],
+  facts: ReadonlyMap<string, NodeFacts>,
 ): string[] {
-  return changed.flatMap((part) => {
-    const node = nodes.find((candidate) => candidate.id === part.node);
-    if (node === undefined) return [`${part.node} is not in the cluster any more`];
-    if (part.from.version === NONE)
-      return [`${part.node} ran nothing before ${rollout.id}; take it off with plexictl node remove`];
-    return node.digest === part.to.digest
+  return able.flatMap(({ node, to }) => {
+    const runs = facts.get(node);
+    return runs === undefined || runs.digest === to.digest
       ? []
       : [
-          `${part.node} runs ${node.version} now, not what ${rollout.id} brought; take the later change back first`,
+          `${node} runs ${runs.version} now, not what ${rollout.id} brought; take the later change back first`,
         ];
   });
 }

@@ -14,6 +14,7 @@ import type { World } from '../rollout/world.js';
 import { nodeValue, readState } from '../state/codec.js';
 import { loadRollout } from '../state/load-world.js';
 import type { Mirror } from '../state/mirror.js';
+import { piecesOf } from '../state/transaction-size.js';
 import type { Intent } from '../state/wish-records.js';
 import type { Lookup } from '../state/world-writes.js';
 import type { TakenIntent } from './intents.js';
@@ -33,7 +34,7 @@ export interface WishesParts extends PlanSources {
 
 type Fulfilled = Exclude<Intent, { kind: Wish['kind'] }>;
 
-/** Nodes of a plan in one transaction, which writes the part and the record of each. */
+/** Nodes of a plan in one transaction, at the most; it writes the part and the record of each. */
 const chunkSize = 50;
 /** Rollouts that may be asked for within one second. */
 const collisionsMax = 50;
@@ -125,21 +126,9 @@ export class Wishes {
     if (problems.length > 0)
       throw new PlexiError('PLAN_REFUSED', problems.join('; '), { details: { problems } });
     if (plan.parts.every((part) => part.strategy === 'none')) return taken([], [], { nothingToDo: true });
-    const { keys, store, nowMs } = this.parts;
+    const { keys } = this.parts;
     const id = await this.freeId(wantedId);
-    // A node without its record would be no part of the rollout for a controller of an earlier version.
-    const firstRecord = (part: PlanPart): string => JSON.stringify(nodeValue(firstNode(part, nowMs())));
-    for (let from = 0; from < plan.parts.length; from += chunkSize) {
-      const chunk = plan.parts.slice(from, from + chunkSize);
-      const written = await store.write(
-        chunk.flatMap((part): EtcdOperation[] => [
-          { kind: 'put', key: keys.planPart(id, part.node), value: partText(part) },
-          { kind: 'put', key: keys.rolloutNode(id, part.node), value: firstRecord(part) },
-        ]),
-        chunk.map(({ node }) => ({ kind: 'modRevision', key: keys.rolloutNode(id, node), equals: 0n })),
-      );
-      if (written === 'raced') throw new PlexiError('CONFLICT', 'the plan could not be stored; start again');
-    }
+    await this.storeParts(id, plan.parts);
     return {
       events: [{ kind: 'start', id, plan, by: intent.by, requestId: intent.requestId }],
       writes: {
@@ -154,6 +143,24 @@ export class Wishes {
       },
       outcome: { rollout: id, nothingToDo: false, error: null },
     };
+  }
+
+  /** What nothing refers to yet, in as many transactions as it takes. */
+  private async storeParts(id: string, parts: readonly PlanPart[]): Promise<void> {
+    const { keys, store, nowMs } = this.parts;
+    // A node without its record would be no part of the rollout for a controller of an earlier version.
+    const firstRecord = (part: PlanPart): string => JSON.stringify(nodeValue(firstNode(part, nowMs())));
+    const operationsOf = (part: PlanPart): EtcdOperation[] => [
+      { kind: 'put', key: keys.planPart(id, part.node), value: partText(part) },
+      { kind: 'put', key: keys.rolloutNode(id, part.node), value: firstRecord(part) },
+    ];
+    for (const piece of piecesOf(parts, operationsOf, chunkSize)) {
+      const written = await store.write(
+        piece.flatMap(operationsOf),
+        piece.map(({ node }) => ({ kind: 'modRevision', key: keys.rolloutNode(id, node), equals: 0n })),
+      );
+      if (written === 'raced') throw new PlexiError('CONFLICT', 'the plan could not be stored; start again');
+    }
   }
 
   /** The id, or the id with the first free number behind it. */

@@ -34,10 +34,15 @@ export function isStuck(key: string): boolean {
  */
 export function freeIndex(world: Pick<World, 'slots' | 'budget' | 'recovery' | 'views'>): string | undefined {
   if (world.recovery !== null) return undefined;
-  const held = [...world.slots.keys()].filter((key) => !isStuck(key));
-  if (held.length + joinersOut(world).length >= world.budget.max) return undefined;
+  if (nodesOut(world).length >= world.budget.max) return undefined;
   // Fewer slots than indices are held, so the lowest free one is within the budget.
   return lowestIndex(world.slots);
+}
+
+/** The nodes that count against the budget. */
+export function nodesOut(world: Pick<World, 'slots' | 'views'>): string[] {
+  const held = [...world.slots].filter(([key]) => !isStuck(key)).map(([, slot]) => slot.node);
+  return [...held, ...joinersOut(world)];
 }
 
 /** Nodes that joined in maintenance and were not adopted yet: out of service, and without a slot so far. */

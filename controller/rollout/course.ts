@@ -260,8 +260,8 @@ function failureOf({ id, error: { message } }: FailedNode): string {
   return message.startsWith(id) ? message : `${id}: ${message}`;
 }
 
-/** The lowest wave with a node that has not ended. */
-function openWave({ plan, nodes }: Rollout): number {
+/** The lowest wave with a node that has not ended; of none it is infinite. */
+export function openWave({ plan, nodes }: Rollout): number {
   const open = plan.parts.filter(({ node }) => !isSettledIn({ nodes }, node));
   return Math.min(...open.map(({ wave }) => wave));
 }

@@ -77,7 +77,7 @@ export interface PlanInputs {
   readonly nodes: readonly NodeFacts[];
   /** Nodes that need an operator. */
   readonly stuck: readonly string[];
-  /** For the way back: those of them that should go back too, and are left as they are. */
+  /** For the way back: nodes that should go back too, and are left as they are. */
   readonly leftOut?: readonly string[];
   /** The target of each node; a rollback may take nodes to different versions. */
   targetOf(node: NodeFacts): TargetFacts;

@@ -57,7 +57,8 @@ function revert(world: ActiveWorld, node: RolloutNode, nowMs: number): World {
 /** A node that runs what it is to be taken back from; it was done at `backAtMs`. */
 type TouchedNode = RolloutNode & { readonly backAtMs: Milliseconds };
 
-function isTouched(node: RolloutNode): node is TouchedNode {
+/** Whether a node was through with its upgrade: on the way back it is to go back. */
+export function isTouched(node: RolloutNode): node is TouchedNode {
   return node.state.phase === 'done' && node.outSinceMs !== null && node.backAtMs !== null;
 }
 

@@ -85,7 +85,10 @@ export interface PlanHeader {
   readonly stageOnly: boolean;
   readonly policy: RolloutPolicy;
   readonly nodeCount: number;
-  /** Nodes that are to go back and are left as they are, because they need an operator. */
+  /**
+   * Nodes that are to go back and are left as they are: somebody has to see to them first. Of very many the
+   * last entry says how many more there are.
+   */
   readonly leftOut: readonly string[];
   /** SHA-256 (hex) over the nodes' parts, in order. */
   readonly partsDigest: string;

@@ -4,9 +4,11 @@
  */
 import { freeIndex, isStuck, joinersOut, slotOf } from './budget.js';
 import { bounded, viewOf, withNodes } from './change.js';
+import { openWave } from './course.js';
 import { isManual } from './manual.js';
 import { hasOpenOrder } from './orders.js';
 import { reEpochWord } from './recovery.js';
+import { isTouched } from './rollback.js';
 import { isFinal, openCommand, type Rollout, type RolloutNode, type WaitReason } from './rollout.js';
 import { countSpread, type SpreadCount, whyNotOut } from './spread.js';
 import type { World } from './world.js';
@@ -38,72 +40,105 @@ interface Scene {
   /** Nodes of later waves than the open one. */
   readonly behind: ReadonlySet<string>;
   /** The lowest wave with a node that has not ended. */
-  readonly openWave: number;
+  readonly wave: number;
   readonly forCapacity: Reason;
   readonly spread: SpreadCount;
 }
 
 function sceneOf(world: World, rollout: Rollout): Scene {
-  const open = rollout.plan.parts.filter((part) => {
-    const phase = rollout.nodes.get(part.node)?.state.phase;
-    return phase !== 'done' && phase !== 'skipped' && phase !== 'rolled_back';
-  });
-  const openWave = open.reduce((lowest, part) => Math.min(lowest, part.wave), Number.POSITIVE_INFINITY);
-  const behind = new Set(rollout.plan.parts.filter(({ wave }) => wave > openWave).map(({ node }) => node));
+  const wave = openWave(rollout);
+  const behind = new Set(rollout.plan.parts.filter((part) => part.wave > wave).map(({ node }) => node));
   const goingBack = rollout.course.kind === 'back' || rollout.plan.header.direction === 'back';
   const spread = countSpread(world, goingBack);
-  return { world, rollout, behind, openWave, spread, forCapacity: capacityReason(world, rollout) };
+  return { world, rollout, behind, wave, spread, forCapacity: capacityReason(world, rollout) };
 }
 
 function reasonsOf(scene: Scene, node: RolloutNode): Reason[] {
   const { world, rollout } = scene;
-  const { policy } = rollout.plan.header;
-  const reasons: Reason[] = afterRestore(world, node);
-  if (node.silence !== null && node.state.phase !== 'done') {
-    reasons.push({
-      reason: viewOf(world, node.id).refusal?.message ?? 'it cannot be reached',
-      unblock: `its agent answers; after ${Math.round(policy.unknownMaxMs / 1000)} s it counts as lost`,
-    });
-  }
-  if (node.state.phase === 'soaking') {
-    reasons.push({
-      reason: `it must stay healthy for ${policy.soakMs} ms`,
-      unblock: 'time, and good probes',
-    });
-  }
   const { phase } = node.state;
-  const waitsToGoBack = rollout.course.kind === 'back' && phase === 'done' && node.outSinceMs !== null;
-  const waitsToGo = phase === 'ready' || phase === 'pending' || waitsToGoBack;
+  const isToGoBack = rollout.course.kind === 'back' && isTouched(node);
+  const waitsToStart = phase === 'ready' || phase === 'pending';
   const slot = slotOf(world.slots, node.id);
-  if (phase === 'rollback_failed' || (waitsToGo && slot !== undefined && isStuck(slot))) {
-    reasons.push({
-      reason: 'it needs an operator',
-      unblock: `a look at it with plexictl logs ${node.id}; once it is put right: plexictl node confirm ${node.id} --version VERSION --reason TEXT`,
-    });
-  }
-  const { waitsFor } = viewOf(world, node.id);
-  if (openCommand(node.state) !== undefined && waitsFor !== '') {
-    reasons.push({ reason: 'its service is to be started by a person', unblock: waitsFor });
-  }
-  const keeping = waitsToGoBack ? whyNotOut(scene.spread, node.id) : undefined;
-  if (keeping !== undefined) reasons.push(keeping);
-  if (phase === 'ready' || phase === 'pending') reasons.push(...beforeStart(scene, node));
-  return reasons;
+  const needsOperator =
+    phase === 'rollback_failed' || ((waitsToStart || isToGoBack) && slot !== undefined && isStuck(slot));
+  return [
+    ...(isThrough(node) && !isToGoBack ? [] : afterRestore(world)),
+    ...(phase === 'done' && !isToGoBack ? [] : whileSilent(scene, node)),
+    ...(phase === 'soaking' ? [soakReason(rollout)] : []),
+    ...(needsOperator ? [operatorReason(node)] : []),
+    ...startByHand(world, node),
+    ...(isToGoBack ? beforeGoingBack(scene, node) : []),
+    ...(waitsToStart ? beforeStart(scene, node) : []),
+  ];
 }
 
-/** What keeps a node that has not ended from going on since etcd was restored. */
-function afterRestore({ recovery }: World, { state }: RolloutNode): Reason[] {
-  if (recovery === null || state.phase === 'done' || state.phase === 'skipped') return [];
+/** Nothing more is to be done on it, unless the rollout goes back. */
+function isThrough({ state }: RolloutNode): boolean {
+  return state.phase === 'done' || state.phase === 'skipped';
+}
+
+/** What keeps a node from going on since etcd was restored. */
+function afterRestore({ recovery }: World): Reason[] {
+  if (recovery === null) return [];
   if (recovery.kind === 'refused') return [{ reason: recovery.reason, unblock: reEpochWord }];
   const unblock = `the adoption of the nodes that plexictl why names; one that is gone: plexictl node remove NODE`;
   return [{ reason: 'etcd was restored, and not every node was adopted since', unblock }];
 }
 
+function whileSilent({ world, rollout }: Scene, node: RolloutNode): Reason[] {
+  if (node.silence === null) return [];
+  const { unknownMaxMs } = rollout.plan.header.policy;
+  return [
+    {
+      reason: viewOf(world, node.id).refusal?.message ?? 'it cannot be reached',
+      unblock: `its agent answers; after ${Math.round(unknownMaxMs / 1000)} s it counts as lost`,
+    },
+  ];
+}
+
+function soakReason({ plan }: Rollout): Reason {
+  return {
+    reason: `it must stay healthy for ${plan.header.policy.soakMs} ms`,
+    unblock: 'time, and good probes',
+  };
+}
+
+function operatorReason({ id }: RolloutNode): Reason {
+  return {
+    reason: 'it needs an operator',
+    unblock: `a look at it with plexictl logs ${id}; once it is put right: plexictl node confirm ${id} --version VERSION --reason TEXT`,
+  };
+}
+
+function startByHand(world: World, { id, state }: RolloutNode): Reason[] {
+  const { waitsFor } = viewOf(world, id);
+  if (openCommand(state) === undefined || waitsFor === '') return [];
+  return [{ reason: 'its service is to be started by a person', unblock: waitsFor }];
+}
+
+const orderReason: Reason = {
+  reason: "an operator's order is under way on it",
+  unblock: 'the end of that order',
+};
+
+/** What keeps a node that is through with its upgrade from being taken back; rollback.ts asks the same. */
+function beforeGoingBack({ world, spread, forCapacity }: Scene, { id, silence }: RolloutNode): Reason[] {
+  if (hasOpenOrder(world, id)) return [orderReason];
+  const keeping = whyNotOut(spread, id);
+  if (keeping !== undefined) return [keeping];
+  // Its silence is told already, and a restore of etcd leaves nothing to be counted.
+  if (silence !== null || world.recovery !== null) return [];
+  if (!viewOf(world, id).reachable)
+    return [{ reason: 'the leader has not heard it yet', unblock: 'the first word of its agent' }];
+  return slotOf(world.slots, id) === undefined ? [forCapacity] : [];
+}
+
 function beforeStart(scene: Scene, node: RolloutNode): Reason[] {
-  const { world, rollout, behind, openWave, forCapacity } = scene;
+  const { world, rollout, behind, wave, forCapacity } = scene;
   switch (rollout.course.kind) {
     case 'paused':
-      return [{ reason: `the rollout is paused: ${rollout.course.reason}`, unblock: waysOn(rollout) }];
+      // Why, the rollout itself says: here it would be told once for each node.
+      return [{ reason: 'the rollout is paused', unblock: waysOn(rollout) }];
     case 'aborting':
     case 'back':
     case 'called_off':
@@ -119,9 +154,7 @@ function beforeStart(scene: Scene, node: RolloutNode): Reason[] {
   if (rollout.phase === 'staging') {
     return [{ reason: 'staging is not over on all nodes', unblock: 'the downloads of the other nodes' }];
   }
-  if (hasOpenOrder(world, node.id)) {
-    return [{ reason: "an operator's order is under way on it", unblock: 'the end of that order' }];
-  }
+  if (hasOpenOrder(world, node.id)) return [orderReason];
   const held = world.holds.get(node.id);
   if (held !== undefined && rollout.plan.header.direction === 'forward') {
     return [
@@ -132,7 +165,7 @@ function beforeStart(scene: Scene, node: RolloutNode): Reason[] {
     ];
   }
   if (behind.has(node.id))
-    return [{ reason: `wave ${openWave} is not over`, unblock: 'the end of its last soak' }];
+    return [{ reason: `wave ${wave} is not over`, unblock: 'the end of its last soak' }];
   const keeping = whyNotOut(scene.spread, node.id);
   return keeping === undefined ? [forCapacity] : [keeping];
 }
@@ -164,10 +197,10 @@ function capacityReason(world: World, rollout: Rollout): Reason {
     };
   }
   const max = rollout.plan.header.policy.maxConcurrent;
-  return {
-    reason: `at most ${max} ${max === 1 ? 'node' : 'nodes'} may be out of service, and others go first`,
-    unblock: 'the end of the soak of a node before it',
-  };
+  const reason = `at most ${max} ${max === 1 ? 'node' : 'nodes'} may be out of service, and others go`;
+  return rollout.course.kind === 'back'
+    ? { reason: `${reason} back first`, unblock: 'the way back of a node before it' }
+    : { reason: `${reason} first`, unblock: 'the end of the soak of a node before it' };
 }
 
 function boundedReason({ reason, unblock }: Reason): Reason {
@@ -176,6 +209,9 @@ function boundedReason({ reason, unblock }: Reason): Reason {
 
 function sameReasons(before: readonly WaitReason[], after: readonly Reason[]): boolean {
   return (
-    before.length === after.length && after.every((reason, index) => before[index]?.reason === reason.reason)
+    before.length === after.length &&
+    after.every(
+      ({ reason, unblock }, index) => before[index]?.reason === reason && before[index]?.unblock === unblock,
+    )
   );
 }

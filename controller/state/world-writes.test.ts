@@ -1,6 +1,7 @@
 /** How the writes of one decision become transactions: what belongs together is committed together. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { limits } from '../../config/limits.js';
 import { transactionsOf } from './world-writes.js';
 
 const put = (key: string) => ({ kind: 'put', key, value: '{}' }) as const;
@@ -18,4 +19,35 @@ test('a node that is taken off the list loses its slot in the transaction that s
   assert.deepEqual(transactions, [
     ['put rollouts/r/nodes/node-1', 'delete slots/0', 'put nodes/node-1/spec', 'delete nodes/node-1/status'],
   ]);
+});
+
+test('what weighs more than etcd takes at once is cut, in its order', () => {
+  const value = 'é'.repeat(30_000);
+  const keys = Array.from({ length: 60 }, (_, index) => `rollouts/r/nodes/node-${index}`);
+  const groups = keys.map((key) => ({ operations: [{ kind: 'put', key, value } as const], guards: [] }));
+  const transactions = transactionsOf(groups, { operations: [put('last')], guards: [] });
+  const bytes = transactions.map(({ operations }) => Buffer.byteLength(JSON.stringify(operations)));
+  assert.ok(Math.max(...bytes) <= limits.etcdTransactionBytes, `${bytes}`);
+  assert.deepEqual(
+    transactions.flatMap(({ operations }) => operations.map(({ key }) => key)),
+    [...keys, 'last'],
+  );
+});
+
+test('records of the audit count as much as they weigh', () => {
+  const entry = {
+    what: 'end',
+    phase: 'failed',
+    reason: 'x'.repeat(60_000),
+    exitCode: 4,
+    rollout: 'r',
+  } as const;
+  const groups = Array.from({ length: 40 }, (_, index) => ({
+    operations: [put(`key-${index}`)],
+    guards: [],
+    audit: [entry],
+  }));
+  const transactions = transactionsOf(groups, { operations: [], guards: [] });
+  for (const { audit } of transactions)
+    assert.ok(Buffer.byteLength(JSON.stringify(audit)) <= limits.etcdTransactionBytes);
 });

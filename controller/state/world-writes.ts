@@ -3,6 +3,7 @@
  * slot) is in one group, and a group is never split over two transactions (guarantee 1). Taking a slot
  * brings the guards of protocol rule 15.
  */
+import { limits } from '../../config/limits.js';
 import type { EtcdCompare, EtcdEntry, EtcdOperation } from '../leadership/etcd.js';
 import { isFinal, type Rollout } from '../rollout/rollout.js';
 import type { Slot, World } from '../rollout/world.js';
@@ -11,6 +12,7 @@ import { clusterEntries, maintenanceEntries, nodeEntries } from './audit-entries
 import { holdValue, nodeValue, orderValue, slotValue, stateValue } from './codec.js';
 import type { ClusterKeys } from './keys.js';
 import { encode } from './records.js';
+import { bytesOfOperation, bytesOfRecord } from './transaction-size.js';
 
 /** Writes that must be seen together. */
 export interface WriteGroup {
@@ -239,8 +241,8 @@ export function put(key: string, value: object, lookup: Lookup): EtcdOperation {
 const operationsMax = 100;
 
 /**
- * Groups into transactions, in their order. etcd refuses a key twice in one transaction, so what frees
- * a slot and what takes it are two. The caller's own writes go with the last group.
+ * Groups into transactions, in their order, by number and by bytes. etcd refuses a key twice in one
+ * transaction, so what frees a slot and what takes it are two. The caller's own writes go with the last group.
  */
 export function transactionsOf(
   groups: readonly WriteGroup[],
@@ -248,6 +250,7 @@ export function transactionsOf(
   sizeMax = operationsMax,
 ): WriteGroup[] {
   const result: WriteGroup[] = [];
+  let bytes = 0;
   // What the caller writes under a key is the last word on it, and must not cut in two what belongs together.
   const own = new Set(extra.operations.map(({ key }) => key));
   const others = groups.map((group) => ({
@@ -256,8 +259,12 @@ export function transactionsOf(
   }));
   for (const group of [...others.slice(0, -1), joined(others.at(-1), extra)]) {
     const last = result.at(-1);
-    if (last === undefined || !fits(last, group, sizeMax)) result.push(group);
-    else result[result.length - 1] = joined(last, group);
+    const own = bytesOf(group);
+    const isJoined =
+      last !== undefined && bytes + own <= limits.etcdTransactionBytes && fits(last, group, sizeMax);
+    bytes = isJoined ? bytes + own : own;
+    if (isJoined) result[result.length - 1] = joined(last, group);
+    else result.push(group);
   }
   return result.filter((group) => operationsOf(group) + group.guards.length > 0).map(wishesFirst);
 }
@@ -280,6 +287,11 @@ function wishesFirst({ operations, guards, audit = [] }: WriteGroup): WriteGroup
 /** Each record of the audit is one more. */
 function operationsOf({ operations, audit = [] }: WriteGroup): number {
   return operations.length + audit.length;
+}
+
+function bytesOf({ operations, audit = [] }: WriteGroup): number {
+  const records = audit.reduce((sum, entry) => sum + bytesOfRecord(entry), 0);
+  return operations.reduce((sum, operation) => sum + bytesOfOperation(operation), records);
 }
 
 /** Nodes that go out together compare the same budget, wishes and labels: once is enough, and leaves room for more. */

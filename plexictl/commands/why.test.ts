@@ -53,12 +53,34 @@ describe('what keeps a node', () => {
     assert.deepEqual(reasons({}, finished), []);
   });
 
+  test('of a rollout that is paused is told with the reason that the rollout has', () => {
+    const pause = { reason: 'the rollout is paused', unblock: 'plexictl resume', since: at(3) };
+    const paused = sampleStatus([sampleNode('node-2', 'ready', { waitingOn: [pause] })], {
+      phase: 'paused',
+      reason: 'paused by ops: the disk is full',
+    });
+    const told = 'the rollout is paused: paused by ops: the disk is full';
+    assert.deepEqual(reasons({}, paused), [[told, 'plexictl resume']]);
+  });
+
   const cases: readonly (readonly [string, Partial<Node>, RegExp, RegExp])[] = [
     ['a hold', { held: 'ops: new disk' }, /kept away.*ops: new disk/, /`plexictl node release node-2`/],
     [
       'maintenance by hand',
       { inMaintenance: true, outReason: 'maintenance by ops' },
       /in maintenance: maintenance by ops/,
+      /`plexictl node maintenance off node-2`/,
+    ],
+    [
+      'maintenance by hand after a rollout, whose end its phase still tells',
+      { inMaintenance: true, outReason: 'maintenance by ops', phase: 'done' },
+      /in maintenance: maintenance by ops/,
+      /`plexictl node maintenance off node-2`/,
+    ],
+    [
+      'maintenance by hand after a rollout that went back',
+      { inMaintenance: true, phase: 'rolled_back' },
+      /it is in maintenance/,
       /`plexictl node maintenance off node-2`/,
     ],
     ['a silent agent', { unknown: true }, /10\.0\.0\.2:7400 cannot be reached/, /start plexi-node-agent/],

@@ -31,7 +31,9 @@ export function whyOf(node: Node, status: ClusterStatus, recovery?: Recovery): W
   const waitingOn = [
     ...operatorReasons(node, part),
     ...restoreReasons(recovery),
-    ...(part?.waitingOn ?? []).filter(({ reason }) => !isOfRestore(reason, recovery)),
+    ...(part?.waitingOn ?? [])
+      .filter(({ reason }) => !isOfRestore(reason, recovery))
+      .map((known) => withWhyPaused(known, rollout)),
     ...silence(node, part),
     ...standing(node),
     ...freezeReasons(status, rollout),
@@ -71,6 +73,13 @@ function isOfRestore(reason: string, recovery: Recovery | undefined): boolean {
   return recovery !== undefined && (reason === recovery.reason || reason.startsWith('etcd was restored'));
 }
 
+/** Why it is paused, the rollout says once for all of its nodes. */
+function withWhyPaused(known: Waiting, rollout: Rollout | undefined): Waiting {
+  if (known.reason !== 'the rollout is paused' || rollout === undefined || rollout.reason === '')
+    return known;
+  return { ...known, reason: `${known.reason}: ${rollout.reason}` };
+}
+
 /** The rollout says so itself of its own nodes. */
 function silence(node: Node, part: RolloutNode | undefined): Waiting[] {
   if (!node.unknown || (part?.unknown === true && part.waitingOn.length > 0)) return [];
@@ -91,9 +100,15 @@ function standing(node: Node): Waiting[] {
   return [...(node.held === '' ? [] : [held]), ...(isInMaintenanceByHand(node) ? [maintained] : [])];
 }
 
+/** Phases in which no rollout has a node in maintenance. How a rollout ended stays the phase until the next one. */
+const phasesInService: readonly string[] = [
+  ...['', 'idle', 'maintenance', 'pending', 'preflight', 'staging', 'ready'],
+  ...['done', 'skipped', 'rolled_back'],
+];
+
 /** During its own turn a rollout has a node in maintenance too; that is work and no reason to wait. */
-function isInMaintenanceByHand(node: Node): boolean {
-  return node.inMaintenance && (node.phase === 'idle' || node.phase === '' || node.phase === 'maintenance');
+function isInMaintenanceByHand({ inMaintenance, phase }: Node): boolean {
+  return inMaintenance && phasesInService.includes(phase);
 }
 
 /** A freeze stops no rollout that runs. */

@@ -66,6 +66,6 @@ test('there is nothing to take back when every node needs an operator', async ()
   assert.equal(error?.code, 'CONFLICT');
   assert.match(
     error?.message ?? '',
-    /an operator is needed before that can go back; look with plexictl why node-1/,
+    /an operator is needed before node-1 can go back; look with plexictl why node-1/,
   );
 });

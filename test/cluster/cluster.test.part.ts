@@ -26,7 +26,7 @@ import {
   RolloutsServiceService,
 } from '../../gen/plexi/v1/rollouts.js';
 import { freePorts } from '../../plexictl/dev/ports.js';
-import { printManifest } from '../../release/manifest.js';
+import { printManifest, type ReleaseManifest } from '../../release/manifest.js';
 import { openRepository } from '../../release/repository/fetch.js';
 import { printIndex } from '../../release/repository/layout.js';
 import { sampleManifest, sha256 } from '../../release/sample-release.test.part.js';
@@ -95,7 +95,7 @@ export class TestCluster {
       home.address,
       ...places.map(({ address }) => address),
     ]);
-    await cluster.writeRepository(['0a1', '0b1', '0r1']);
+    await cluster.writeRepository(['0a1', '0b1', '0r1'].map((version) => sampleManifest(version)));
     return cluster;
   }
 
@@ -228,14 +228,15 @@ export class TestCluster {
     return { ca: join(pki, 'ca.pem'), ...out };
   }
 
-  private async writeRepository(versions: readonly string[]): Promise<void> {
+  /** The repository holds these releases, and no other. */
+  async writeRepository(manifests: readonly ReleaseManifest[]): Promise<void> {
     const index = [];
-    for (const version of versions) {
-      const manifest = sampleManifest(version);
+    for (const manifest of manifests) {
+      const { version, createdAt } = manifest;
       const bytes = printManifest(manifest);
       await mkdir(join(this.repository, version), { recursive: true });
       await writeFile(join(this.repository, version, 'manifest.json'), bytes);
-      index.push({ version, manifestSha256: sha256(bytes), createdAt: manifest.createdAt });
+      index.push({ version, manifestSha256: sha256(bytes), createdAt });
     }
     await writeFile(join(this.repository, 'index.json'), printIndex(index));
   }

@@ -111,7 +111,7 @@ describe('a rollback goes back to what really ran before (flagger #1931)', { con
     for (const { release } of all.agents) assert.deepEqual(release, releaseOf('0a1'));
   });
 
-  test('nor a node that somebody changed by hand, nor one that is off the list', async () => {
+  test('nor a node that somebody changed by hand; one that is off the list keeps nobody', async () => {
     const id = await all.rollOut('0b1');
     const [one, , three] = all.agents;
     assert.ok(one && three);
@@ -123,7 +123,7 @@ describe('a rollback goes back to what really ran before (flagger #1931)', { con
       'what was changed by hand is not seen',
     );
     await all.remove('node-3');
-    const expected = /node-1 runs 0b1 now, not what .*; node-3 is not in the cluster any more/;
+    const expected = /^node-1 runs 0b1 now, not what [^;]*; take the later change back first$/;
     await assert.rejects(all.rollBack(id), refused('PLAN_REFUSED', expected));
     assert.deepEqual(all.agent(2).release, releaseOf('0b1'), 'nor is the one node that could go');
   });

@@ -104,6 +104,18 @@ describe('an order to a node', () => {
     assert.deepEqual((await calls.plan({ to: '0b1' })).problems, []);
   });
 
+  test('ends with its node when that is taken off the list, and does not say that it goes on', async () => {
+    const agent = await cluster.agent('node-4');
+    await addNodes(calls, [agent]);
+    const release = agent.hold('takeOver');
+    const order = takeOver({ nodeId: 'node-4', version: '0a1', confirm: true, reason: 'swapped a file' });
+    const refusal = assert.rejects(order, refused('NODE_REMOVED', /node-4 was taken off the list before/));
+    await agent.begun('takeOver');
+    await calls.ask(NodesServiceService.remove, { nodeId: 'node-4', reason: 'gone' });
+    await refusal;
+    release();
+  });
+
   test('is refused when it makes no sense', async () => {
     await assert.rejects(takeOver({ nodeId: 'node-9', version: '0a1' }), refused('NOT_FOUND', /node-9/));
     await assert.rejects(takeOver({ nodeId: 'node-1', version: '0x1' }), refused('VERSION_INVALID'));
