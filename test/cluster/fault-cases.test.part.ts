@@ -34,15 +34,18 @@ export function nameOf({ fault, moment }: Case): string {
   return `${fault.name}, while it is ${moment}`;
 }
 
-/** Tries one case on a cluster that stands; afterwards it is whole again, or this throws. */
-export async function tryCase(one: Case, parted: PartedCluster): Promise<Tried> {
+/**
+ * Tries one case on a cluster that stands; afterwards it is whole again, or this throws.
+ * @param maxConcurrent nodes that the rollout may have out at once, for a test of the looks themselves
+ */
+export async function tryCase(one: Case, parted: PartedCluster, maxConcurrent?: number): Promise<Tried> {
   const what = nameOf(one);
   letGo(parted.agents);
   const lead = await parted.whole();
   const { keys } = parted.cluster;
   const { revision } = await readKey(parted.client(), keys.leader);
   const slots = new SlotHistory(parted.cluster.etcd.connection(), keys.slots, revision + 1n);
-  const scene = await bringTo(one.moment, parted, lead.other);
+  const scene = await bringTo(one.moment, parted, lead.other, maxConcurrent);
   parted.followedTo = await slots.follow();
   const { rollout, hit, unshown } = await happen(one, scene, parted, lead);
   await parted.whole();

@@ -28,14 +28,22 @@ export interface Scene {
   readonly commands: Course;
 }
 
-/** Starts a rollout from what runs to the other of two versions, and resolves at its moment. */
-export async function bringTo(moment: Moment, parted: PartedCluster, asked: Seat): Promise<Scene> {
+/**
+ * Starts a rollout from what runs to the other of two versions, and resolves at its moment.
+ * @param maxConcurrent nodes that may be out at once; more than one breaks what a case must show
+ */
+export async function bringTo(
+  moment: Moment,
+  parted: PartedCluster,
+  asked: Seat,
+  maxConcurrent = 1,
+): Promise<Scene> {
   const { agents } = parted;
   const [first, second] = agents;
   assert.ok(first && second);
   const from = first.release.version;
   const to = from === '0a1' ? '0b1' : '0a1';
-  const start = () => asked.calls.start({ to, downgrade: to === '0a1' });
+  const start = () => asked.calls.start({ to, downgrade: to === '0a1', maxConcurrent });
   const nothing = (): void => undefined;
   const all = new Map(agents.map(({ node }) => [node, forward]));
   const ends = { end: { phase: 'succeeded', version: to }, commands: all };
