@@ -55,7 +55,7 @@ describe('sources that change in a deep run', () => {
         const ran = [];
         const runFiles = async (name) => { ran.push(name); ${change}; };
         const changedSource = () => sourceChangedSince(built);
-        await runDeep(files('hostile', 'planted'), { minutes: 1, runFiles, changedSource });
+        await runDeep(files('hostile', 'partitions'), { minutes: 1, runFiles, changedSource });
         return { before, ran, after: changedSource() };`);
       const changed = name === 'one that is new' ? 'controller/c.ts' : 'controller/a.ts';
       const hostile = 'deep: test/deep/hostile.test.ts';
@@ -70,13 +70,15 @@ test('outages and the simulation have all of the time beside the others, which s
       const minutes = Number(environment.PLEXI_DEEP_MINUTES);
       shares[file.split('/').pop().split('.')[0]] = { minutes, isBackground };
     };
-    const all = files('hostile', 'outages', 'simulation', 'system-calls');
+    const all = files('hostile', 'outages', 'planted', 'simulation', 'system-calls');
     await runDeep(all, { minutes: 20, runFiles, changedSource: () => undefined });
     return shares;`)) as Record<string, { minutes: number; isBackground: boolean }>;
   const whole = ({ minutes }: { minutes: number } = { minutes: 0 }): boolean => minutes > 19 && minutes <= 20;
   assert.ok(whole(shares.outages) && whole(shares.simulation), JSON.stringify(shares));
   assert.deepEqual([shares.outages?.isBackground, shares.simulation?.isBackground], [false, true]);
   assert.ok((shares.hostile?.minutes ?? 20) < 10, 'its share');
+  const order = Object.keys(shares).filter((name) => name !== 'outages' && name !== 'simulation');
+  assert.deepEqual(order, ['planted', 'hostile', 'system-calls'], 'what has an end comes first');
   assert.ok(whole(shares['system-calls']), 'what the one before it did not need');
 });
 

@@ -4,9 +4,9 @@ import { reportTests } from './share.test.part.js';
 
 /** Minutes that the share must have for each part, those before it included: documents, steps at which somebody is killed. */
 const parts = [
-  { name: 'documents-run', minutesNeeded: 2 },
-  { name: 'agent-killed', minutesNeeded: 3 },
-  { name: 'leader-killed', minutesNeeded: 4 },
+  { name: 'documents-run', minutesNeeded: 1.5 },
+  { name: 'agent-killed', minutesNeeded: 2.5 },
+  { name: 'leader-killed', minutesNeeded: 3.5 },
 ];
 process.env.PLEXI_DEEP_MINUTES ??= '10';
 const minutes = Number(process.env.PLEXI_DEEP_MINUTES);
