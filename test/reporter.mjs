@@ -1,10 +1,12 @@
 /**
- * The reporter for `node --test`: one line for a failing test at once, and the counts and reasons for
- * run.mjs, which adds up several runs and prints the reasons at the end. It counts what a reader would: the tests themselves, not the
- * suites around them, not the files. Failures outside a test (a hook, a crash of a file, a file without
- * any test) count as failures.
+ * The reporter for `node --test`: one line for a failing or skipped test at once, and the counts and reasons for
+ * run.mjs, which adds up several runs and prints the reasons at the end. It counts what a reader would: the
+ * tests themselves, not the suites around them, not the files. Failures outside a test (a hook, a crash of a
+ * file, a file without any test) count as failures. A suite that is skipped counts as one skip, for nobody tells
+ * of the tests in it.
  *
- * They are written as JSON to the file named by PLEXI_TEST_COUNTS.
+ * They are written as JSON to the file named by PLEXI_TEST_COUNTS. With PLEXI_NO_SKIP=1, where every tool is
+ * there, a skip is a failure, unless its reason begins with `by design: `.
  */
 import { writeFileSync } from 'node:fs';
 import { relative, resolve } from 'node:path';
@@ -20,7 +22,10 @@ export default async function* report(events) {
     if (type !== 'test:pass' && type !== 'test:fail') continue;
     const outcome = judge(type, data, tree.close(data));
     if (outcome === undefined) continue;
-    counts[outcome] += 1;
+    const isMissed = outcome === 'skipped' && isForbidden(data);
+    counts[isMissed ? 'failed' : outcome] += 1;
+    if (outcome === 'skipped') yield `${skipLine(data)}\n`;
+    if (isMissed) counts.failures.push(`FAILED ${skipLine(data)}; with PLEXI_NO_SKIP=1 it has to run`);
     if (outcome === 'failed') {
       counts.failures.push(`${headline(data)}\n    ${reason(data)}`);
       yield `${headline(data)}\n`;
@@ -50,8 +55,23 @@ function judge(type, data, hasChildren) {
     return data.details.error?.failureType === 'subtestsFailed' ? undefined : 'failed';
   }
   if (isFile) return 'failed';
-  if (data.details.type === 'suite' || hasChildren) return undefined;
-  return data.skip !== undefined || data.todo !== undefined ? 'skipped' : 'passed';
+  if (data.skip !== undefined || data.todo !== undefined) return 'skipped';
+  return data.details.type === 'suite' || hasChildren ? undefined : 'passed';
+}
+
+function skipLine(data) {
+  return `skipped: ${data.name}: ${skipReason(data)}`;
+}
+
+/** What the test gave as its reason; `skip: true` and `skip()` give none. */
+function skipReason({ skip, todo }) {
+  const given = [skip, todo].find((reason) => typeof reason === 'string' && reason !== '');
+  return given ?? (todo === undefined ? 'no reason is given' : 'it is to be done');
+}
+
+/** Where every tool is there, a test that misses one misses something else. */
+function isForbidden(data) {
+  return env.PLEXI_NO_SKIP === '1' && !skipReason(data).startsWith('by design: ');
 }
 
 function headline(data) {

@@ -13,13 +13,15 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { constants, setPriority, tmpdir } from 'node:os';
-import { basename, delimiter, dirname, join, relative, sep } from 'node:path';
+import { delimiter, dirname, join, relative, sep } from 'node:path';
 import { argv, env, execPath, exit } from 'node:process';
 import { parseArgs } from 'node:util';
 import { checkout, readIfThere } from '../deploy/setup/checkout.mjs';
 import { build, generateCode } from '../deploy/setup/compile.mjs';
 import { ensureEtcd } from '../deploy/setup/etcd.mjs';
 import { installPackages } from '../deploy/setup/packages.mjs';
+import { sourceChangedSince, sourcesNow } from './changed-source.mjs';
+import { deepSummary, runDeep, triedCommit } from './deep-run.mjs';
 import { rooms } from './rooms.mjs';
 
 const { values, positionals: filters } = parseArgs({
@@ -40,18 +42,18 @@ const deepReports = [];
 /** With --times: what each test file took. */
 const fileTimes = [];
 const timesShown = 25;
-/** Milliseconds that a deep harness may need to end what it has begun. */
-const deepOverrunMs = 90_000;
 const minutes = Number(values.minutes);
 if (!(minutes > 0)) throw new Error(`--minutes must be a number above 0, not ${values.minutes}`);
 
+const commit = values.deep ? triedCommit() : '';
 if (await stage('set-up', setUp)) {
   // Beside each other; both look at the generated code. The tests tell more beside a finding of the linter;
   // without a build there is nothing to test.
   const linted = filters.length === 0 && !values.deep ? stage('lint', lint) : undefined;
+  const built = sourcesNow();
   const isBuilt = await stage('build and type check', build);
   await linted;
-  if (isBuilt) await runTests();
+  if (isBuilt) await runTests(built);
 }
 exit(summary());
 
@@ -83,10 +85,10 @@ async function lint() {
   if (status !== 0) throw new Error('see above');
 }
 
-async function runTests() {
+async function runTests(built) {
   const files = rooms.flatMap(testFiles).filter((file) => isWanted(file));
   const isDeep = (file) => file.startsWith(join('test', 'deep') + sep);
-  if (values.deep) return runDeep(files.filter(isDeep));
+  if (values.deep) return runWhileUnchanged(files.filter(isDeep), built);
   // Most of them wait now and then, for a lease or for a cluster: one more than there are cores on a small machine.
   await runFiles(
     'tests',
@@ -95,36 +97,16 @@ async function runTests() {
   );
 }
 
-/**
- * One harness after the other; beside them the simulation, which only computes, on what they leave of the
- * cores. The minutes begin with this program, set-up and build included.
- */
-async function runDeep(files) {
-  const isSimulation = (file) => file === join('test', 'deep', 'simulation.test.ts');
-  await Promise.all([
-    runInTurn(files.filter(isSimulation), { isBackground: true }),
-    runInTurn(files.filter((file) => !isSimulation(file))),
-  ]);
-}
-
-/** What is left of the minutes is shared among the files that are left: what one does not need goes to the next. */
-async function runInTurn(files, options = {}) {
-  for (const [index, file] of files.entries()) {
-    const leftMs = Math.max(0, minutes * 60_000 - performance.now());
-    const weights = files.slice(index).map(weightOf);
-    const shareMs = (leftMs * weightOf(file)) / weights.reduce((sum, weight) => sum + weight, 0);
-    await runFiles(`deep: ${file}`, [file], {
-      ...options,
-      timeoutMs: shareMs + deepOverrunMs,
-      environment: { PLEXI_DEEP_MINUTES: String(shareMs / 60_000) },
-    });
-  }
-}
-
-/** Harnesses that have more to try than others get more of the time. */
-function weightOf(file) {
-  const name = basename(file, '.test.ts');
-  return { 'system-calls': 5, 'end-to-end': 3, planted: 3, 'etcd-writes': 2, partitions: 2 }[name] ?? 1;
+/** A deep run takes long enough for somebody to edit the sources meanwhile; then it says nothing about them. */
+async function runWhileUnchanged(files, built) {
+  const changedSource = () => sourceChangedSince(built);
+  await runDeep(files, { minutes, runFiles, changedSource });
+  const changed = changedSource();
+  if (changed === undefined) return;
+  total.failures.push(
+    `FAILED deep: ${changed} was changed since the build, so it is not known what was tried`,
+  );
+  total.failed += 1;
 }
 
 function isWanted(file) {
@@ -209,7 +191,7 @@ function summary() {
   if (total.failures.length > 0) say(`\n${total.failures.join('\n')}\n`);
   const skipped = total.skipped === 0 ? '' : `, ${total.skipped} skipped`;
   say(`${total.passed} passed, ${total.failed} failed${skipped}`);
-  if (values.deep) say(deepSummary());
+  if (values.deep) say(deepSummary(deepReports, { minutes, commit }));
   return total.failed === 0 ? 0 : 1;
 }
 
@@ -224,18 +206,4 @@ function slowestFiles() {
     .map(({ file, seconds, cpuSeconds }) => inColumns(seconds, cpuSeconds, relative(checkout, file)));
   const all = inColumns(sum('seconds'), sum('cpuSeconds'), `all ${fileTimes.length} files`);
   return ['       took  processor', all, ...lines].join('\n');
-}
-
-/** The last line of a deep run: all points, and those of each harness. */
-function deepSummary() {
-  const sum = (key) => deepReports.reduce((before, report) => before + report[key], 0);
-  const each = deepReports.map(({ harness, tried, passed, left, more }) =>
-    [
-      `${harness} ${passed}/${tried}`,
-      ...(left > 0 ? [`${left} not tried`] : []),
-      ...(more ? [more] : []),
-    ].join(', '),
-  );
-  const all = `deep, ${minutes} minutes: ${sum('tried')} points tried, ${sum('passed')} points passed`;
-  return each.length === 0 ? all : `${all} (${each.join('; ')})`;
 }

@@ -248,12 +248,19 @@ describe('while connections break', () => {
 });
 
 describe('while etcd is away', () => {
-  test('down for 3 s, then back with other changes', async () => {
-    const own = new Mirror(etcd.connection(), prefix, `${prefix}past/`, log);
+  test('down while the watch is built anew again and again, then back with other changes', async () => {
+    let broke = 0;
+    let tell = (): void => undefined;
+    const thrice = new Promise<void>((resolve) => {
+      tell = resolve;
+    });
+    const write = (): void => void (++broke === 3 && tell());
+    const watched = pino({ level: 'warn' }, { write });
+    const own = new Mirror(etcd.connection(), prefix, `${prefix}past/`, watched);
     await put('a', '1');
     await own.start();
     await etcd.kill();
-    await new Promise((resolve) => setTimeout(resolve, 3_000));
+    await thrice;
     assert.equal(own.get(`${prefix}a`)?.value, '1', 'what was known is still known');
     await etcd.run();
     const last = await put('a', '2');

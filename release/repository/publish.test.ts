@@ -357,7 +357,9 @@ describe('a published version', () => {
   });
 });
 
-describe('the source in git', { skip: spawnSync('git', ['--version']).error !== undefined }, () => {
+const noGit = spawnSync('git', ['--version']).error !== undefined && 'git is not installed';
+
+describe('the source in git', { skip: noGit }, () => {
   test('is named by its commit when it is clean, and refused when it is not', async () => {
     const tree = join(root, `tree-${count++}`);
     const from = await writeTree(join(tree, 'service'), sampleSource('0b1'));

@@ -10,12 +10,12 @@ import {
   readKey,
   readPrefix,
 } from '../../controller/leadership/etcd.js';
-import { AuditServiceService } from '../../gen/plexi/v1/audit.js';
 import type { Rollout } from '../../gen/plexi/v1/rollouts.js';
 import type { Tried } from '../crash/system-calls.test.part.js';
+import { wrongAudit, wrongCommands } from './commands-told.test.part.js';
 import { type Fault, faults } from './faults.test.part.js';
 import { bringTo, letGo, type Moment, moments, type Scene } from './moments.test.part.js';
-import { type Lead, type PartedCluster, type Seat, until } from './parted.test.part.js';
+import { type Lead, type PartedCluster, until } from './parted.test.part.js';
 
 export interface Case {
   readonly fault: Fault;
@@ -34,15 +34,18 @@ export function nameOf({ fault, moment }: Case): string {
   return `${fault.name}, while it is ${moment}`;
 }
 
-/** Tries one case on a cluster that stands; afterwards it is whole again, or this throws. */
-export async function tryCase(one: Case, parted: PartedCluster): Promise<Tried> {
+/**
+ * Tries one case on a cluster that stands; afterwards it is whole again, or this throws.
+ * @param maxConcurrent nodes that the rollout may have out at once, for a test of the looks themselves
+ */
+export async function tryCase(one: Case, parted: PartedCluster, maxConcurrent?: number): Promise<Tried> {
   const what = nameOf(one);
   letGo(parted.agents);
   const lead = await parted.whole();
   const { keys } = parted.cluster;
   const { revision } = await readKey(parted.client(), keys.leader);
   const slots = new SlotHistory(parted.cluster.etcd.connection(), keys.slots, revision + 1n);
-  const scene = await bringTo(one.moment, parted, lead.other);
+  const scene = await bringTo(one.moment, parted, lead.other, maxConcurrent);
   parted.followedTo = await slots.follow();
   const { rollout, hit, unshown } = await happen(one, scene, parted, lead);
   await parted.whole();
@@ -54,7 +57,7 @@ export async function tryCase(one: Case, parted: PartedCluster): Promise<Tried> 
     ...parted.agents.flatMap((agent) => wrongNode(scene, agent)),
     ...slots.wrong,
     ...entries.map(({ key }) => `${key} was not freed`),
-    ...(await wrongAudit(scene, lead.other)),
+    ...(await wrongAudit(scene.id, scene.commands, lead.other.calls)),
   ];
   return { what, hit, wrong };
 }
@@ -146,31 +149,14 @@ function wrongEnd({ end }: Scene, rollout: Rollout): string[] {
   return phase === end.phase ? [] : [`it ended ${phase}, and not ${end.phase}: ${reason}`];
 }
 
-/** Every command once and in its order, and the version that belongs to the end. */
-function wrongNode(scene: Scene, { node, executed, release }: PartedCluster['agents'][number]): string[] {
-  const wanted = (scene.commands.get(node) ?? []).map((step) => `${scene.id}.${node}.${step}`);
-  const did = executed.filter((command) => command.startsWith(`${scene.id}.`));
+/** Its commands, and the version that belongs to the end. */
+function wrongNode(scene: Scene, agent: PartedCluster['agents'][number]): string[] {
   const { version } = scene.end;
+  const runs = agent.release.version;
   return [
-    ...(did.join() === wanted.join() ? [] : [`${node} executed ${did.join(', ') || 'nothing'}`]),
-    ...(release.version === version ? [] : [`${node} runs ${release.version}, and not ${version}`]),
+    ...wrongCommands(scene.id, scene.commands, agent),
+    ...(runs === version ? [] : [`${agent.node} runs ${runs}, and not ${version}`]),
   ];
-}
-
-/** The chain holds, and has each command and its outcome once. */
-async function wrongAudit({ id, commands }: Scene, { calls }: Seat): Promise<string[]> {
-  const { records, verification } = await calls.ask(AuditServiceService.list, { limit: 200, verify: true });
-  const told = records.map(({ json }) => JSON.parse(json)).filter(({ rollout }) => rollout === id);
-  const wanted = [...commands]
-    .flatMap(([node, steps]) => steps.map((step) => `${id}.${node}.${step}`))
-    .sort();
-  const problem = verification?.problem ?? 'it was not verified';
-  const wrong = problem === '' ? [] : [`the audit: ${problem}`];
-  for (const kind of ['command', 'outcome']) {
-    const has = told.filter(({ what }) => what === kind).map(({ commandId }) => commandId);
-    if (has.sort().join() !== wanted.join()) wrong.push(`the audit has as ${kind}s ${has.join(', ')}`);
-  }
-  return wrong;
 }
 
 /** Revisions that are asked for at a time. */

@@ -6,6 +6,7 @@ import assert from 'node:assert/strict';
 import { PlexiError } from '../../config/errors.js';
 import type { ClusterStatus } from '../../gen/plexi/v1/rollouts.js';
 import { RolloutsServiceService } from '../../gen/plexi/v1/rollouts.js';
+import { type Course, forward } from './commands-told.test.part.js';
 import type { PartedCluster, Seat } from './parted.test.part.js';
 import { until } from './parted.test.part.js';
 import type { ScriptedAgent } from './scripted-agent.test.part.js';
@@ -24,19 +25,25 @@ export interface Scene {
   proceed(asked: Seat): Promise<void>;
   readonly end: { readonly phase: string; readonly version: string };
   /** The commands of each node, in their order. */
-  readonly commands: ReadonlyMap<string, readonly string[]>;
+  readonly commands: Course;
 }
 
-const forward = ['preflight.1', 'stage.1', 'upgrade.1'];
-
-/** Starts a rollout from what runs to the other of two versions, and resolves at its moment. */
-export async function bringTo(moment: Moment, parted: PartedCluster, asked: Seat): Promise<Scene> {
+/**
+ * Starts a rollout from what runs to the other of two versions, and resolves at its moment.
+ * @param maxConcurrent nodes that may be out at once; more than one breaks what a case must show
+ */
+export async function bringTo(
+  moment: Moment,
+  parted: PartedCluster,
+  asked: Seat,
+  maxConcurrent = 1,
+): Promise<Scene> {
   const { agents } = parted;
   const [first, second] = agents;
   assert.ok(first && second);
   const from = first.release.version;
   const to = from === '0a1' ? '0b1' : '0a1';
-  const start = () => asked.calls.start({ to, downgrade: to === '0a1' });
+  const start = () => asked.calls.start({ to, downgrade: to === '0a1', maxConcurrent });
   const nothing = (): void => undefined;
   const all = new Map(agents.map(({ node }) => [node, forward]));
   const ends = { end: { phase: 'succeeded', version: to }, commands: all };

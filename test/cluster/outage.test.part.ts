@@ -5,10 +5,13 @@
 import assert from 'node:assert/strict';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { readPrefix } from '../../controller/leadership/etcd.js';
+import type { Rollout } from '../../gen/plexi/v1/rollouts.js';
 import { addNodes, eventually } from './asking.test.part.js';
 import { TestCluster } from './cluster.test.part.js';
+import { forward } from './commands-told.test.part.js';
 import { TcpProxy } from './proxy.test.part.js';
 import { RealEtcd } from './real-etcd.test.part.js';
+import type { ScriptedAgent } from './scripted-agent.test.part.js';
 
 /** How etcd is away. `lost`: packets go nowhere; `refused`: nobody listens. */
 export const outages = ['frozen', 'killed', 'lost', 'refused', 'compacted'] as const;
@@ -36,7 +39,7 @@ export async function rolloutThroughOutage(kind: Outage, lastsMs: number): Promi
     const adoptions = second.adoptions.length;
 
     const beganMs = performance.now();
-    const end = await begin(kind, etcd, proxy);
+    const endOutage = await begin(kind, etcd, proxy);
     await eventually(
       async () => leader.log(),
       (log) => log.includes('the lead is over'),
@@ -44,7 +47,7 @@ export async function rolloutThroughOutage(kind: Outage, lastsMs: number): Promi
     );
     await sleep(Math.max(0, lastsMs - (performance.now() - beganMs)));
     assert.equal(leader.process.exitCode, null, leader.log());
-    await end();
+    await endOutage();
     const backMs = performance.now();
     await eventually(
       async () => second.adoptions.length,
@@ -53,14 +56,8 @@ export async function rolloutThroughOutage(kind: Outage, lastsMs: number): Promi
     );
     const tookMs = performance.now() - backMs;
     release();
-    const { phase, counts } = await calls.follow(id);
-    assert.deepEqual([phase, counts], ['succeeded', { done: 3 }]);
-    for (const { node, executed } of agents)
-      assert.deepEqual(
-        executed,
-        ['preflight', 'stage', 'upgrade'].map((step) => `${id}.${node}.${step}.1`),
-      );
-    assert.deepEqual((await readPrefix(etcd.client(), cluster.keys.slots)).entries, []);
+    const end = await calls.follow(id);
+    assertEndedOnce(end, agents, (await readPrefix(etcd.client(), cluster.keys.slots)).entries);
     return tookMs;
   } finally {
     etcd.thaw();
@@ -68,6 +65,21 @@ export async function rolloutThroughOutage(kind: Outage, lastsMs: number): Promi
     await proxy.stop();
     await etcd.remove();
   }
+}
+
+/** The rollout has succeeded, every command was executed once and in its order, and no slot is held. */
+export function assertEndedOnce(
+  { id, phase, counts }: Pick<Rollout, 'id' | 'phase' | 'counts'>,
+  agents: readonly Pick<ScriptedAgent, 'node' | 'executed'>[],
+  slots: readonly unknown[],
+): void {
+  assert.deepEqual([phase, counts], ['succeeded', { done: agents.length }]);
+  for (const { node, executed } of agents)
+    assert.deepEqual(
+      executed,
+      forward.map((step) => `${id}.${node}.${step}`),
+    );
+  assert.deepEqual(slots, []);
 }
 
 /** Begins an outage; returns what ends it. */

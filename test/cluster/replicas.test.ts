@@ -43,7 +43,9 @@ describe('replicas', { concurrency: true }, () => {
 
     before(async () => {
       cluster = await TestCluster.create('pair', etcd);
-      leading = await cluster.replica('controller-0');
+      // A lease that nobody could wait for here.
+      const leadership = { ttl_seconds: 60, margin_ms: 5_000 };
+      leading = await cluster.replica('controller-0', { leadership });
       leader = await cluster.calls(leading.address);
       await eventually(
         () => leader.status(),
@@ -224,7 +226,6 @@ describe('replicas', { concurrency: true }, () => {
     });
 
     test('a stopped leader gives the lead up at once, and the follower leads', async () => {
-      const beganMs = performance.now();
       await leading.stop();
       const { entry } = await readKey(etcd.client(), cluster.keys.leader);
       assert.ok(!entry?.value.includes('controller-0'), 'the key went with it');
@@ -233,7 +234,6 @@ describe('replicas', { concurrency: true }, () => {
         ({ leader }) => leader?.id === 'controller-1',
         'the follower does not lead',
       );
-      assert.ok(performance.now() - beganMs < 1_500, 'it did not wait for the lease to expire');
       assert.ok((status.leader?.term ?? 0n) > 0n);
     });
   });

@@ -74,6 +74,8 @@ export class ScriptedAgent {
   readonly contactTerms: bigint[] = [];
   /** When each of them came, on the clock of `performance.now()`. */
   readonly contactsAtMs: number[] = [];
+  /** The token of everything that came over a stream of its status: one when it is opened, then the pings. */
+  readonly pings: Token[] = [];
   release: Release;
   health = 'healthy';
   healthReason = '';
@@ -250,7 +252,10 @@ export class ScriptedAgent {
       },
       watchStatus: (call) => {
         this.watchers.add(call);
-        call.on('data', () => call.write({ status: this.status() }));
+        call.on('data', ({ token = openToken }: WatchStatusRequest) => {
+          this.pings.push(token);
+          call.write({ status: this.status() });
+        });
         call.on('end', () => call.end());
         call.on('cancelled', () => this.watchers.delete(call));
         call.on('error', () => this.watchers.delete(call));

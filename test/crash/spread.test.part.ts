@@ -54,10 +54,10 @@ export async function tryAll(
   return summary;
 }
 
-/** Fails with every failure of a summary, and when nothing was tried. */
-export function assertAllPassed({ tried, failures }: Summary): void {
+/** Fails with every failure of a summary, and when nothing was tried although there was time. */
+export function assertAllPassed({ tried, left, failures }: Summary): void {
   assert.deepEqual(failures, []);
-  assert.ok(tried > 0, 'nothing was tried');
+  assert.ok(tried > 0 || left > 0, 'nothing was tried');
 }
 
 async function resultOf(

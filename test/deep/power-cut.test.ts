@@ -8,9 +8,13 @@ describe('a power cut at each record', { skip: whyNoMount() ?? false }, () => {
   test('leaves a node that is old or new', async (t) => {
     const cuts = await PowerCuts.create();
     t.after(() => cuts.remove());
-    const copies = [...(await cuts.copies('0b1')), ...(await cuts.copies('0b2'))];
+    const untilMs = deepUntilMs();
+    const hasTime = performance.now() < untilMs;
+    const copies = hasTime ? [...(await cuts.copies('0b1')), ...(await cuts.copies('0b2'))] : [];
     const tries = spread(copies).map((copy) => () => cuts.recover(copy));
-    const summary = await tryAll(tries, { atOnce: 1, untilMs: deepUntilMs() });
+    const summary = await tryAll(tries, { atOnce: 1, untilMs });
+    // Only an upgrade without a cut lists its records; until then each of both counts as one.
+    if (!hasTime) summary.left = 2;
     reportDeep('power cut', summary);
     assertAllPassed(summary);
   });

@@ -1,6 +1,7 @@
 /**
  * The time of one deep harness, and what it tells at its end. `node test/run.mjs --deep --minutes N` gives
- * each file its share of what is left in PLEXI_DEEP_MINUTES, and sums up the lines of PLEXI_DEEP_REPORT.
+ * each file its share of what is left in PLEXI_DEEP_MINUTES, and sums up the lines of PLEXI_DEEP_REPORT. One
+ * whose share is used up begins nothing more, says what is left, and passes if nothing was wrong.
  */
 import { appendFileSync } from 'node:fs';
 import { env } from 'node:process';
@@ -12,6 +13,11 @@ const minutesByHand = 10;
 /** When the harness stops to begin anything, on the clock of `performance.now()`. */
 export function deepUntilMs(): number {
   return Number(env.PLEXI_DEEP_MINUTES ?? minutesByHand) * 60_000;
+}
+
+/** Minutes of the whole run, for what goes on beside the other harnesses. */
+export function deepRunMinutes(): number {
+  return Number(env.PLEXI_DEEP_RUN_MINUTES ?? env.PLEXI_DEEP_MINUTES ?? minutesByHand);
 }
 
 interface DeepReport {

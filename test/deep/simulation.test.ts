@@ -10,16 +10,19 @@ import { deepUntilMs, reportDeep } from './share.test.part.js';
 
 /** Histories that fail, after which none is begun. */
 const failuresMax = 3;
+/** Milliseconds within which a history has ended, the start of its thread included, on a machine that is busy. */
+const historyMs = 20_000;
 const first = Number(process.env.PLEXI_SIMULATE_FROM ?? 10_001);
 
 test('whole clusters keep what is promised, seed after seed', async (t) => {
-  const bounds = { from: first, count: 1_000_000, maxMs: deepUntilMs() - performance.now(), failuresMax };
+  const maxMs = deepUntilMs() - performance.now();
+  const bounds = { from: first, count: 1_000_000, maxMs, failuresMax };
   const sum = await playMany(bounds, availableParallelism());
   const { histories: tried, rollouts, failures } = sum;
   const early = failures.length < failuresMax ? '' : `, ended early, at failure ${failures.length}`;
   const more = `${rollouts} rollouts${early}`;
   reportDeep('simulated histories', { tried, passed: tried - failures.length, left: 0, more });
   for (const line of linesOf(sum)) t.diagnostic(line);
-  assert.ok(rollouts > 0, 'no rollout was played');
+  if (maxMs > historyMs) assert.ok(rollouts > 0, 'no rollout was played');
   assert.deepEqual(failures, [], failures.join('\n'));
 });

@@ -87,20 +87,21 @@ class KilledNode {
     return caller;
   }
 
-  /** Resolves once the agent is dead; it is killed when the journal's last record is of this step. */
+  /** Resolves once the agent is dead; it is killed when the journal has a record of this step. */
   async killedIn(step: string): Promise<LastRecord> {
     const { agent } = this;
     assert.ok(agent);
     const journal = this.node.at('agent', 'journal');
     const changes = watch(journal, () => {
-      if (lastRecord(journal)?.step === step) agent.kill('SIGKILL');
+      // Not the last record: a busy machine tells of a short step when the next one has begun.
+      if (recordsIn(journal).some((record) => record.step === step)) agent.kill('SIGKILL');
     });
     try {
       assert.deepEqual(await once(agent, 'exit', { signal: AbortSignal.timeout(20_000) }), [null, 'SIGKILL']);
     } finally {
       changes.close();
     }
-    const last = lastRecord(journal);
+    const last = recordsIn(journal).at(-1);
     assert.ok(last !== undefined && last.kind !== 'finished', 'the agent was killed too late');
     return last;
   }
@@ -115,12 +116,9 @@ class KilledNode {
   }
 }
 
-function lastRecord(journal: string): LastRecord | undefined {
-  const name = readdirSync(journal)
-    .filter((entry) => entry.endsWith('.json'))
-    .sort()
-    .at(-1);
-  return name === undefined ? undefined : JSON.parse(readFileSync(join(journal, name), 'utf8'));
+function recordsIn(journal: string): LastRecord[] {
+  const names = readdirSync(journal).filter((entry) => entry.endsWith('.json'));
+  return names.sort().map((name) => JSON.parse(readFileSync(join(journal, name), 'utf8')));
 }
 
 /** Everything there is to see of the node is of this one version. */
@@ -179,7 +177,7 @@ const isDeep = process.env.PLEXI_DEEP_MINUTES !== undefined;
 const sample = ['backup', 'migrate', 'apply', 'commit', 'restore'];
 
 describe('an agent that is killed in', { concurrency: 2, timeout: 120_000 }, () => {
-  for (const step of isDeep ? [...forwardSteps, 'restore', 'start_old'] : sample) {
+  for (const step of isDeep ? [...forwardSteps, ...backSteps] : sample) {
     test(`${step} ends old or new when it is started again`, async (t) => {
       const killed = await KilledNode.create(t);
       const { node } = killed;

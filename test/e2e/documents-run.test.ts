@@ -103,6 +103,7 @@ async function run(document: string, blocks: readonly Block[], folderInText: str
 }
 
 const isDeep = process.env.PLEXI_DEEP_MINUTES !== undefined;
+const notHere = isDeep ? false : 'by design: in the deep run';
 
 describe('run as they stand', { concurrency: 2, skip: missing() ?? false }, () => {
   test('docs/getting-started.md', () => {
@@ -116,14 +117,14 @@ describe('run as they stand', { concurrency: 2, skip: missing() ?? false }, () =
   });
 
   // The demo and the end-to-end tests start such a cluster too.
-  test('README.md: a cluster to play with', { skip: isDeep ? false : 'in the deep run' }, () => {
+  test('README.md: a cluster to play with', { skip: notHere }, () => {
     const blocks = blocksIn('README.md').filter(({ commands }) => commands.includes('plexictl dev up'));
     assert.equal(blocks.length, 1);
     return run('README.md', blocks, '/tmp/plexi');
   });
 
   // The same ten lines, but for the names, are the beginning of docs/getting-started.md.
-  test('README.md: a real cluster in ten lines', { skip: isDeep ? false : 'in the deep run' }, () => {
+  test('README.md: a real cluster in ten lines', { skip: notHere }, () => {
     const [programs, files] = blocksIn('docs/getting-started.md');
     const [lines, ...rest] = blocksIn('README.md').filter(({ commands }) => commands.includes('certs init'));
     assert.ok(programs && files && lines && rest.length === 0);

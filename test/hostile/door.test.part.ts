@@ -11,10 +11,11 @@ import {
   type ClientHttp2Stream,
   connect as connectHttp2,
   constants,
+  type IncomingHttpHeaders,
 } from 'node:http2';
 import { connect, type Socket } from 'node:net';
 import { describe, test } from 'node:test';
-import { connect as connectTls, type TLSSocket } from 'node:tls';
+import { connect as connectTls, type SecureContextOptions, type TLSSocket } from 'node:tls';
 import { gzipSync } from 'node:zlib';
 import { status } from '@grpc/grpc-js';
 import fc from 'fast-check';
@@ -74,11 +75,15 @@ export function attackDoor(moduleUrl: string, what: string, door: () => Door): v
   });
 
   describe(`${what}: who may not come in`, () => {
-    withGoodCall('a peer without a certificate', () => refusedTls({ ca: readFileSync(door().files.ca) }));
+    withGoodCall('a peer without a certificate', () => {
+      const { port, files } = door();
+      return refusedAt(port, { ca: readFileSync(files.ca) });
+    });
     withGoodCall('a peer with a certificate of another authority', () => {
-      const { cert, key } = door().foreign;
-      return refusedTls({
-        ca: readFileSync(door().files.ca),
+      const { port, files, foreign } = door();
+      const { cert, key } = foreign;
+      return refusedAt(port, {
+        ca: readFileSync(files.ca),
         cert: readFileSync(cert),
         key: readFileSync(key),
       });
@@ -90,18 +95,6 @@ export function attackDoor(moduleUrl: string, what: string, door: () => Door): v
       );
       assert.ok(['closed', 'answered'].includes(end), end);
     });
-    const refusedTls = async (options: object): Promise<void> => {
-      const socket = connectTls({
-        ...options,
-        port: door().port,
-        host: '127.0.0.1',
-        ALPNProtocols: ['h2'],
-        checkServerIdentity: () => undefined,
-      });
-      socket.on('error', () => undefined);
-      socket.write('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n');
-      await closed(socket);
-    };
   });
 
   describe(`${what}: a peer with a certificate that does harm`, () => {
@@ -157,26 +150,30 @@ export function attackDoor(moduleUrl: string, what: string, door: () => Door): v
     });
 
     withGoodCall('headers that mean nothing', async () => {
-      for (const headers of [
-        { 'grpc-timeout': '99999999999999999999S' },
-        { 'grpc-timeout': '-1S' },
-        { 'grpc-timeout': 'x' },
-        { 'grpc-encoding': 'br' },
-        { 'content-type': 'text/plain' },
-        { 'x-long': 'x'.repeat(4_000) },
-        { 'x-bin-bin': '!!!' },
-        { 'grpc-accept-encoding': ','.repeat(1_000) },
-      ])
-        await ask(door(), [framed(Buffer.alloc(0))], headers);
+      for (const [headers, end] of oddHeaders)
+        assert.equal(await ask(door(), [framed(Buffer.alloc(0))], headers), end, JSON.stringify(headers));
     });
 
     withGoodCall('senders that begin a message and never end it', async () => {
       const session = await http2(door());
       const streams = Array.from({ length: 50 }, () => request(session, door().path));
-      for (const stream of streams) stream.write(Buffer.from('0000000100', 'hex'));
+      for (const stream of streams) stream.write(unfinished);
       await door().goodCall();
       session.destroy();
     });
+
+    withGoodCall(
+      'senders that never end their message, and say how long they wait: they are answered',
+      async () => {
+        const session = await http2(door());
+        const waits = { 'grpc-timeout': '300m' };
+        const streams = Array.from({ length: 50 }, () => request(session, door().path, waits));
+        const ends = streams.map((stream) => statusOf(stream, 'end'));
+        for (const stream of streams) stream.write(unfinished);
+        for (const end of await Promise.all(ends)) assert.equal(end, status.DEADLINE_EXCEEDED);
+        session.destroy();
+      },
+    );
 
     withGoodCall('more streams than there may be', async () => {
       const session = await http2(door());
@@ -198,7 +195,15 @@ export function attackDoor(moduleUrl: string, what: string, door: () => Door): v
     });
 
     // The server's ping takes 15 seconds: too long for every run.
-    if (timeMs > shortTimeMs)
+    if (timeMs > shortTimeMs) {
+      withGoodCall('a sender that never ends its message, and answers no ping: it is ended', async () => {
+        const socket = await secure(door(), ['h2']);
+        socket.on('error', () => undefined);
+        socket.resume();
+        socket.write(Buffer.concat([Buffer.from(`${preface}${settings}`, 'latin1'), opening(door().path)]));
+        await closed(socket);
+      });
+
       withGoodCall('a peer that was told to go, and stays', async () => {
         const socket = await secure(door(), ['h2']);
         let told = false;
@@ -213,6 +218,7 @@ export function attackDoor(moduleUrl: string, what: string, door: () => Door): v
         await closed(socket);
         assert.ok(told);
       });
+    }
 
     withGoodCall('connections that are reset in the middle of a call', async () => {
       for (let round = 0; round < 20; round++) {
@@ -224,6 +230,28 @@ export function attackDoor(moduleUrl: string, what: string, door: () => Door): v
       }
     });
   });
+}
+
+/**
+ * The door ends the connection of this peer, and not a byte of it is meant for the peer. A door that lets one in speaks
+ * at once, and would end the connection as well, when nothing more comes.
+ */
+export async function refusedAt(port: number, options: SecureContextOptions): Promise<void> {
+  const ALPNProtocols = ['h2'];
+  const checkServerIdentity = (): undefined => undefined;
+  const socket = connectTls({ ...options, port, host: '127.0.0.1', ALPNProtocols, checkServerIdentity });
+  socket.on('error', () => undefined);
+  const admitted = new Promise<never>((_, reject) => {
+    socket.once('data', ({ length }) =>
+      reject(new Error(`the peer was let in, and was sent ${length} bytes`)),
+    );
+  });
+  socket.write(Buffer.from(preface + settings, 'latin1'));
+  try {
+    await Promise.race([closed(socket), admitted]);
+  } finally {
+    socket.destroy();
+  }
 }
 
 /** How connections begin: other protocols, and the beginnings of our own. */
@@ -248,6 +276,42 @@ const preface = 'PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n';
 const settings = '\0\0\0\x04\0\0\0\0\0';
 /** Headers that never end, and repeat what may be there once. */
 const endless = `\0\x40\0\x01\x04\0\0\0\x01${'\x82'.repeat(0x4000)}`;
+/** The beginning of a message of 256 bytes, of which nothing more comes. */
+const unfinished = Buffer.from('0000000100', 'hex');
+
+/** Headers that say nothing, and the status of a call with them; -1: an answer that is none of gRPC. */
+const oddHeaders: readonly (readonly [headers: Record<string, string>, end: number])[] = [
+  // More digits than there may be: what is longer than any call.
+  [{ 'grpc-timeout': '99999999999999999999S' }, status.OK],
+  [{ 'grpc-timeout': '-99S' }, status.OK],
+  [{ 'grpc-timeout': 'x' }, status.INTERNAL],
+  // What is not compressed may come with any name of a compression.
+  [{ 'grpc-encoding': 'br' }, status.OK],
+  [{ 'content-type': 'text/plain' }, -1],
+  [{ 'x-long': 'x'.repeat(4_000) }, status.OK],
+  [{ 'x-bin-bin': '!!!' }, status.OK],
+  [{ 'grpc-accept-encoding': ','.repeat(1_000) }, status.OK],
+];
+
+/** The frames of a call whose message does not end (RFC 7541 for the names; no table, no Huffman). */
+function opening(path: string): Buffer {
+  const text = (value: string): Buffer => Buffer.concat([Buffer.from([value.length]), Buffer.from(value)]);
+  const post = Buffer.from([0x83, 0x87, 0x04]);
+  const [contentType, name] = [Buffer.from([0x0f, 0x10]), Buffer.from([0x00])];
+  const headers = Buffer.concat([
+    ...[post, text(path), contentType, text('application/grpc'), name, text('te'), text('trailers')],
+  ]);
+  const [isHeaders, endsHeaders, isData] = [1, 4, 0];
+  return Buffer.concat([frame(isHeaders, endsHeaders, headers), frame(isData, 0, unfinished)]);
+}
+
+/** A frame of the first stream of a client. */
+function frame(type: number, flags: number, payload: Buffer): Buffer {
+  const head = Buffer.from([0, 0, 0, type, flags, 0, 0, 0, 1]);
+  head.writeUIntBE(payload.length, 0, 3);
+  return Buffer.concat([head, payload]);
+}
+
 /** The beginning of HTTP/2 with frames that it allows, and that it does not. */
 const frames = [
   ...[preface, preface + settings, `${preface}${settings}\0\0\x08\x06\0\0\0\0\0pingpong`],
@@ -371,6 +435,17 @@ function framed(message: Uint8Array, compressed = 0): Buffer {
   return Buffer.concat([head, message]);
 }
 
+/** The gRPC status with which a stream, or their side of it, ends; -1 when it ends without one. */
+async function statusOf(stream: ClientHttp2Stream, ends: 'close' | 'end' = 'close'): Promise<number> {
+  let ended: unknown;
+  for (const event of ['response', 'trailers'])
+    stream.on(event, (given: IncomingHttpHeaders) => {
+      ended = given['grpc-status'] ?? ended;
+    });
+  await told(stream, ends);
+  return ended === undefined ? -1 : Number(ended);
+}
+
 /** One call below the protocol; its gRPC status, or -1 when the stream ended without one. */
 async function ask(
   door: Door,
@@ -380,17 +455,10 @@ async function ask(
   const session = await http2(door);
   try {
     const stream = request(session, door.path, headers);
-    let ended: unknown;
-    stream.on('response', (given) => {
-      ended = given['grpc-status'] ?? ended;
-    });
-    stream.on('trailers', (given) => {
-      ended = given['grpc-status'] ?? ended;
-    });
+    const end = statusOf(stream);
     for (const message of messages) stream.write(message);
     stream.end();
-    await closed(stream);
-    return ended === undefined ? -1 : Number(ended);
+    return await end;
   } finally {
     session.destroy();
   }

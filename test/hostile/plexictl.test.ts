@@ -40,6 +40,9 @@ let config = '';
 let home = '';
 /** What the controller answers next, to whatever it is asked. */
 let answer: Uint8Array = Buffer.alloc(0);
+/** How often the words that run now have asked for a stream, and what is called then. */
+let streamsAsked = 0;
+let streamAsked = (): void => undefined;
 
 before(async () => {
   home = await mkdtemp(join(tmpdir(), 'plexi-hostile-'));
@@ -73,15 +76,24 @@ function handlerOf({ responseStream }: Method): UntypedHandleCall {
   if (!responseStream)
     return (_call: unknown, callback: (error: null, bytes: Uint8Array) => void) => callback(null, answer);
   return (call: { write(bytes: Uint8Array): void; end(): void }) => {
+    streamsAsked += 1;
+    streamAsked();
     call.write(answer);
     call.end();
   };
 }
 
-/** Ends well, or with a sentence; returns the exit code. */
-async function run(words: readonly string[], forMs = 300): Promise<string> {
-  // A stream that ends is followed again for a while; a person ends that.
+/**
+ * Ends well, or with a sentence; returns the exit code. A stream that ends is followed again, and a person ends that.
+ * @param streams when the person does: as the stream comes for the so-many-th time
+ * @param forMs and when, where nothing but a person ends what plexictl waits for
+ */
+async function run(words: readonly string[], { streams = 2, forMs = 300 } = {}): Promise<string> {
   const interrupt = new AbortController();
+  streamsAsked = 0;
+  streamAsked = () => {
+    if (streamsAsked === streams) interrupt.abort();
+  };
   const timer = setTimeout(() => interrupt.abort(), forMs);
   const ran = await plexictl(words, { config, interrupt: interrupt.signal, environment: { HOME: home } });
   clearTimeout(timer);
@@ -128,7 +140,8 @@ test('a time that is none is no reason to end, when the stream comes again', asy
   const rollout = new BinaryWriter().uint32(10).string('update_0a1_0b1').uint32(50).bytes(time).finish();
   const status = new BinaryWriter().uint32(18).bytes(rollout).finish();
   answer = new BinaryWriter().uint32(10).bytes(status).finish();
-  assert.equal(await run(['watch'], 3_000), '130');
+  assert.equal(await run(['watch'], { streams: 3, forMs: 60_000 }), '130');
+  assert.equal(streamsAsked, 3, 'it was followed again');
 });
 
 const knownWords = [
