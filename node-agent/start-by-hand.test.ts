@@ -15,6 +15,7 @@ import { startThroughDoor } from './by-hand/offline.js';
 import { rollBack } from './caller.test.part.js';
 import { findProcesses, isAlive, liveProcess } from './service/process-table.js';
 import { startByHand } from './start-by-hand.js';
+import { TinyNode } from './tiny-node.test.part.js';
 import { CheckedNode, clusterWith, linkTo } from './upgrade/checked-node.test.part.js';
 
 const { cluster, old, next } = await clusterWith('0b3');
@@ -96,9 +97,14 @@ describe('a restart by hand', () => {
       asked.push('the critical section');
       return work();
     };
-    const start = startInTurn(agentConfig('/nowhere'), { exclusively });
-    await assert.rejects(start, { code: 'NOT_FOUND', message: /no release/ });
-    assert.deepEqual(asked, ['the critical section']);
+    const nobody = { config: agentConfig('/nowhere') };
+    const executor = { startByHand: async () => void asked.push('the job that waits') };
+    const nothing = startInTurn({ node: nobody, commands: { exclusively }, executor });
+    await assert.rejects(nothing, { code: 'NOT_FOUND', message: /no release/ });
+    const node = await TinyNode.create(cluster);
+    await startInTurn({ node, commands: { exclusively }, executor });
+    assert.deepEqual(asked, ['the critical section', 'the job that waits']);
+    await node.remove();
   });
 
   test('starts nothing by itself after restarts of the agent, waits on, and takes a start by another program', async (t) => {

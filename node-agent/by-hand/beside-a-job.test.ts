@@ -240,7 +240,7 @@ test('whether a job has committed is said by the disk: neither an orphan nor a w
   const afterMs = 1_000;
   const config = agentConfig('/nowhere', { orphan: { afterMs, action: 'roll_back' } });
   const clock = { nowMs: () => nowMs, wall };
-  const orphaned = new Orphaned({ config, clock, log: node.log }, journal, executor, hands);
+  const orphaned = new Orphaned({ ...node, config, clock }, journal, executor, hands);
   const ranBefore = [...model.ran];
   nowMs = afterMs;
   await assert.rejects(orphaned.look(), /is taken/);
@@ -266,7 +266,7 @@ test('a job whose wait for a person has just ended is no orphan', async () => {
   let nowMs = 0;
   const config = agentConfig('/nowhere', { orphan: { afterMs: 1_000, action: 'roll_back' } });
   const clock = { nowMs: () => nowMs, wall };
-  const orphaned = new Orphaned({ config, clock, log: node.log }, journal, executor, hands);
+  const orphaned = new Orphaned({ ...node, config, clock }, journal, executor, hands);
   nowMs = 1_000;
   assert.equal(await orphaned.look(), undefined, 'the person was there, and the next step begins');
   disk.letGo();

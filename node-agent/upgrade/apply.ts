@@ -9,6 +9,7 @@ import { setLinksDurably } from '../disk/durable-file.js';
 import type { JobFacts } from '../journal/records.js';
 import { markServiceLogs } from '../logs/service-logs.js';
 import { type AgentNode, type LocalRelease, serviceSpec } from '../node.js';
+import type { ServiceAdapter, ServiceSpec } from '../service/service.js';
 import type { Phase } from './phase.js';
 
 export const applyStep: Phase = {
@@ -45,10 +46,14 @@ export const applyStep: Phase = {
  */
 export async function ensureRunning(node: AgentNode, release: LocalRelease | undefined): Promise<void> {
   if (release === undefined || (await node.service.isRunning())) return;
-  if (node.service.startMissing === undefined) return startService(node, release);
   node.monitor.expect(release.version);
-  await node.service.startMissing(serviceSpec(node, release));
+  await startMissing(node.service, serviceSpec(node, release));
   node.monitor.reset();
+}
+
+/** Starts what does not run of a service whose running part is of the same release. Errors: as of `start`. */
+export function startMissing(service: ServiceAdapter, spec: ServiceSpec): Promise<void> {
+  return service.startMissing === undefined ? service.start(spec) : service.startMissing(spec);
 }
 
 /** Starts a release's service and lets the monitor expect its version. */

@@ -24,6 +24,7 @@ import { holdOut } from './hold-out.js';
 import { maintenanceStep } from './known-steps.js';
 import { hookRun } from './maintenance.js';
 import type { JobSoFar, Phase, PhaseContext } from './phase.js';
+import { notAwaited, StartWord } from './start-word.js';
 
 export interface JobProgress {
   readonly phase: string;
@@ -51,6 +52,7 @@ export class JobRun {
   private latest: JobProgress | undefined;
   private cancelReason: string | undefined;
   private readonly cancelling = new AbortController();
+  private readonly startWord = new StartWord();
   private readonly timings: { step: string; durationMs: number }[] = [];
 
   constructor(
@@ -70,7 +72,19 @@ export class JobRun {
   /** Lets the job go back at its next safe point; it may have committed by then. */
   cancel(reason: string): void {
     this.cancelReason ??= reason;
+    this.waitNoMore();
     this.cancelling.abort();
+  }
+
+  /**
+   * A person starts the service that this job waits for; from this call on it waits for nobody.
+   * Resolves when the service was started. @throws PlexiError CONFLICT when the job does not wait; else why it could not be started
+   */
+  startByHand(): Promise<void> {
+    if (this.latest === undefined || this.latest.waitsFor === '')
+      throw notAwaited(this.parts.node.config.node, this.whatItDoes());
+    this.waitNoMore();
+    return this.startWord.ask();
   }
 
   /** Forward from a step that the journal has announced. */
@@ -266,7 +280,10 @@ export class JobRun {
       this.tell(phase.phase, percent, message, waitsFor);
     progress(0, phase.step);
     const run = (): Promise<void> =>
-      phase.run({ node, job: this.job, ...releases, signal, timeoutMs, progress });
+      phase.run({
+        ...{ node, job: this.job, ...releases, signal, timeoutMs, progress },
+        startWord: this.startWord,
+      });
     // There is nothing to turn to from here, and each of these steps may be begun again.
     const isOnward = this.job.committed || this.job.goingBack !== undefined;
     try {
@@ -275,8 +292,8 @@ export class JobRun {
     } catch (thrown) {
       return this.failureOfPhase(phase, thrown, timeout.aborted ? timeoutMs : undefined);
     } finally {
-      // Whatever it waited for: from here on nobody has to come.
-      if (this.latest !== undefined) this.latest = { ...this.latest, waitsFor: '' };
+      this.waitNoMore();
+      this.startWord.refuse(notAwaited(node.config.node, this.whatItDoes()));
       const durationMs = Math.round(node.clock.nowMs() - startedMs);
       this.timings.push({ step: phase.step, durationMs });
       node.log.info({ ...this.names(), step: phase.step, durationMs }, 'step');
@@ -309,9 +326,22 @@ export class JobRun {
   }
 
   private tell(phase: string, percent: number, message: string, waitsFor = ''): void {
-    const progress = { phase, percent, message, waitsFor };
+    // A job that is taken back waits for nobody, whatever its step has not heard of yet.
+    const isTakenBack = this.cancelReason !== undefined;
+    const progress = { phase, percent, message, waitsFor: isTakenBack ? '' : waitsFor };
     this.latest = progress;
     this.parts.onProgress(progress);
+  }
+
+  /** Whatever it waited for: from here on nobody has to come. */
+  private waitNoMore(): void {
+    if (this.latest !== undefined) this.latest = { ...this.latest, waitsFor: '' };
+  }
+
+  /** What the job is at, for whoever takes it for one that waits. */
+  private whatItDoes(): string {
+    if (this.cancelReason !== undefined) return 'its job goes back';
+    return `the agent is at the step ${(this.job.goingBack?.begun ?? this.job.begun).at(-1)}`;
   }
 
   private names(): { commandId: string; rollout: unknown } {
