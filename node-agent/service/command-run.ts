@@ -29,6 +29,8 @@ export interface CommandRun {
   readonly given?: readonly Uint8Array[];
   /** What it has left in its group is ended behind it: what comes next must not meet it. */
   readonly endsWhole?: boolean;
+  /** Called in the turn of its start, so that nothing of it is collected before. */
+  readonly onStart?: (pid: number) => void;
 }
 
 /** How it went. It succeeded when `exitCode` is 0. */
@@ -74,6 +76,7 @@ export async function runCommand(run: CommandRun): Promise<CommandResult> {
     // Words with a NUL, or too many of them, are refused before there is a process.
     return neverRan(state, whyNotStarted(run.cwd, error));
   }
+  if (child.pid !== undefined) run.onStart?.(child.pid);
   give(child, given);
   const tail = keepTail(child, limits.hookOutputBytes, run.hidden ?? []);
   const failure = await finish(child, state);
