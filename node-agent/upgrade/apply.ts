@@ -45,8 +45,10 @@ export const applyStep: Phase = {
  * or whose neighbour died.
  */
 export async function ensureRunning(node: AgentNode, release: LocalRelease | undefined): Promise<void> {
-  if (release === undefined || (await node.service.isRunning())) return;
+  if (release === undefined) return;
+  // Whoever has started it: this version is meant.
   node.monitor.expect(release.version);
+  if (await node.service.isRunning()) return;
   await startMissing(node.service, serviceSpec(node, release));
   node.monitor.reset();
 }
