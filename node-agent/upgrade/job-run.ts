@@ -71,7 +71,7 @@ export class JobRun {
 
   /** Lets the job go back at its next safe point; it may have committed by then. */
   cancel(reason: string): void {
-    this.cancelReason ??= reason;
+    this.cancelReason ??= reason.slice(0, limits.failureChars);
     this.waitNoMore();
     this.cancelling.abort();
   }
