@@ -10,6 +10,7 @@ import { migrationsBetween } from '../../release/migrations.js';
 import type { Job, Journal } from '../journal/journal.js';
 import type { ByHand, JobFacts, JobResult, NewRecord } from '../journal/records.js';
 import { type AgentNode, linkedFolder, localRelease } from '../node.js';
+import { refuseEndlessJobs } from '../takeover/failed-job.js';
 import { Executor } from '../upgrade/executor.js';
 import { firstStepOf, ownByHand, takenBackBy } from './acts.js';
 import type { ByHandOutcome, ByHandRequest } from './requests.js';
@@ -159,6 +160,7 @@ async function maintenanceOff(hands: Hands, said: Said): Promise<Begun> {
   if (executor.broken !== undefined) throw executor.broken;
   if (node.maintenance.current === undefined)
     throw refused(`${node.config.node} is not in maintenance; there is nothing to do`);
+  refuseEndlessJobs(node.config.node, journal.list(), false);
   return start(hands, { word: 'maintenance_off' }, said, await factsOf(node, {}));
 }
 

@@ -18,7 +18,7 @@ import { triedAgain } from '../disk/refusal.js';
 import type { Job, Journal } from '../journal/journal.js';
 import type { JobFailure, JobResult } from '../journal/records.js';
 import { type AgentNode, currentRelease, type LocalRelease, localRelease } from '../node.js';
-import { asksForOperator } from '../takeover/failed-job.js';
+import { asksForOperator, jobsThatTell } from '../takeover/failed-job.js';
 import { abandon, type TakeOver, takeOver, takeOverStep } from '../takeover/take-over.js';
 import { holdOut } from './hold-out.js';
 import { maintenanceStep } from './known-steps.js';
@@ -214,7 +214,8 @@ export class JobRun {
     await this.append({ kind: 'finished', result });
     const { outcome, failure, failedStep, release } = result;
     node.log.info({ ...this.names(), outcome, failure, failedStep, release }, 'result');
-    await journal.prune().catch((err) => node.log.warn({ err }, 'old jobs could not be removed'));
+    const needed = jobsThatTell(journal.list());
+    await journal.prune(needed).catch((err) => node.log.warn({ err }, 'old jobs could not be removed'));
     return result;
   }
 
