@@ -17,9 +17,11 @@ import { MemoryJournalDisk } from '../journal/memory-disk.test.part.js';
 import type { JournalRecord, NewRecord } from '../journal/records.js';
 import type { AgentNode } from '../node.js';
 import { Orphaned } from '../orphaned.js';
+import { journalDisk } from '../state-disk.js';
 import { Executor } from '../upgrade/executor.js';
 import { ModelNode } from '../upgrade/model-node.test.part.js';
 import { type Hands, obey } from './hands.js';
+import { restoreByHand } from './restore.js';
 
 const said = { by: 'ada', reason: 'no controller is left' };
 const rollback = { word: 'rollback', forceAfterCommit: false, ...said } as const;
@@ -48,6 +50,10 @@ function accepted(step = 'enter_maintenance', restartByHand = false): NewRecord 
   };
 }
 
+const maintained = Command.fromPartial({
+  commandId: 'job',
+  step: { $case: 'maintenance', value: { on: true } },
+});
 const committed: NewRecord = {
   ...{ kind: 'step', commandId: 'job', done: 'probe', step: 'commit', committed: true },
 };
@@ -219,6 +225,38 @@ describe('a word beside a job', () => {
         message: /nothing works on it.*start plexi-node-agent/,
       });
   });
+});
+
+test('beside a job that is not taken back no word says that it could be', async () => {
+  const begun: NewRecord = Object({ ...accepted('maintenance'), command: Command.toJSON(maintained) });
+  const goingBack: NewRecord = {
+    ...{ kind: 'going_back', commandId: 'job', failedStep: 'stop', step: 'start_old' },
+    failure: { code: 'STOP_FAILED', message: 'x' },
+  };
+  for (const [prior, orBack] of [
+    [[accepted()], true],
+    [[begun], false],
+    [[accepted('stop'), goingBack], false],
+  ] as const) {
+    const { hands } = await handsOn(new MemoryJournalDisk(), new ModelNode(), [...prior]);
+    const says = (what: RegExp) => (error: Error) => {
+      assert.match(error.message, what);
+      assert.equal(error.message.includes('plexi-node-agent rollback'), orBack, error.message);
+      return true;
+    };
+    await assert.rejects(
+      obey(hands, maintenanceOff),
+      says(/^job is under way on node-1; nothing works on it/),
+    );
+    const held = await openTestNode(mkdtempSync(join(root, 'held-')));
+    await appendAll(await Journal.open(journalDisk(held.paths.journal), wall), [...prior]);
+    const order = { ...said, backupId: undefined, directory: undefined };
+    await assert.rejects(
+      restoreByHand(held, order, () => 'an-installation'),
+      says(/^job is open; start plexi-node-agent, which brings it to its end/),
+    );
+    await held.closeLog();
+  }
 });
 
 /** A disk on which the commit record stands, and whose folder could then not be flushed. */

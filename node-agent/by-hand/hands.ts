@@ -5,16 +5,16 @@
  * state that cannot be trusted.
  */
 import { PlexiError } from '../../config/errors.js';
-import { Command } from '../../gen/plexi/v1/node_agent.js';
 import { migrationsBetween } from '../../release/migrations.js';
 import type { Job, Journal } from '../journal/journal.js';
 import type { ByHand, JobFacts, JobResult, NewRecord } from '../journal/records.js';
 import { type AgentNode, linkedFolder, localRelease } from '../node.js';
 import { refuseEndlessJobs } from '../takeover/failed-job.js';
 import { Executor } from '../upgrade/executor.js';
-import { firstStepOf, ownByHand, takenBackBy } from './acts.js';
+import { firstStepOf, takenBackBy } from './acts.js';
 import type { ByHandOutcome, ByHandRequest } from './requests.js';
 import { backupMadeBy } from './status.js';
+import { canBeTakenBack, isGivenUpgrade } from './take-back.js';
 
 export interface Hands {
   readonly node: AgentNode;
@@ -87,7 +87,7 @@ function refuseToTakeBack(hands: Hands, job: Job): void {
     throw refused(
       `${commandId} has a step that this agent does not know, so it cannot take it back; start the agent that began it, or say plexi-node-agent restore`,
     );
-  if (ownByHand(job) !== undefined || Command.fromJSON(job.command).step?.$case !== 'upgrade')
+  if (!isGivenUpgrade(job))
     throw refused(`${commandId} is not taken back on ${hands.node.config.node}; ${howItEnds(hands, job)}`);
   if (job.committed)
     throw refused(
@@ -152,7 +152,7 @@ async function maintenanceOff(hands: Hands, said: Said): Promise<Begun> {
   const { node, journal, executor } = hands;
   const open = journal.open();
   if (open !== undefined) {
-    const orBack = open.committed ? '' : ', or take it back with plexi-node-agent rollback';
+    const orBack = canBeTakenBack(open) ? ', or take it back with plexi-node-agent rollback' : '';
     throw refused(
       `${open.commandId} is under way on ${node.config.node}; ${howItEnds(hands, open)}${orBack}`,
     );
