@@ -111,6 +111,13 @@ export const limits = {
   journalRecordBytes: 64 * 1024,
   /** Finished jobs that a node's journal keeps. */
   journalJobsKept: 64,
+  /**
+   * Jobs of a node's journal from the one because of which it asks for an operator: they all stay, and one more
+   * that puts nothing right, such as maintenance, is refused.
+   */
+  journalJobsAsking: 128,
+  /** The same for one that may put the node right. */
+  journalJobsToPutRight: 256,
   /** Times that one step is begun again after the agent was restarted. */
   journalRedo: 1,
   /** The same for a step that nothing leads back from: one of the way back, or after the commit. */

@@ -4,7 +4,9 @@
  * new version and its data, or with the old one and its own, byte for byte.
  */
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
 import { mkdir, readdir, readFile, rename, rm, rmdir, stat, truncate, writeFile } from 'node:fs/promises';
+import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { after, before, describe, type TestContext, test } from 'node:test';
 import { status as grpcStatus } from '@grpc/grpc-js';
@@ -13,12 +15,16 @@ import { PlexiError } from '../config/errors.js';
 import { isServiceError } from '../config/grpc-status.js';
 import type { NodeAgentConfig } from '../config/schema/node-agent.js';
 import type { TlsFiles } from '../config/tls.js';
+import { Command } from '../gen/plexi/v1/node_agent.js';
 import { serveFolder } from '../release/repository/server.test.part.js';
 import { openNode, type RunningAgent, startAgent } from './agent.js';
 import { environment } from './agent-node.test.part.js';
 import { Caller, command, maintenance, rollBack, TinyPlan, type TokenNumbers } from './caller.test.part.js';
 import { installRelease } from './install.js';
+import { accepted } from './journal/job-records.test.part.js';
+import { Journal } from './journal/journal.js';
 import { isAlive, liveProcess } from './service/process-table.js';
+import { journalDisk } from './state-disk.js';
 import { createTinyCluster, type TinyCluster, TinyNode } from './tiny-node.test.part.js';
 import { firstData } from './tiny-service.test.part.js';
 
@@ -680,6 +686,29 @@ describe('the agent and its service', () => {
       code: 'CONFIG_INVALID',
       message: /cannot listen on/,
     });
+  });
+});
+
+describe('an agent that cannot listen', () => {
+  test('leaves the open job to the next one, and nothing of its own is at work behind the door', async (t) => {
+    const running = await Running.start(t);
+    const { node } = running;
+    await running.stop();
+    const order = maintenance('on', [1, 5, 1], true);
+    const journal = await Journal.open(journalDisk(node.at('agent', 'journal')), environment.clock.wall);
+    const begun = accepted('on', 'maintenance');
+    assert.ok(begun.kind === 'accepted');
+    await journal.append({ ...begun, command: Object(Command.toJSON(order)) });
+    const before = await node.journal();
+    const taken = createServer().listen(0, '127.0.0.1');
+    await once(taken, 'listening');
+    t.after(() => taken.close());
+    const listen = `127.0.0.1:${Object(taken.address()).port}`;
+    await assert.rejects(startAgent({ ...node.config, listen }, environment), { code: 'CONFIG_INVALID' });
+    assert.deepEqual(await node.journal(), before, 'it has not begun to work on the job');
+    assert.deepEqual(node.isInMaintenance(), inService);
+    await running.restart();
+    await running.caller.statusWhen(({ inMaintenance, phase }) => inMaintenance && phase === 'idle');
   });
 });
 

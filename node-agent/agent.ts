@@ -1,6 +1,7 @@
 /**
  * One node agent, from its configuration to a listening server. The order matters: identity and
- * fence, journal, the open job, and only then the service (protocol, rule 10).
+ * fence, journal, the open job, and only then the service (protocol, rule 10). It listens before it takes up a
+ * job: an agent that cannot has touched nothing, and gives the door to the next one with nothing at work behind it.
  */
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -102,12 +103,12 @@ async function startBehindDoor(
   const status = new NodeStatusSource(node, executor, install?.installId ?? '', needsOperator);
   const commands = new CommandService(node, fence, journal, executor, status, unreadable);
 
-  const recovery = unreadable === undefined ? await executor.recover() : undefined;
-  answers.open({ node, journal, fence, executor, unreadable, holds, needsOperator, commands });
   const orphaned = new Orphaned(node, journal, executor, commands);
   const server = createAgentServer({ node, commands, status, fence, heard: orphaned.heard });
   const port = await listen(server, config.listen, grpcServerCredentials(config.tls));
   node.log.info({ port, starts: install?.starts }, 'the node agent listens');
+  const recovery = unreadable === undefined ? await recover(executor, commands, server) : undefined;
+  answers.open({ node, journal, fence, executor, unreadable, holds, needsOperator, commands });
 
   const stopping = new AbortController();
   const background = [
@@ -135,6 +136,20 @@ async function startBehindDoor(
       await door.close();
     },
   };
+}
+
+/** Takes up the open job: commands that arrive meanwhile wait, and find it at work. Without it nobody is served. */
+async function recover(
+  executor: Executor,
+  commands: CommandService,
+  server: Server,
+): ReturnType<Executor['recover']> {
+  try {
+    return await commands.exclusively(() => executor.recover());
+  } catch (thrown) {
+    await stopServer(server);
+    throw thrown;
+  }
 }
 
 /** A node that does not know who it is tells nobody: it would be taken for another installation. */

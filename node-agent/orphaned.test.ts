@@ -10,6 +10,7 @@ import { setImmediate as nextTurn } from 'node:timers/promises';
 import { agentConfig, environment } from './agent-node.test.part.js';
 import { maintenance } from './caller.test.part.js';
 import { Orphaned } from './orphaned.js';
+import { ProcessService } from './service/process.js';
 import { startByHand } from './start-by-hand.js';
 import { CheckedNode, clusterWith } from './upgrade/checked-node.test.part.js';
 
@@ -181,7 +182,7 @@ describe('an orphaned node', { concurrency: 2 }, () => {
       const commands = { exclusively: async <T>(work: () => Promise<T>) => free.then(work) };
       const config = agentConfig('/nowhere', { orphan: { afterMs, action: 'roll_back' } });
       const clock = { nowMs: () => nowMs, wall: () => new Date(0) };
-      const node = { config, clock, log: environment.log };
+      const node = { config, clock, log: environment.log, service: new ProcessService('/nowhere') };
       const orphaned = new Orphaned(node, { open: () => Object(job) }, executor, commands);
       nowMs = afterMs;
       const looked = orphaned.look();
@@ -191,6 +192,32 @@ describe('an orphaned node', { concurrency: 2 }, () => {
       enter();
       await looked;
       assert.equal(takenUp, heardMeanwhile ? 0 : 1);
+    }
+  });
+
+  test('is none once somebody has started its service, seen by the step that waits or not', async () => {
+    const job = { commandId: 'u', committed: false, command: { commandId: 'u', upgrade: {} } };
+    for (const runs of [true, false]) {
+      const cancelled: string[] = [];
+      const executor = {
+        runningCommandId: 'u',
+        progress: { phase: 'applying', percent: 0, message: '', waitsFor: 'a person' },
+        cancel: (commandId: string) => {
+          cancelled.push(commandId);
+          return undefined;
+        },
+        takeUpAgain: async () => undefined,
+      };
+      let nowMs = 0;
+      const config = agentConfig('/nowhere', { orphan: { afterMs, action: 'roll_back' } });
+      const clock = { nowMs: () => nowMs, wall: () => new Date(0) };
+      const service = Object.assign(new ProcessService('/nowhere'), { isRunning: async () => runs });
+      const node = { config, clock, log: environment.log, service };
+      const commands = { exclusively: <T>(work: () => Promise<T>) => work() };
+      const orphaned = new Orphaned(node, { open: () => Object(job) }, executor, commands);
+      nowMs = afterMs;
+      await orphaned.look();
+      assert.deepEqual(cancelled, runs ? [] : ['u']);
     }
   });
 

@@ -22,7 +22,7 @@ export class Orphaned {
   private leftCommittedMs: number | undefined;
 
   constructor(
-    private readonly node: Pick<AgentNode, 'config' | 'clock' | 'log'>,
+    private readonly node: Pick<AgentNode, 'config' | 'clock' | 'log' | 'service'>,
     private readonly journal: Pick<Journal, 'open'>,
     private readonly executor: Pick<Executor, 'progress' | 'runningCommandId' | 'cancel' | 'takeUpAgain'>,
     private readonly commands: Pick<CommandService, 'exclusively'>,
@@ -74,6 +74,8 @@ export class Orphaned {
       node.log.warn({ commandId }, 'nothing worked on this committed job, so it is taken up again');
       return (await executor.takeUpAgain()) && commandId;
     }
+    // Somebody has come, whom the step that waits has not seen yet.
+    if (executor.runningCommandId !== undefined && (await node.service.isRunning())) return undefined;
     this.heard();
     const reason = `no controller was heard for ${afterMs} ms, so the node took it back by itself`;
     node.log.warn({ commandId }, reason);

@@ -5,6 +5,7 @@
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
 import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { describe, type TestContext, test } from 'node:test';
 import { promisify } from 'node:util';
 import type { CommandEvent } from '../gen/plexi/v1/node_agent.js';
@@ -15,13 +16,18 @@ import { startThroughDoor } from './by-hand/offline.js';
 import { rollBack } from './caller.test.part.js';
 import { findProcesses, isAlive, liveProcess } from './service/process-table.js';
 import { startByHand } from './start-by-hand.js';
+import { freePort, TinyNode } from './tiny-node.test.part.js';
 import { CheckedNode, clusterWith, linkTo } from './upgrade/checked-node.test.part.js';
 
 const { cluster, old, next } = await clusterWith('0b3');
 
 /** An upgrade to 0b3 that waits for a person. */
-async function waiting(t: TestContext, changes: Parameters<CheckedNode['upgradeOrder']>[2] = {}) {
-  const checked = await CheckedNode.start(t, cluster);
+async function waiting(
+  t: TestContext,
+  changes: Parameters<CheckedNode['upgradeOrder']>[2] = {},
+  options: Parameters<typeof CheckedNode.start>[2] = {},
+) {
+  const checked = await CheckedNode.start(t, cluster, options);
   await checked.caller.execute(checked.stageOrder(next));
   const order = checked.upgradeOrder(old, next, { restartByHand: true, ...changes });
   const waits = new Set<string>();
@@ -88,6 +94,33 @@ describe('a restart by hand', () => {
     }
   });
 
+  test('of several services starts those that do not run, beside the agent and without it', async (t) => {
+    for (const agent of ['runs', 'does not run']) {
+      const port = await freePort();
+      const isUp = join(cluster.folder, `db-${port}`);
+      const db = { name: 'db', adapter: 'command', env: {}, logFile: undefined } as const;
+      const web = { name: 'service', adapter: 'process', start: undefined } as const;
+      const url = `http://127.0.0.1:${port}/health`;
+      const { checked, ended } = await waiting(
+        t,
+        {},
+        {
+          services: [
+            { ...db, start: ['touch', isUp], stop: ['rm', '-f', isUp], status: ['test', '-e', isUp] },
+            { ...web, env: { PORT: String(port) } },
+          ],
+          probes: [{ kind: 'http', url, status: 200, versionField: 'version' }],
+        },
+      );
+      ended.catch(() => undefined);
+      if (agent !== 'runs') await checked.stop();
+      await writeFile(isUp, '');
+      assert.equal((await startThroughDoor(checked.node.config)).version, '0b3', agent);
+      assert.notEqual(liveProcess(checked.node.servicePid()), undefined);
+      if (agent === 'runs') assert.equal((await ended).result.outcome, 'done');
+    }
+  });
+
   test('is not begun beside a command that the agent is letting in', async () => {
     const asked: string[] = [];
     const answers = localAnswers('node-1');
@@ -96,9 +129,14 @@ describe('a restart by hand', () => {
       asked.push('the critical section');
       return work();
     };
-    const start = startInTurn(agentConfig('/nowhere'), { exclusively });
-    await assert.rejects(start, { code: 'NOT_FOUND', message: /no release/ });
-    assert.deepEqual(asked, ['the critical section']);
+    const nobody = { config: agentConfig('/nowhere') };
+    const executor = { startByHand: async () => void asked.push('the job that waits') };
+    const nothing = startInTurn({ node: nobody, commands: { exclusively }, executor });
+    await assert.rejects(nothing, { code: 'NOT_FOUND', message: /no release/ });
+    const node = await TinyNode.create(cluster);
+    await startInTurn({ node, commands: { exclusively }, executor });
+    assert.deepEqual(asked, ['the critical section', 'the job that waits']);
+    await node.remove();
   });
 
   test('starts nothing by itself after restarts of the agent, waits on, and takes a start by another program', async (t) => {

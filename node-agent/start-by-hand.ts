@@ -1,8 +1,7 @@
 /**
- * `plexi-node-agent start`: a person starts the service, when an upgrade waits for that. A running agent does
- * it in the critical section of its commands, else the program does that holds the node's door; the caller
- * sees to either. At any other moment it refuses: in the middle of a job the
- * service must be down, and without one the agent keeps it running by itself, so that there is never
+ * `plexi-node-agent start`, said while no agent runs: a person starts the service, when an upgrade waits for that.
+ * The program that does it holds the node's door; the caller sees to that. What a running agent is asked its job
+ * does (upgrade/start-word.ts). At any other moment it refuses: in the middle of a job the service must be down, and without one the agent keeps it running by itself, so that there is never
  * a second one. So it does for any user but the agent's: the agent could not stop what another one started,
  * and the service would leave files that it cannot read.
  */
@@ -10,12 +9,14 @@ import { stat } from 'node:fs/promises';
 import { PlexiError } from '../config/errors.js';
 import type { NodeAgentConfig } from '../config/schema/node-agent.js';
 import { isSystemError } from './disk/system-error.js';
-import { Journal } from './journal/journal.js';
+import { type Job, Journal } from './journal/journal.js';
 import { type LocalRelease, linkedFolder, localRelease, nodePaths, serviceSpec } from './node.js';
 import { openServices } from './service/adapters.js';
 import { serviceContext } from './service/node-facts.js';
 import { journalDisk } from './state-disk.js';
+import { startMissing } from './upgrade/apply.js';
 import { awaitStartName } from './upgrade/await-start.js';
+import { notAwaited, runsAlready } from './upgrade/start-word.js';
 
 /**
  * Starts what `current` leads to, and tells what that is.
@@ -29,28 +30,31 @@ export async function startByHand(
 ): Promise<LocalRelease> {
   const paths = nodePaths(config.root);
   await refuseOtherUser(config, 'start', ownUser);
-  const release = await localRelease(paths, await linkedFolder(paths.current));
-  if (release === undefined) {
-    throw new PlexiError(
-      'NOT_FOUND',
-      `${config.node} has no release that could be started; place one with plexi-node-agent install`,
-    );
-  }
-  const open = (await Journal.open(journalDisk(paths.journal), () => new Date())).open();
-  const step = (open?.goingBack?.begun ?? open?.begun)?.at(-1);
-  if (step !== awaitStartName) {
-    const why =
-      step === undefined
-        ? 'the agent keeps its service running by itself'
-        : `the agent is at the step ${step}`;
-    throw new PlexiError('CONFLICT', `${config.node} does not wait for a start: ${why}; nothing was started`);
-  }
+  const release = await releaseToStart(config);
+  const why = whyNoStart((await Journal.open(journalDisk(paths.journal), () => new Date())).open());
+  if (why !== undefined) throw notAwaited(config.node, why);
   const service = openServices(config.services, config.root, () => serviceContext({ config, paths }));
-  if (await service.isRunning()) {
-    throw new PlexiError('CONFLICT', `the service of ${config.node} runs already; nothing was started`);
-  }
-  await service.start(serviceSpec({ config, paths }, release));
+  if (await service.isRunning()) throw runsAlready(config.node);
+  await startMissing(service, serviceSpec({ config, paths }, release));
   return release;
+}
+
+/** What `current` leads to. @throws PlexiError NOT_FOUND where it leads to no release */
+export async function releaseToStart({ node, root }: NodeAgentConfig): Promise<LocalRelease> {
+  const paths = nodePaths(root);
+  const release = await localRelease(paths, await linkedFolder(paths.current));
+  if (release !== undefined) return release;
+  throw new PlexiError(
+    'NOT_FOUND',
+    `${node} has no release that could be started; place one with plexi-node-agent install`,
+  );
+}
+
+function whyNoStart(open: Job | undefined): string | undefined {
+  if (open === undefined) return 'the agent keeps its service running by itself';
+  if (open.byHand !== undefined) return 'its job goes back';
+  const step = (open.goingBack?.begun ?? open.begun).at(-1);
+  return step === awaitStartName ? undefined : `the agent is at the step ${step}`;
 }
 
 /**

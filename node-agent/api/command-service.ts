@@ -5,6 +5,7 @@
  */
 import { createHash } from 'node:crypto';
 import { PlexiError } from '../../config/errors.js';
+import { limits } from '../../config/limits.js';
 import {
   type AdoptRequest,
   AdoptResponse,
@@ -22,6 +23,7 @@ import { NONE } from '../../release/version.js';
 import type { Job, Journal } from '../journal/journal.js';
 import type { JobFacts, JobResult, NewRecord } from '../journal/records.js';
 import { type AgentNode, linkedFolder, localRelease } from '../node.js';
+import { refuseEndlessJobs } from '../takeover/failed-job.js';
 import { takeOverStep } from '../takeover/take-over.js';
 import type { Executor } from '../upgrade/executor.js';
 import { maintenanceStep } from '../upgrade/known-steps.js';
@@ -74,7 +76,7 @@ export class CommandService {
         status: await this.status.now(),
         ...(before && { previousToken: before.token }),
         ...(before?.lineage && { previousLineage: before.lineage }),
-        jobs: this.journal.list().map(toJournalJob),
+        jobs: this.journal.list().slice(-limits.journalJobsHeard).map(toJournalJob),
       });
     });
   }
@@ -198,6 +200,7 @@ export class CommandService {
     const { step } = command;
     if (step?.$case !== 'upgrade' && step?.$case !== 'maintenance' && step?.$case !== 'takeOver')
       return undefined;
+    refuseEndlessJobs(this.node.config.node, this.journal.list(), step.$case !== 'maintenance');
     const oneStep = step.$case === 'takeOver' ? takeOverStep : maintenanceStep;
     const facts = await this.factsBefore(command, step.$case === 'upgrade' ? step.value : undefined);
     return {

@@ -1,6 +1,7 @@
 /** What no command may hold, because a folder, a timer or a record of this node is made of it. */
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
+import { limits } from '../../config/limits.js';
 import { longestMs } from '../../config/schema/fields.js';
 import { Command } from '../../gen/plexi/v1/node_agent.js';
 import { checkCommand } from './order-shape.js';
@@ -15,6 +16,22 @@ function upgrade(more: object): Command['step'] {
 function commandWith(step: Command['step']): Command {
   return Command.fromPartial({ commandId: 'c', step: step as never });
 }
+
+describe('the reason of a taking back', () => {
+  const rollBack = (reason: string): Command['step'] => ({
+    $case: 'rollBack',
+    value: { upgradeCommandId: 'u', reason },
+  });
+
+  test('is as long as a controller makes one at the most', () => {
+    checkCommand(commandWith(rollBack('x'.repeat(limits.failureChars))));
+    const longer = commandWith(rollBack('x'.repeat(limits.failureChars + 1)));
+    assert.throws(() => checkCommand(longer), {
+      code: 'LIMIT_EXCEEDED',
+      message: /the command's reason is not acceptable/,
+    });
+  });
+});
 
 describe('a time that no timer can keep is refused before anything is begun', () => {
   for (const [field, step] of [

@@ -44,6 +44,9 @@ export function checkCommand(command: Command): void {
       checkTimes({ timeoutMs: step.value.timeoutMs });
       return;
     case 'rollBack':
+      // Often the failure of another node, which is told here as it was told there.
+      if (step.value.reason.length > limits.failureChars) refuse('reason', step.value.reason);
+      return;
     case undefined:
       return;
   }

@@ -17,9 +17,11 @@ import { MemoryJournalDisk } from '../journal/memory-disk.test.part.js';
 import type { JournalRecord, NewRecord } from '../journal/records.js';
 import type { AgentNode } from '../node.js';
 import { Orphaned } from '../orphaned.js';
+import { journalDisk } from '../state-disk.js';
 import { Executor } from '../upgrade/executor.js';
 import { ModelNode } from '../upgrade/model-node.test.part.js';
 import { type Hands, obey } from './hands.js';
+import { restoreByHand } from './restore.js';
 
 const said = { by: 'ada', reason: 'no controller is left' };
 const rollback = { word: 'rollback', forceAfterCommit: false, ...said } as const;
@@ -48,6 +50,10 @@ function accepted(step = 'enter_maintenance', restartByHand = false): NewRecord 
   };
 }
 
+const maintained = Command.fromPartial({
+  commandId: 'job',
+  step: { $case: 'maintenance', value: { on: true } },
+});
 const committed: NewRecord = {
   ...{ kind: 'step', commandId: 'job', done: 'probe', step: 'commit', committed: true },
 };
@@ -221,6 +227,38 @@ describe('a word beside a job', () => {
   });
 });
 
+test('beside a job that is not taken back no word says that it could be', async () => {
+  const begun: NewRecord = Object({ ...accepted('maintenance'), command: Command.toJSON(maintained) });
+  const goingBack: NewRecord = {
+    ...{ kind: 'going_back', commandId: 'job', failedStep: 'stop', step: 'start_old' },
+    failure: { code: 'STOP_FAILED', message: 'x' },
+  };
+  for (const [prior, orBack] of [
+    [[accepted()], true],
+    [[begun], false],
+    [[accepted('stop'), goingBack], false],
+  ] as const) {
+    const { hands } = await handsOn(new MemoryJournalDisk(), new ModelNode(), [...prior]);
+    const says = (what: RegExp) => (error: Error) => {
+      assert.match(error.message, what);
+      assert.equal(error.message.includes('plexi-node-agent rollback'), orBack, error.message);
+      return true;
+    };
+    await assert.rejects(
+      obey(hands, maintenanceOff),
+      says(/^job is under way on node-1; nothing works on it/),
+    );
+    const held = await openTestNode(mkdtempSync(join(root, 'held-')));
+    await appendAll(await Journal.open(journalDisk(held.paths.journal), wall), [...prior]);
+    const order = { ...said, backupId: undefined, directory: undefined };
+    await assert.rejects(
+      restoreByHand(held, order, () => 'an-installation'),
+      says(/^job is open; start plexi-node-agent, which brings it to its end/),
+    );
+    await held.closeLog();
+  }
+});
+
 /** A disk on which the commit record stands, and whose folder could then not be flushed. */
 class UnflushedCommit extends MemoryJournalDisk {
   override async create(name: string, bytes: Uint8Array): Promise<void> {
@@ -240,7 +278,7 @@ test('whether a job has committed is said by the disk: neither an orphan nor a w
   const afterMs = 1_000;
   const config = agentConfig('/nowhere', { orphan: { afterMs, action: 'roll_back' } });
   const clock = { nowMs: () => nowMs, wall };
-  const orphaned = new Orphaned({ config, clock, log: node.log }, journal, executor, hands);
+  const orphaned = new Orphaned({ ...node, config, clock }, journal, executor, hands);
   const ranBefore = [...model.ran];
   nowMs = afterMs;
   await assert.rejects(orphaned.look(), /is taken/);
@@ -266,7 +304,7 @@ test('a job whose wait for a person has just ended is no orphan', async () => {
   let nowMs = 0;
   const config = agentConfig('/nowhere', { orphan: { afterMs: 1_000, action: 'roll_back' } });
   const clock = { nowMs: () => nowMs, wall };
-  const orphaned = new Orphaned({ config, clock, log: node.log }, journal, executor, hands);
+  const orphaned = new Orphaned({ ...node, config, clock }, journal, executor, hands);
   nowMs = 1_000;
   assert.equal(await orphaned.look(), undefined, 'the person was there, and the next step begins');
   disk.letGo();

@@ -5,18 +5,19 @@
  * state that cannot be trusted.
  */
 import { PlexiError } from '../../config/errors.js';
-import { Command } from '../../gen/plexi/v1/node_agent.js';
 import { migrationsBetween } from '../../release/migrations.js';
 import { folderToRun } from '../../release/repository/place.js';
 import { timeInName } from '../disk/time-in-name.js';
 import type { Job, Journal } from '../journal/journal.js';
 import type { ByHand, JobFacts, JobResult, NewRecord } from '../journal/records.js';
 import { type AgentNode, type LocalRelease, linkedFolder, localRelease } from '../node.js';
+import { refuseEndlessJobs } from '../takeover/failed-job.js';
 import { Executor } from '../upgrade/executor.js';
 import { changesOf } from '../upgrade/stage.js';
-import { firstStepOf, ownByHand, takenBackBy } from './acts.js';
+import { firstStepOf, takenBackBy } from './acts.js';
 import type { ByHandOutcome, ByHandRequest } from './requests.js';
 import { backupMadeBy } from './status.js';
+import { canBeTakenBack, isGivenUpgrade } from './take-back.js';
 
 export interface Hands {
   readonly node: AgentNode;
@@ -89,7 +90,7 @@ function refuseToTakeBack(hands: Hands, job: Job): void {
     throw refused(
       `${commandId} has a step that this agent does not know, so it cannot take it back; start the agent that began it, or say plexi-node-agent restore`,
     );
-  if (ownByHand(job) !== undefined || Command.fromJSON(job.command).step?.$case !== 'upgrade')
+  if (!isGivenUpgrade(job))
     throw refused(`${commandId} is not taken back on ${hands.node.config.node}; ${howItEnds(hands, job)}`);
   if (job.committed)
     throw refused(
@@ -168,7 +169,7 @@ async function maintenanceOff(hands: Hands, said: Said): Promise<Begun> {
   const { node, journal, executor } = hands;
   const open = journal.open();
   if (open !== undefined) {
-    const orBack = open.committed ? '' : ', or take it back with plexi-node-agent rollback';
+    const orBack = canBeTakenBack(open) ? ', or take it back with plexi-node-agent rollback' : '';
     throw refused(
       `${open.commandId} is under way on ${node.config.node}; ${howItEnds(hands, open)}${orBack}`,
     );
@@ -176,6 +177,7 @@ async function maintenanceOff(hands: Hands, said: Said): Promise<Begun> {
   if (executor.broken !== undefined) throw executor.broken;
   if (node.maintenance.current === undefined)
     throw refused(`${node.config.node} is not in maintenance; there is nothing to do`);
+  refuseEndlessJobs(node.config.node, journal.list(), false);
   return start(hands, { word: 'maintenance_off' }, said, await factsOf(node, {}));
 }
 

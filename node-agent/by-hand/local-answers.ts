@@ -7,7 +7,7 @@ import type { CommandService } from '../api/command-service.js';
 import type { Fence } from '../api/fence.js';
 import type { Journal } from '../journal/journal.js';
 import type { AgentNode } from '../node.js';
-import { startByHand } from '../start-by-hand.js';
+import { releaseToStart } from '../start-by-hand.js';
 import type { Executor } from '../upgrade/executor.js';
 import type { Doorkeeper } from './door.js';
 import { obey } from './hands.js';
@@ -28,12 +28,20 @@ export interface OpenedState {
   readonly commands: Pick<CommandService, 'exclusively'>;
 }
 
-/** Starts the service. The look at the open job and the start are one: no command is let in between the two. */
-export async function startInTurn(
-  config: AgentNode['config'],
-  commands: OpenedState['commands'],
-): Promise<{ version: string }> {
-  const { version } = await commands.exclusively(() => startByHand(config));
+/** The job that waits for it starts the service. A command that is being let in comes first. */
+export async function startInTurn({
+  node,
+  commands,
+  executor,
+}: {
+  readonly node: Pick<AgentNode, 'config'>;
+  readonly commands: OpenedState['commands'];
+  readonly executor: Pick<Executor, 'startByHand'>;
+}): Promise<{ version: string }> {
+  const { version } = await releaseToStart(node.config);
+  // Wrapped, so that the critical section does not wait for the end of the start.
+  const { started } = await commands.exclusively(async () => ({ started: executor.startByHand() }));
+  await started;
   return { version };
 }
 
@@ -58,7 +66,7 @@ export function localAnswers(name: string): { answer: Doorkeeper; open(state: Op
           needsOperator: needsOperator(),
         });
       if (unreadable !== undefined) throw unreadable;
-      if (request.word === 'start') return startInTurn(node.config, commands);
+      if (request.word === 'start') return startInTurn({ node, commands, executor });
       const exclusively = commands.exclusively.bind(commands);
       return obey({ node, journal, executor, needsOperator: holds, exclusively }, request);
     },

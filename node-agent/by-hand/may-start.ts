@@ -9,7 +9,7 @@ import { Command } from '../../gen/plexi/v1/node_agent.js';
 import { type Job, Journal } from '../journal/journal.js';
 import { linkedFolder, nodePaths } from '../node.js';
 import { journalDisk } from '../state-disk.js';
-import { saysHowTheNodeIs } from '../takeover/failed-job.js';
+import { leftUntouched, saysHowTheNodeIs } from '../takeover/failed-job.js';
 import { asItIsStep, maintenanceOffStep, ownByHand, probeByHandStep, startByHandStep } from './acts.js';
 
 /** From the first of these on, the new release may run: links and data are of one version. */
@@ -19,8 +19,6 @@ const startBackSteps = ['start_old', 'probe_old', 'leave_maintenance_back'];
 /** The same for what a word on the node leads to. */
 const startByHandSteps = [startByHandStep, probeByHandStep, asItIsStep, maintenanceOffStep];
 
-/** Steps in which neither data nor links are changed: one that failed says nothing about them. */
-const untouched = ['enter_maintenance', 'stop', 'backup', 'stop_by_hand'];
 /** Where going back failed, and the data is of the release that the job went to. */
 const dataOfNew = [...startSteps, 'stop_new', 'switch_by_hand', ...startByHandSteps];
 /** Where going back failed, and the data is of the release before the job, or is so again. */
@@ -70,11 +68,6 @@ export function whyEndedJobsWait(
   if (last === undefined || result?.outcome !== 'rollback_failed') return undefined;
   if (foldersOfData(last, result.failedStep).includes(current)) return undefined;
   return `${node}: going back failed at ${result.failedStep}, so data and release may not belong together; see plexi-node-agent status for what to do`;
-}
-
-/** A job that failed before it changed anything: how the node is, was said before it. */
-function leftUntouched({ result }: Job): boolean {
-  return result?.outcome === 'rollback_failed' && untouched.includes(result.failedStep);
 }
 
 /** The releases that can run on the data as it is; none where the data is half changed. */

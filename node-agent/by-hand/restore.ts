@@ -29,6 +29,7 @@ import { factsOf, type Said, start } from './hands.js';
 import { type ByHandOutcome, checkSaid } from './requests.js';
 import { replaceJournal, setStateAside } from './set-aside.js';
 import { endLeftRunning, refuseUnknownService } from './still-runs.js';
+import { canBeTakenBack } from './take-back.js';
 import { unreadableState } from './unreadable.js';
 
 export interface RestoreOrder extends Said {
@@ -106,9 +107,10 @@ function openJournal(node: AgentNode): Promise<Journal> {
 function refuseBesideJob(journal: Journal | undefined): void {
   const open = journal?.open();
   if (open === undefined || isStuck(open)) return;
+  const orBack = canBeTakenBack(open) ? ', or take it back with plexi-node-agent rollback' : '';
   throw new PlexiError(
     'CONFLICT',
-    `${open.commandId} is open; start plexi-node-agent, which finishes it or takes it back, or take it back with plexi-node-agent rollback`,
+    `${open.commandId} is open; start plexi-node-agent, which brings it to its end${orBack}`,
   );
 }
 

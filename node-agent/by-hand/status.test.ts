@@ -8,14 +8,17 @@ import { writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, describe, test } from 'node:test';
+import { Command } from '../../gen/plexi/v1/node_agent.js';
 import { agentConfig, openTestNode } from '../agent-node.test.part.js';
-import { accepted } from '../journal/job-records.test.part.js';
+import { accepted, appendAll, facts, goingBack, step } from '../journal/job-records.test.part.js';
 import { Journal } from '../journal/journal.js';
-import type { JobResult } from '../journal/records.js';
+import type { JobResult, NewRecord } from '../journal/records.js';
 import { openIdentity } from '../open-identity.js';
 import { refuseOtherUser } from '../start-by-hand.js';
 import { journalDisk } from '../state-disk.js';
+import { takeOverStep } from '../takeover/take-over.js';
 import { statusOffline } from './offline.js';
+import { nodeDocumentOf } from './status.js';
 
 const folder = mkdtempSync(join(tmpdir(), 'plexi-status-'));
 after(() => rmSync(folder, { recursive: true, force: true }));
@@ -84,6 +87,60 @@ describe('what to type next', () => {
     await journal.append({ kind: 'step', commandId: 'u', done: '', step: 'reseal', committed: false });
     const { next } = await statusOffline(node.config);
     assert.match(next ?? '', /^start the agent that began the step reseal, .*; or plexi-node-agent restore /);
+  });
+
+  /** What is said beside an open job with these steps. */
+  async function beside(order: Command['step'], records: readonly NewRecord[], agentRuns = true) {
+    const node = await newNode();
+    const journal = await Journal.open(journalDisk(node.paths.journal), () => new Date(0));
+    const firstSteps = new Map([
+      ['maintenance', 'maintenance'],
+      ['takeOver', takeOverStep],
+    ]);
+    const begun = accepted('u', firstSteps.get(order?.$case ?? ''));
+    assert.ok(begun.kind === 'accepted');
+    const command = Object(Command.toJSON(Command.fromPartial({ commandId: 'u', step: order as never })));
+    await appendAll(journal, [{ ...begun, command }, ...records]);
+    const fence = { current: undefined };
+    return nodeDocumentOf({ node, journal, fence, agentRuns, needsOperator: undefined });
+  }
+  const upgrade = Command.fromPartial({ step: { $case: 'upgrade', value: {} } }).step;
+  const back = { word: 'take_back' } as const;
+  const takenBack: NewRecord = {
+    ...{ kind: 'by_hand', commandId: 'u', act: back, by: 'ada', reason: 'x', setAside: [] },
+    ...{ step: 'await_start', facts },
+  };
+  const waits = step('u', 'apply', 'await_start');
+
+  for (const [what, order, records, next] of [
+    ['an upgrade', upgrade, [], 'plexi-node-agent rollback --reason TEXT, or wait for its end'],
+    [
+      'an upgrade that waits for a start',
+      upgrade,
+      [waits],
+      'plexi-node-agent start, for which the upgrade waits, or plexi-node-agent rollback --reason TEXT',
+    ],
+    ['one that is taken back already', upgrade, [waits, takenBack], 'wait for its end'],
+    ['one on its way back', upgrade, [goingBack('u', 'probe', 'stop_new')], 'wait for its end'],
+    ['a committed one', upgrade, [step('u', 'probe', 'commit')], 'wait for its end'],
+    ['maintenance', { $case: 'maintenance', value: { on: true } }, [], 'wait for its end'],
+    ['a taking over', { $case: 'takeOver', value: {} }, [], 'wait for its end'],
+  ] as [string, Command['step'], NewRecord[], string][])
+    test(`beside ${what}: nothing that is refused there`, async () => {
+      assert.equal((await beside(order, records)).next, next);
+    });
+
+  test('beside an upgrade that waits for a start, without an agent: who takes it up, and what it waits for', async () => {
+    const { next } = await beside(upgrade, [waits], false);
+    assert.match(next ?? '', /^start plexi-node-agent: .* waits for plexi-node-agent start$/);
+  });
+
+  test('where an agent has left a hook running: end that, which no restore does', async () => {
+    const node = await newNode();
+    const needsOperator = { code: 'COMMAND_LEFT_RUNNING', message: 'a hook does not end (pid 7)' };
+    const parts = { node, journal: undefined, fence: { current: undefined }, agentRuns: true };
+    const { next } = await nodeDocumentOf({ ...parts, needsOperator });
+    assert.match(next ?? '', /^end what an agent has left running, then start plexi-node-agent again/);
   });
 
   test('with a damaged record of maintenance: data and release are right', async () => {

@@ -11,6 +11,7 @@ import { unknownStepOf } from '../upgrade/known-steps.js';
 import { rollBackPhases, upgradePhases } from '../upgrade/phases.js';
 import { startByHandStep } from './acts.js';
 import type { NodeDocument } from './requests.js';
+import { canBeTakenBack, waitsForStart } from './take-back.js';
 
 export interface StatusParts {
   readonly node: Pick<AgentNode, 'config' | 'paths' | 'service' | 'maintenance'>;
@@ -26,6 +27,7 @@ export async function nodeDocumentOf(parts: StatusParts): Promise<NodeDocument> 
   const { node, journal, fence, agentRuns, needsOperator } = parts;
   const { config, paths, maintenance } = node;
   const last = journal?.list().at(-1);
+  const serviceRuns = await node.service.isRunning().catch(() => null);
   return {
     node: config.node,
     agentVersion: ownVersion,
@@ -33,14 +35,14 @@ export async function nodeDocumentOf(parts: StatusParts): Promise<NodeDocument> 
     release: await currentRelease(paths),
     current: (await linkedFolder(paths.current)) ?? null,
     previous: (await linkedFolder(paths.previous)) ?? null,
-    serviceRuns: await node.service.isRunning().catch(() => null),
+    serviceRuns,
     maintenance: maintenance.current ?? null,
     job: last === undefined ? null : jobDocument(last),
     fence: fence.current === undefined ? null : printToken(fence.current.token),
     // Said anew, because the sentence of an error is lost when the error is sent as JSON.
     needsOperator:
       needsOperator === undefined ? null : { code: needsOperator.code, message: needsOperator.message },
-    next: nextWord(parts, last) ?? null,
+    next: nextWord(parts, last, serviceRuns) ?? null,
   };
 }
 
@@ -84,18 +86,37 @@ function isOfCommittedJob(
 
 const everyPhase = [...upgradePhases, ...rollBackPhases];
 
+function restoreWord(last: Job | undefined): string {
+  const backup = last === undefined ? '' : backupMadeBy(last);
+  return `${program} restore ${backup === '' ? '--backup ID' : `--backup ${backup}`} --reason TEXT`;
+}
+
+function wordBesideOpenJob(open: Job, agentRuns: boolean, serviceRuns: boolean | null): string {
+  const foreign = unknownStepOf(open, everyPhase);
+  if (foreign !== undefined)
+    return `start the agent that began the step ${foreign}, which this one does not know; or ${restoreWord(open)}`;
+  const isAwaited = waitsForStart(open) && serviceRuns !== true;
+  const takesUp = `start ${program}: it takes up what is open`;
+  if (!agentRuns) return isAwaited ? `${takesUp}, and waits for ${program} start` : takesUp;
+  const back = `${program} rollback --reason TEXT`;
+  if (isAwaited) return `${program} start, for which the upgrade waits, or ${back}`;
+  return canBeTakenBack(open) ? `${back}, or wait for its end` : 'wait for its end';
+}
+
 /** What an operator types next; undefined: nothing has to be done. */
 function nextWord(
   { node, journal, agentRuns, needsOperator }: StatusParts,
   last: Job | undefined,
+  serviceRuns: boolean | null,
 ): string | undefined {
-  const backup = last === undefined ? '' : backupMadeBy(last);
-  const restore = `${program} restore ${backup === '' ? '--backup ID' : `--backup ${backup}`} --reason TEXT`;
+  const restore = restoreWord(last);
   if (needsOperator !== undefined) {
     if (isOfCommittedJob(needsOperator, journal?.list() ?? [], node)) return asItIsAndBack(node);
     switch (needsOperator.code) {
       case 'INTERNAL':
         return `remove the cause (a full disk, for example), then start ${program} again: it takes up what is open`;
+      case 'COMMAND_LEFT_RUNNING':
+        return `end what an agent has left running, then start ${program} again: it takes up what is open`;
       case 'FENCE_UNREADABLE':
       case 'CONFIG_INVALID':
       case 'STOP_FAILED':
@@ -108,14 +129,7 @@ function nextWord(
         return `${restore}, or when data and release are right as they are: ${asItIs}`;
     }
   }
-  if (last !== undefined && last.result === undefined) {
-    const foreign = unknownStepOf(last, everyPhase);
-    if (foreign !== undefined)
-      return `start the agent that began the step ${foreign}, which this one does not know; or ${restore}`;
-    if (!agentRuns) return `start ${program}: it takes up what is open`;
-    const canGoBack = !last.committed && last.goingBack === undefined && last.byHand === undefined;
-    return canGoBack ? `${program} rollback --reason TEXT, or wait for its end` : 'wait for its end';
-  }
+  if (last !== undefined && last.result === undefined) return wordBesideOpenJob(last, agentRuns, serviceRuns);
   if (node.maintenance.current !== undefined) return `${program} maintenance off --reason TEXT`;
   return agentRuns ? undefined : `start ${program}`;
 }

@@ -155,10 +155,13 @@ export class Journal {
     return after;
   }
 
-  /** Removes the oldest finished jobs beyond what is kept, oldest record first: a crash in between leaves remnants, never a job that looks open. */
-  async prune(): Promise<void> {
+  /**
+   * Removes the oldest finished jobs beyond what is kept, oldest record first: a crash in between leaves remnants, never a job that looks open.
+   * @param needed how many of the last jobs something still rests on; they are kept
+   */
+  async prune(needed = 0): Promise<void> {
     const finished = this.list().filter((job) => job.result !== undefined);
-    const excess = finished.slice(0, Math.max(0, finished.length - limits.journalJobsKept));
+    const excess = finished.slice(0, Math.max(0, finished.length - Math.max(needed, limits.journalJobsKept)));
     for (const name of [...this.remnants, ...excess.flatMap((job) => job.records)])
       await this.disk.remove(name);
     this.remnants = [];

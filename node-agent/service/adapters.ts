@@ -42,7 +42,7 @@ function openService(
 ): ServiceAdapter {
   switch (config.adapter) {
     case 'command':
-      return new CommandAdapter(config, context);
+      return new CommandAdapter(config, root, context);
     case 'systemd':
       return new SystemdAdapter(config, root);
     case 'process': {

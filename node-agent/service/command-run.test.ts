@@ -82,6 +82,20 @@ describe('a command', () => {
     assert.match(never.sentence, /was not run: it was cancelled before its start/);
   });
 
+  test('that must end whole leaves nothing of its group, however it ended', async () => {
+    const file = join(folder, 'whole');
+    const child = `process.on('SIGTERM', () => {}); require('fs').writeFileSync('${file}', String(process.pid)); setInterval(() => {}, 1e6)`;
+    for (const exit of ['process.exit(3)', 'process.exit(0)', "process.kill(process.pid, 'SIGKILL')"]) {
+      rmSync(file, { force: true });
+      const code = `require('child_process').spawn(process.execPath, ['-e', ${JSON.stringify(child)}], { stdio: 'ignore' });
+        setInterval(() => { if (require('fs').existsSync('${file}')) ${exit} }, 5)`;
+      const result = await runCommand(program(code, { endsWhole: true }));
+      assert.match(result.sentence, /ended with exit code [03] after|was ended by SIGKILL/);
+      assert.equal(result.leftRunning, false);
+      assert.equal(liveProcess(Number(readFileSync(file, 'utf8'))), undefined, exit);
+    }
+  });
+
   test('that leaves a program behind with its output open does not wait for it', async () => {
     const child = `require('fs').writeFileSync('${join(folder, 'left')}', String(process.pid)); setTimeout(() => {}, 60000)`;
     const code = `const child = require('child_process').spawn(process.execPath, ['-e', ${JSON.stringify(child)}], { stdio: ['ignore', 'inherit', 'inherit', 'ipc'] });

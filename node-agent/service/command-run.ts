@@ -1,7 +1,8 @@
 /**
  * Runs one program of a release or an operator to its end: a hook, a migration, a test. Words only,
  * never a shell; the environment is exactly the given one; no input. The program has a process group
- * of its own, and when its time is over or it is cancelled the whole group ends, first politely.
+ * of its own, and when its time is over or it is cancelled the whole group ends, first politely; where
+ * that is asked for also when the program has ended by itself, and left something of the group behind.
  * Whatever happens is a result with a sentence; nothing is thrown.
  */
 import { type ChildProcess, spawn } from 'node:child_process';
@@ -9,7 +10,8 @@ import { Writable } from 'node:stream';
 import { limits } from '../../config/limits.js';
 import { Redaction } from '../secrets/redaction.js';
 import { monotonicClock } from './clock.js';
-import { groupExists, groupLives, signalTo } from './process-table.js';
+import { endGroup } from './process-group.js';
+import { groupLives } from './process-table.js';
 import { whyNotStarted } from './start-failure.js';
 
 /** What to run. */
@@ -25,6 +27,10 @@ export interface CommandRun {
   readonly hidden?: readonly Uint8Array[];
   /** What it can read, once, from the descriptors 3, 4 and so on, each by its number. */
   readonly given?: readonly Uint8Array[];
+  /** What it has left in its group is ended behind it: what comes next must not meet it. */
+  readonly endsWhole?: boolean;
+  /** Called in the turn of its start, so that nothing of it is collected before. */
+  readonly onStart?: (pid: number) => void;
 }
 
 /** How it went. It succeeded when `exitCode` is 0. */
@@ -37,7 +43,7 @@ export interface CommandResult {
   readonly durationMs: number;
   readonly timedOut: boolean;
   readonly cancelled: boolean;
-  /** True when not even SIGKILL ended it within some seconds: it may still act. */
+  /** True when not even SIGKILL ended it, or what it had left behind, within some seconds: it may still act. */
   readonly leftRunning: boolean;
   /** What happened, for people: "migrate.mjs ended with exit code 3 after 12 ms". */
   readonly sentence: string;
@@ -47,10 +53,6 @@ export interface CommandResult {
 export const FIRST_GIVEN = 3;
 /** Milliseconds after the program's end in which its last output may arrive. */
 const LAST_OUTPUT_MS = 200;
-/** Milliseconds that the system gets to end a group after SIGKILL. */
-const KILL_WAIT_MS = 5_000;
-/** Milliseconds between two looks at a group that shall end. */
-const POLL_MS = 10;
 
 /** Runs a program and waits for its end. Never rejects. */
 export async function runCommand(run: CommandRun): Promise<CommandResult> {
@@ -74,6 +76,7 @@ export async function runCommand(run: CommandRun): Promise<CommandResult> {
     // Words with a NUL, or too many of them, are refused before there is a process.
     return neverRan(state, whyNotStarted(run.cwd, error));
   }
+  if (child.pid !== undefined) run.onStart?.(child.pid);
   give(child, given);
   const tail = keepTail(child, limits.hookOutputBytes, run.hidden ?? []);
   const failure = await finish(child, state);
@@ -113,7 +116,9 @@ async function finish(child: ChildProcess, state: RunState): Promise<Error | 'le
   if (!over.signal.aborted) {
     state.cancelled = signal?.aborted === true;
     state.timedOut = !state.cancelled;
-    if (!(await endGroup(child))) {
+  }
+  if (!over.signal.aborted || leavesSome(child, state.run)) {
+    if (!(await endGroupOf(child))) {
       child.unref();
       closePipes(child);
       return 'left running';
@@ -125,25 +130,15 @@ async function finish(child: ChildProcess, state: RunState): Promise<Error | 'le
   return undefined;
 }
 
-/** SIGTERM to the whole group, SIGKILL to what is left of it later. False when that did not help. */
-async function endGroup(child: ChildProcess): Promise<boolean> {
-  const group = child.pid;
-  if (group === undefined) return true;
-  signalTo(-group, 'SIGTERM');
-  if (await becomesTrue(() => !groupExists(group), limits.commandKillGraceMs)) return true;
-  signalTo(-group, 'SIGKILL');
-  // The signal is delivered, but a process lives until the system has ended it; none may write any more.
-  const hasExited = (): boolean => child.exitCode !== null || child.signalCode !== null;
-  return becomesTrue(() => hasExited() && !groupLives(group), KILL_WAIT_MS);
+/** A program that has ended may have left others, which write on. */
+function leavesSome({ pid }: ChildProcess, { endsWhole }: CommandRun): boolean {
+  return endsWhole === true && pid !== undefined && groupLives(pid);
 }
 
-async function becomesTrue(condition: () => boolean, withinMs: number): Promise<boolean> {
-  const deadline = monotonicClock.now() + withinMs;
-  while (!condition()) {
-    if (monotonicClock.now() >= deadline) return false;
-    await monotonicClock.sleep(POLL_MS);
-  }
-  return true;
+/** Ends what is left of the program's group. False when that did not help. */
+function endGroupOf(child: ChildProcess): Promise<boolean> {
+  if (child.pid === undefined) return Promise.resolve(true);
+  return endGroup(child.pid, () => child.exitCode !== null || child.signalCode !== null);
 }
 
 /** Collects both streams without what is hidden, and keeps no more than the last `maxBytes` of them. */
@@ -206,7 +201,10 @@ function facts(state: RunState) {
 function sentenceOf(state: RunState, result: Omit<CommandResult, 'sentence'>): string {
   const program = state.run.argv[0] ?? 'the command';
   const after = `after ${Math.round(result.durationMs)} ms`;
-  if (result.leftRunning) return `${program} did not end, not even by SIGKILL, ${after}; it may still act`;
+  if (result.leftRunning) {
+    const what = result.exitCode === null && result.signal === null ? program : `what ${program} has started`;
+    return `${what} did not end, not even by SIGKILL, ${after}; it may still act`;
+  }
   if (result.timedOut) return `${program} did not end within ${state.run.timeoutMs} ms and was stopped`;
   if (result.cancelled) return `${program} was cancelled ${after}`;
   if (result.exitCode === null) return `${program} was ended by ${result.signal} ${after}`;

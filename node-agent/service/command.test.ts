@@ -3,8 +3,9 @@ import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { CommandAdapter, type CommandServiceConfig } from './command.js';
-import { liveProcess } from './process-table.js';
+import { bootId, liveProcess, startTicksOf } from './process-table.js';
 import type { ServiceSpec } from './service.js';
 
 /** A service's control program, as operators have them: `ctl start|stop|status`, with a file of its id. */
@@ -22,16 +23,17 @@ beforeEach(() => {
   root = mkdtempSync(join(tmpdir(), 'plexi-command-'));
   release = join(root, 'release');
   mkdirSync(release);
+  mkdirSync(join(root, 'run'));
   writeFileSync(join(release, 'ctl'), control, { mode: 0o755 });
 });
 afterEach(() => {
-  const pid = pidOf();
-  if (pid !== undefined && liveProcess(pid) !== undefined) process.kill(pid, 'SIGKILL');
+  for (const pid of [pidOf('pid'), pidOf('starter')])
+    if (pid !== undefined && liveProcess(pid) !== undefined) process.kill(pid, 'SIGKILL');
   rmSync(root, { recursive: true, force: true });
 });
 
-function pidOf(): number | undefined {
-  const file = join(root, 'pid');
+function pidOf(name = 'pid'): number | undefined {
+  const file = join(root, name);
   const pid = existsSync(file) ? Number(readFileSync(file, 'utf8')) : 0;
   return pid > 0 ? pid : undefined;
 }
@@ -50,7 +52,7 @@ function adapter(change: Partial<CommandServiceConfig> = {}, installed = true): 
     logFile: undefined,
     ...change,
   } as const;
-  return new CommandAdapter(config, async () => ({
+  return new CommandAdapter(config, root, async () => ({
     cwd: installed ? release : root,
     env: { PATH },
     installed,
@@ -85,6 +87,50 @@ describe('the command adapter', () => {
     assert.equal(await later.isRunning(), true);
     await later.stop(5_000);
     assert.equal(liveProcess(pidOf() ?? 0), undefined);
+  });
+
+  /** Begins to start the service, as an agent does that is killed then: its start program works on. */
+  async function leftStarting(): Promise<{ starter: number; ended: Promise<void> }> {
+    const file = join(root, 'starter');
+    const slow = `trap '' TERM; echo $$ > "$RUN/next"; mv "$RUN/next" "$RUN/starter"; while [ ! -e "$RUN/go" ]; do sleep 0.01; done; exec ./ctl start`;
+    const ended = adapter({ start: ['sh', '-c', slow] }).start(spec());
+    ended.catch(() => undefined);
+    while (!existsSync(file)) await sleep(5);
+    return { starter: Number(readFileSync(file, 'utf8')), ended };
+  }
+
+  test('a start program that a killed agent has left is ended before the next stop or start', async () => {
+    for (const word of ['stop', 'start'] as const) {
+      const { starter, ended } = await leftStarting();
+      const later = adapter();
+      await (word === 'stop' ? later.stop(10_000) : later.start(spec()));
+      assert.equal(liveProcess(starter), undefined, `it does not start the service behind a ${word}`);
+      assert.equal(await later.isRunning(), word === 'start');
+      await assert.rejects(ended, { code: 'APPLY_FAILED' });
+      await later.stop(10_000);
+      rmSync(join(root, 'starter'));
+    }
+  });
+
+  test('the record of a start program is believed by start time and boot, and none that is damaged', async () => {
+    const file = join(root, 'run', 'chat.starting');
+    const boot = bootId();
+    for (const [bootOfRecord, startTicks] of [
+      [boot, 1],
+      ['another', startTicksOf(process.pid)],
+    ]) {
+      const record = { schema: 1, bootId: bootOfRecord, process: { pid: process.pid, startTicks } };
+      writeFileSync(file, JSON.stringify(record));
+      await adapter().stop(1_000);
+      assert.equal(existsSync(file), false);
+    }
+    writeFileSync(file, '{"sch');
+    await assert.rejects(adapter().stop(1_000), { code: 'STOP_FAILED', message: /cannot be understood/ });
+    await assert.rejects(adapter().start(spec()), { code: 'APPLY_FAILED', message: /cannot be understood/ });
+    rmSync(file);
+    rmSync(join(root, 'run'), { recursive: true });
+    await assert.rejects(adapter().start(spec()), { code: 'APPLY_FAILED', message: /could not be noted/ });
+    assert.equal(await adapter().isRunning(), false);
   });
 
   test('programs of the release are not missed before there is one', async () => {

@@ -1,16 +1,18 @@
 /**
  * The `command` adapter: programs of the operator start and stop the service, and tell whether it runs.
  * Invariant: what the status program could not tell is an error and never "not running", because a
- * second start beside a running service is worse than a failed upgrade.
+ * second start beside a running service is worse than a failed upgrade. For the same reason a start program
+ * that an agent which was killed has left at work is ended before anything is stopped or started.
  */
-import { isAbsolute } from 'node:path';
-import { type ErrorCode, PlexiError } from '../../config/errors.js';
+import { isAbsolute, join } from 'node:path';
+import { asPlexiError, type ErrorCode, PlexiError } from '../../config/errors.js';
 import { limits } from '../../config/limits.js';
 import type { ServiceConfig } from '../../config/schema/service.js';
 import { type MonotonicClock, monotonicClock } from './clock.js';
-import { type CommandResult, runCommand } from './command-run.js';
+import { type CommandResult, type CommandRun, runCommand } from './command-run.js';
 import { lastLineOf } from './last-line.js';
 import type { ServiceAdapter, ServiceContext, ServiceDescription, ServiceSpec } from './service.js';
+import { endStartProgram, forgetStartProgram, noteStartProgram } from './start-record.js';
 
 /** The settings of a service with this adapter. */
 export type CommandServiceConfig = Extract<ServiceConfig, { adapter: 'command' }>;
@@ -26,24 +28,33 @@ const unknownCodes: readonly number[] = [4, 126, 127];
 export class CommandAdapter implements ServiceAdapter {
   /** How this agent started it; undefined after a stop, and in a later agent. */
   private started: ServiceSpec | undefined;
+  /** The record of a start program at work. */
+  private readonly startFile: string;
 
-  /** @param context in what the programs run while this agent has not started the service */
+  /**
+   * @param root the node's root folder
+   * @param context in what the programs run while this agent has not started the service
+   */
   constructor(
     private readonly config: CommandServiceConfig,
+    root: string,
     private readonly context: () => Promise<ServiceContext>,
     private readonly clock: MonotonicClock = monotonicClock,
-  ) {}
+  ) {
+    this.startFile = join(root, 'run', `${config.name}.starting`);
+  }
 
   async start(spec: ServiceSpec): Promise<void> {
     this.started = spec;
-    const { name, start } = this.config;
+    const { name } = this.config;
+    await endStartProgram(this.startFile, 'APPLY_FAILED');
     if (await this.asksStatus('APPLY_FAILED', limits.serviceStatusMs)) {
       throw new PlexiError(
         'APPLY_FAILED',
         `the service ${name} runs already; it must be stopped before it can be started`,
       );
     }
-    const result = await this.run(start, limits.serviceStartMs);
+    const result = await this.runStart();
     if (result.exitCode === 0) return;
     throw new PlexiError(
       'APPLY_FAILED',
@@ -52,6 +63,7 @@ export class CommandAdapter implements ServiceAdapter {
   }
 
   async stop(timeoutMs: number): Promise<void> {
+    await endStartProgram(this.startFile, 'STOP_FAILED');
     if (await this.isOfMissingRelease(this.config.stop)) return;
     const deadline = this.clock.now() + timeoutMs;
     const result = await this.run(this.config.stop, timeoutMs);
@@ -104,9 +116,34 @@ export class CommandAdapter implements ServiceAdapter {
     return !(await this.context()).installed;
   }
 
-  private async run(argv: readonly string[], timeoutMs: number): Promise<CommandResult> {
+  /** The start program, noted for a later agent as long as it is at work. One that cannot be noted is ended. */
+  private async runStart(): Promise<CommandResult> {
+    const unnoted = new AbortController();
+    const onStart = (pid: number): void => {
+      try {
+        noteStartProgram(this.startFile, pid);
+      } catch (thrown) {
+        unnoted.abort(thrown);
+      }
+    };
+    const { signal } = unnoted;
+    const result = await this.run(this.config.start, limits.serviceStartMs, { onStart, signal });
+    if (!result.leftRunning) forgetStartProgram(this.startFile);
+    if (!signal.aborted) return result;
+    throw asPlexiError(
+      signal.reason,
+      'APPLY_FAILED',
+      `the start program of ${this.config.name} could not be noted`,
+    );
+  }
+
+  private async run(
+    argv: readonly string[],
+    timeoutMs: number,
+    more: Pick<CommandRun, 'onStart' | 'signal'> = {},
+  ): Promise<CommandResult> {
     const { cwd, env } = this.started ?? (await this.context());
-    return runCommand({ argv, cwd, env: { ...env, ...this.config.env }, timeoutMs });
+    return runCommand({ ...more, argv, cwd, env: { ...env, ...this.config.env }, timeoutMs });
   }
 }
 

@@ -3,7 +3,8 @@
  * until an upgrade came to a good end, or an operator confirmed what runs. Maintenance by hand puts nothing
  * right, however it ends, and a taking over that failed has changed nothing.
  */
-import { type ErrorCode, isErrorCode } from '../../config/errors.js';
+import { type ErrorCode, isErrorCode, PlexiError } from '../../config/errors.js';
+import { limits } from '../../config/limits.js';
 import { Command } from '../../gen/plexi/v1/node_agent.js';
 import { maintenanceOffStep } from '../by-hand/acts.js';
 import type { Job } from '../journal/journal.js';
@@ -46,6 +47,41 @@ export function heldFor(jobs: readonly Job[]): Job | undefined {
     if (saysHowTheNodeIs(job)) return asksForOperator(job) ? job : undefined;
   }
   return undefined;
+}
+
+/**
+ * How many jobs, the last ones, must stay in the journal for it to say why the node asks, and what may be started
+ * there meanwhile; 0 when it does not ask. Pure.
+ * @param jobs all that the journal holds, oldest first; none is open
+ */
+export function jobsThatTell(jobs: readonly Job[]): number {
+  const asking = jobs.findLastIndex(saysHowTheNodeIs);
+  const job = jobs[asking];
+  if (job === undefined || !asksForOperator(job)) return 0;
+  const telling = jobs.findLastIndex((one) => saysHowTheNodeIs(one) && !leftUntouched(one));
+  return jobs.length - (jobs[telling]?.result?.outcome === 'rollback_failed' ? telling : asking);
+}
+
+/**
+ * Refuses one more job behind the one because of which the node asks: those stay, so they must not go on for ever.
+ * What may put the node right is let in for longer than what never does.
+ * @throws PlexiError LIMIT_EXCEEDED
+ */
+export function refuseEndlessJobs(node: string, jobs: readonly Job[], mayPutRight: boolean): void {
+  const told = jobsThatTell(jobs);
+  if (told < (mayPutRight ? limits.journalJobsToPutRight : limits.journalJobsAsking)) return;
+  throw new PlexiError(
+    'LIMIT_EXCEEDED',
+    `${node} asks for an operator, and ${told} jobs since then have not put it right; say plexi-node-agent restore on it, which plexi-node-agent status there says more about`,
+  );
+}
+
+/** Steps in which neither data nor links are changed: one that failed says nothing about them. */
+const untouched = ['enter_maintenance', 'stop', 'backup', 'stop_by_hand'];
+
+/** A job that failed before it changed anything: how data and release are, was said before it. */
+export function leftUntouched({ result }: Pick<Job, 'result'>): boolean {
+  return result?.outcome === 'rollback_failed' && untouched.includes(result.failedStep);
 }
 
 /** Whether the node asks for an operator because of how this job ended. */

@@ -9,6 +9,7 @@ import { setLinksDurably } from '../disk/durable-file.js';
 import type { JobFacts } from '../journal/records.js';
 import { markServiceLogs } from '../logs/service-logs.js';
 import { type AgentNode, type LocalRelease, serviceSpec } from '../node.js';
+import type { ServiceAdapter, ServiceSpec } from '../service/service.js';
 import type { Phase } from './phase.js';
 
 export const applyStep: Phase = {
@@ -44,11 +45,17 @@ export const applyStep: Phase = {
  * or whose neighbour died.
  */
 export async function ensureRunning(node: AgentNode, release: LocalRelease | undefined): Promise<void> {
-  if (release === undefined || (await node.service.isRunning())) return;
-  if (node.service.startMissing === undefined) return startService(node, release);
+  if (release === undefined) return;
+  // Whoever has started it: this version is meant.
   node.monitor.expect(release.version);
-  await node.service.startMissing(serviceSpec(node, release));
+  if (await node.service.isRunning()) return;
+  await startMissing(node.service, serviceSpec(node, release));
   node.monitor.reset();
+}
+
+/** Starts what does not run of a service whose running part is of the same release. Errors: as of `start`. */
+export function startMissing(service: ServiceAdapter, spec: ServiceSpec): Promise<void> {
+  return service.startMissing === undefined ? service.start(spec) : service.startMissing(spec);
 }
 
 /** Starts a release's service and lets the monitor expect its version. */

@@ -1,13 +1,15 @@
 /**
  * With a restart by hand the links are switched, and a person starts the service. The node waits, says
- * what it waits for, and looks; it starts nothing by itself here. The way back waits for nobody.
+ * what it waits for, and looks; it starts nothing by itself here, but what a person says through the agent's
+ * door. The way back waits for nobody.
  */
-import { setTimeout as sleep } from 'node:timers/promises';
 import { PlexiError } from '../../config/errors.js';
 import { limits } from '../../config/limits.js';
 import { NONE } from '../../release/version.js';
 import type { AgentNode } from '../node.js';
-import type { Phase } from './phase.js';
+import { ensureRunning } from './apply.js';
+import type { Phase, PhaseContext } from './phase.js';
+import { notAwaited, runsAlready } from './start-word.js';
 
 /** The name of the step, by which `plexi-node-agent start` knows that it may. */
 export const awaitStartName = 'await_start';
@@ -22,16 +24,31 @@ export const awaitStartStep: Phase = {
   cancellable: true,
   timeoutMs: () => limits.restartByHandMs,
   applies: (order) => order.restartByHand && order.to?.version !== NONE,
-  async run({ node, signal, progress }) {
-    progress(0, 'waits for a person', whatToDo(node));
+  async run(context) {
+    const { node, signal, startWord } = context;
+    tellWait(context);
     while (!(await node.service.isRunning())) {
       if (signal.aborted)
         throw new PlexiError('APPLY_FAILED', `nobody has started the service: ${whatToDo(node)}`);
-      // Nobody waits for this wait: an agent that has stopped, its server closed, may end.
-      await sleep(lookMs, undefined, { signal, ref: false }).catch(() => undefined);
+      if (await startWord.isAsked(lookMs, signal)) await startAsAsked(context);
     }
   },
 };
+
+function tellWait({ node, progress }: PhaseContext): void {
+  progress(0, 'waits for a person', whatToDo(node));
+}
+
+/** A start that fails is told to whoever asked for it, and the job waits on. */
+async function startAsAsked(context: PhaseContext): Promise<void> {
+  const { node, after, signal, startWord } = context;
+  await startWord.answer(async () => {
+    if (signal.aborted) throw notAwaited(node.config.node, 'its job goes back');
+    if (await node.service.isRunning()) throw runsAlready(node.config.node);
+    await ensureRunning(node, after);
+  });
+  if (!(await node.service.isRunning())) tellWait(context);
+}
 
 /** A process of the agent's own is started by the agent's word only; what else there is knows its own way. */
 function whatToDo(node: AgentNode): string {

@@ -46,8 +46,9 @@ async function checkMigration(node: AgentNode, step: MigrationStep, staged: Stag
     env: commandEnvironment(node, release),
     timeoutMs: migration.timeoutMs,
     signal,
+    endsWhole: true,
   });
-  if (result.exitCode === 0) return;
+  if (result.exitCode === 0 && !result.leftRunning) return;
   throw new PlexiError(
     'MIGRATION_FAILED',
     `the ${what} of ${release.version} on ${node.config.node} failed, and nothing was touched: ${whyItFailed(result)}`,

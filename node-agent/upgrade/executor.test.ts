@@ -327,6 +327,17 @@ describe('a step that fails', () => {
     });
   }
 
+  test('because it is taken back for a very long reason still goes back', async () => {
+    const model = new ModelNode();
+    const life = await live(model, new MemoryJournalDisk());
+    const act = (): void => void life.executor.cancel('job', '\u0001'.repeat(limits.journalRecordBytes));
+    model.disturbances.push({ step: 'backup', moment: 'middle', act });
+    const { outcome, failure } = await life.executor.start(await accept(life));
+    assert.equal(outcome, 'rolled_back');
+    assert.equal(failure?.message, '\u0001'.repeat(limits.failureChars));
+    assert.deepEqual(stateOf(model), oldNode);
+  });
+
   test('may say very much: the journal takes it, and the node goes back', async () => {
     const model = new ModelNode();
     const act = () => Promise.reject(new Error('\u0001'.repeat(limits.journalRecordBytes)));

@@ -18,6 +18,7 @@ import { type AfterEnd, type JobProgress, JobRun, nextPhase } from './job-run.js
 import { maintenanceStep, unknownStep, unknownStepOf } from './known-steps.js';
 import type { Phase } from './phase.js';
 import { rollBackPhases, upgradePhases } from './phases.js';
+import { notAwaited } from './start-word.js';
 
 export type { JobProgress } from './job-run.js';
 
@@ -118,6 +119,20 @@ export class Executor {
     if (this.current === undefined || this.runningCommandId !== commandId) return undefined;
     this.current.run.cancel(reason);
     return this.current.done;
+  }
+
+  /**
+   * A person starts the service, when the running job waits for that: so nothing is started behind a job that is
+   * taken back. Resolves when it was started. @throws PlexiError CONFLICT at once when no job waits
+   */
+  startByHand(): Promise<void> {
+    if (this.current !== undefined) return this.current.run.startByHand();
+    const open = this.journal.open();
+    const why =
+      open === undefined
+        ? 'the agent keeps its service running by itself'
+        : `nothing works on ${open.commandId}; see plexi-node-agent status`;
+    throw notAwaited(this.node.config.node, why);
   }
 
   /**

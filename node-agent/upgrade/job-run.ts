@@ -18,12 +18,13 @@ import { triedAgain } from '../disk/refusal.js';
 import type { Job, Journal } from '../journal/journal.js';
 import type { JobFailure, JobResult } from '../journal/records.js';
 import { type AgentNode, currentRelease, type LocalRelease, localRelease } from '../node.js';
-import { asksForOperator } from '../takeover/failed-job.js';
+import { asksForOperator, jobsThatTell } from '../takeover/failed-job.js';
 import { abandon, type TakeOver, takeOver, takeOverStep } from '../takeover/take-over.js';
 import { holdOut } from './hold-out.js';
 import { maintenanceStep } from './known-steps.js';
 import { hookRun } from './maintenance.js';
 import type { JobSoFar, Phase, PhaseContext } from './phase.js';
+import { notAwaited, StartWord } from './start-word.js';
 
 export interface JobProgress {
   readonly phase: string;
@@ -56,6 +57,7 @@ export class JobRun {
   private latest: JobProgress | undefined;
   private cancelReason: string | undefined;
   private readonly cancelling = new AbortController();
+  private readonly startWord = new StartWord();
   private readonly timings: { step: string; durationMs: number }[] = [];
 
   constructor(
@@ -74,8 +76,20 @@ export class JobRun {
 
   /** Lets the job go back at its next safe point; it may have committed by then. */
   cancel(reason: string): void {
-    this.cancelReason ??= reason;
+    this.cancelReason ??= reason.slice(0, limits.failureChars);
+    this.waitNoMore();
     this.cancelling.abort();
+  }
+
+  /**
+   * A person starts the service that this job waits for; from this call on it waits for nobody.
+   * Resolves when the service was started. @throws PlexiError CONFLICT when the job does not wait; else why it could not be started
+   */
+  startByHand(): Promise<void> {
+    if (this.latest === undefined || this.latest.waitsFor === '')
+      throw notAwaited(this.parts.node.config.node, this.whatItDoes());
+    this.waitNoMore();
+    return this.startWord.ask();
   }
 
   /** Forward from a step that the journal has announced. */
@@ -205,7 +219,8 @@ export class JobRun {
     await this.append({ kind: 'finished', result });
     const { outcome, failure, failedStep, release } = result;
     node.log.info({ ...this.names(), outcome, failure, failedStep, release }, 'result');
-    await journal.prune().catch((err) => node.log.warn({ err }, 'old jobs could not be removed'));
+    const needed = jobsThatTell(journal.list());
+    await journal.prune(needed).catch((err) => node.log.warn({ err }, 'old jobs could not be removed'));
     await this.parts.afterEnd(node, this.job, journal.list());
     return result;
   }
@@ -272,7 +287,10 @@ export class JobRun {
       this.tell(phase.phase, percent, message, waitsFor);
     progress(0, phase.step);
     const run = (): Promise<void> =>
-      phase.run({ node, job: this.job, ...releases, signal, timeoutMs, progress });
+      phase.run({
+        ...{ node, job: this.job, ...releases, signal, timeoutMs, progress },
+        startWord: this.startWord,
+      });
     // There is nothing to turn to from here, and each of these steps may be begun again.
     const isOnward = this.job.committed || this.job.goingBack !== undefined;
     try {
@@ -281,8 +299,8 @@ export class JobRun {
     } catch (thrown) {
       return this.failureOfPhase(phase, thrown, timeout.aborted ? timeoutMs : undefined);
     } finally {
-      // Whatever it waited for: from here on nobody has to come.
-      if (this.latest !== undefined) this.latest = { ...this.latest, waitsFor: '' };
+      this.waitNoMore();
+      this.startWord.refuse(notAwaited(node.config.node, this.whatItDoes()));
       const durationMs = Math.round(node.clock.nowMs() - startedMs);
       this.timings.push({ step: phase.step, durationMs });
       node.log.info({ ...this.names(), step: phase.step, durationMs }, 'step');
@@ -315,9 +333,22 @@ export class JobRun {
   }
 
   private tell(phase: string, percent: number, message: string, waitsFor = ''): void {
-    const progress = { phase, percent, message, waitsFor };
+    // A job that is taken back waits for nobody, whatever its step has not heard of yet.
+    const isTakenBack = this.cancelReason !== undefined;
+    const progress = { phase, percent, message, waitsFor: isTakenBack ? '' : waitsFor };
     this.latest = progress;
     this.parts.onProgress(progress);
+  }
+
+  /** Whatever it waited for: from here on nobody has to come. */
+  private waitNoMore(): void {
+    if (this.latest !== undefined) this.latest = { ...this.latest, waitsFor: '' };
+  }
+
+  /** What the job is at, for whoever takes it for one that waits. */
+  private whatItDoes(): string {
+    if (this.cancelReason !== undefined) return 'its job goes back';
+    return `the agent is at the step ${(this.job.goingBack?.begun ?? this.job.begun).at(-1)}`;
   }
 
   private names(): { commandId: string; rollout: unknown } {

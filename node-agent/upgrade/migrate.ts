@@ -2,7 +2,8 @@
  * The node-local migrations that the plan pinned, one by one, in its order. `up` comes from the
  * release that shall run, `down` from the newer one that ran (helm #5825 shows why). A migration is
  * never begun again by itself: it may have done half of its work, so an interruption goes back to
- * the backup. What they wrote is flushed before the next step is announced: from then on it counts.
+ * the backup. What they wrote is flushed before the next step is announced: from then on it counts. So nothing
+ * that one has started outlives it: it would write behind the flush, or under the restore.
  */
 import { join } from 'node:path';
 import { PlexiError } from '../../config/errors.js';
@@ -56,10 +57,11 @@ async function runMigration(context: PhaseContext, step: MigrationStep): Promise
     env: commandEnvironment(context.node, release),
     timeoutMs: Math.min(migration.timeoutMs, context.timeoutMs),
     signal: context.signal,
+    endsWhole: true,
   });
-  if (result.exitCode === 0) return;
   if (result.leftRunning) {
     throw new PlexiError('COMMAND_LEFT_RUNNING', `${what}: ${result.sentence}`);
   }
+  if (result.exitCode === 0) return;
   throw new PlexiError('MIGRATION_FAILED', `${what}: ${whyItFailed(result)}`);
 }

@@ -6,6 +6,7 @@ import type { UpgradeStep } from '../../gen/plexi/v1/node_agent.js';
 import type { Job } from '../journal/journal.js';
 import type { OnRestart } from '../journal/recover.js';
 import type { AgentNode, LocalRelease } from '../node.js';
+import type { StartWord } from './start-word.js';
 
 /** What a step gets to work with. */
 export interface PhaseContext {
@@ -22,6 +23,8 @@ export interface PhaseContext {
   readonly timeoutMs: number;
   /** Tells how far the step is, 0 to 100, and what a person must do before it goes on. */
   progress(percent: number, message: string, waitsFor?: string): void;
+  /** What a person says to a step that waits for a start. */
+  readonly startWord: StartWord;
 }
 
 /** What is known of a job where its next step is looked for. */

@@ -7,6 +7,7 @@ import { execFileSync } from 'node:child_process';
 import { chmod, mkdir, truncate, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, test } from 'node:test';
+import { maintenance } from '../caller.test.part.js';
 import { isAlive, liveProcess } from '../service/process-table.js';
 import { backupDirectoryProblem } from './backup.js';
 import { buildChecked, CheckedNode, clusterWith } from './checked-node.test.part.js';
@@ -142,6 +143,20 @@ describe('preflight', () => {
     assert.match(result.problems[0]?.message ?? '', /not healthy before the rollout: .*--force/);
     const forced = await caller.execute(checked.preflightOrder(old, next, { allowUnhealthy: true }));
     assert.equal(forced.result.outcome, 'done', forced.result.failure?.message);
+  });
+
+  test('says of a damaged record of maintenance what a running agent takes notice of', async (t) => {
+    const checked = await CheckedNode.start(t, cluster);
+    await writeFile(checked.node.at('agent', 'maintenance.json'), '{"re');
+    await checked.restart();
+    await checked.healthy();
+    const { result } = await checked.caller.execute(checked.preflightOrder(old, next));
+    assert.equal(result.problems.length, 1, JSON.stringify(result.problems));
+    assert.match(result.problems[0]?.message ?? '', /plexictl node maintenance off node-1$/);
+    const off = maintenance('off', [1, 5, 90], false);
+    assert.equal((await checked.caller.execute(off)).result.outcome, 'done');
+    const again = { ...checked.preflightOrder(old, next), token: { epoch: 1n, term: 5n, seq: 91n } };
+    assert.equal((await checked.caller.execute(again)).result.outcome, 'done');
   });
 
   test('refuses a node that asks for an operator', async (t) => {

@@ -82,16 +82,18 @@ function versionProblems(node: AgentNode, order: PreflightStep, release: Release
 function operatorProblems(node: AgentNode, needsOperator: Failure | undefined): Failure[] {
   const { current } = node.maintenance;
   const found: Failure[] = [];
-  if (needsOperator !== undefined) {
+  const isDamaged = current?.since === '';
+  // The damage itself is told below, with what ends it.
+  if (needsOperator !== undefined && !(isDamaged && needsOperator.code === 'STORE_INVALID')) {
     found.push({
       code: needsOperator.code,
       message: `${node.config.node} asks for an operator (${needsOperator.message}); put it right, then say so with plexictl node confirm ${node.config.node}`,
     });
   }
-  if (current?.since === '') {
-    found.push(
-      problem('CONFLICT', `${node.config.node}: ${current.reason}; look at the file, then remove it`),
-    );
+  if (isDamaged) {
+    const { node: name } = node.config;
+    const end = `look at the file, then put the node back with plexictl node maintenance off ${name}`;
+    found.push(problem('CONFLICT', `${name}: ${current.reason}; ${end}`));
   }
   return found;
 }

@@ -24,6 +24,8 @@ export interface ProgramRun {
   readonly env: Readonly<Record<string, string>>;
   readonly timeoutMs: number;
   readonly signal: AbortSignal;
+  /** What it leaves running is ended behind it. Not for a hook, which may start what is to stay. */
+  readonly endsWhole?: boolean;
 }
 
 /**
@@ -32,11 +34,11 @@ export interface ProgramRun {
  */
 export async function runProgram(node: AgentNode, run: ProgramRun): Promise<CommandResult> {
   const secrets = await readSecrets(node.config.secrets);
-  const { argv, cwd, timeoutMs, signal } = run;
+  const { argv, cwd, timeoutMs, signal, endsWhole = false } = run;
   const env = { ...run.env, ...secretVariables(secrets) };
   const hidden = secrets.map(({ value }) => value);
   const given = secrets.filter(({ as }) => as === 'descriptor').map(({ value }) => value);
-  const result = await runCommand({ argv, cwd, env, timeoutMs, signal, hidden, given });
+  const result = await runCommand({ argv, cwd, env, timeoutMs, signal, hidden, given, endsWhole });
   await record(node, run, result);
   return result;
 }

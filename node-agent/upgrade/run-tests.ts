@@ -53,6 +53,7 @@ async function runTest(context: PhaseContext, release: LocalRelease, test: Relea
     env: commandEnvironment(node, release),
     timeoutMs: Math.min(test.timeoutMs, context.timeoutMs),
     signal,
+    endsWhole: true,
   });
   const where = `test ${test.name} of ${release.version} on ${node.config.node}`;
   if (result.leftRunning) throw new PlexiError('COMMAND_LEFT_RUNNING', `${where}: ${result.sentence}`);
