@@ -65,7 +65,8 @@ async function waiting(t: TestContext) {
   const ended = executor.start(job);
   await Promise.race([isWaiting, ended]);
   const answers = localAnswers('node-1');
-  const parts = { node, journal, executor, unreadable: undefined, needsOperator: () => undefined };
+  const nobody = (): undefined => undefined;
+  const parts = { node, journal, executor, unreadable: undefined, holds: nobody, needsOperator: nobody };
   const commands = { exclusively: <T>(work: () => Promise<T>): Promise<T> => work() };
   answers.open({ ...parts, commands, fence: Object({}) });
   const start = (): Promise<unknown> => answers.answer({ word: 'start' });
