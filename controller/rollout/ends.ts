@@ -166,7 +166,7 @@ function whatRuns(rollout: Rollout, all: number, skipped: readonly RolloutNode[]
   const left =
     leftOut.length === 0
       ? ''
-      : `; left as they are, because an operator is needed there: ${leftOut.join(', ')}`;
+      : `; left as they are, because somebody must see to them first: ${leftOut.join(', ')}`;
   const versions = versionsOf(rollout);
   if (skipped.length > 0) {
     const names = skipped.map((node) => node.id).join(', ');

@@ -143,7 +143,7 @@ test('the end of a way back names whom it left as they are', () => {
   const done = after(leaving, finished(node, 'upgrade'), observed(node, { release: releaseAt('0b1') }));
   assert.equal(
     done.rollout?.reason,
-    'the one node runs 0b1; left as they are, because an operator is needed there: node-9',
+    'the one node runs 0b1; left as they are, because somebody must see to them first: node-9',
   );
 });
 
