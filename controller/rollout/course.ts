@@ -18,6 +18,7 @@ import {
   type Rollout,
   type RolloutNode,
   type RolloutPhase,
+  targetVersion,
 } from './rollout.js';
 import { silentForMs } from './silence.js';
 import { settleLost, settleSoaking } from './soak.js';
@@ -167,7 +168,8 @@ function stepRolling(world: ActiveWorld, rollout: Rollout, nowMs: number): World
     return waitForOperator(world, rollout);
   }
   if (next !== undefined) {
-    const taken = takeSlot(world, next.node, next.index, `upgrade to ${rollout.plan.header.to}`, nowMs);
+    const reason = `upgrade to ${targetVersion(rollout, next.node.id)}`;
+    const taken = takeSlot(world, next.node, next.index, reason, nowMs);
     return withCommand(
       taken,
       next.node,
