@@ -17,6 +17,8 @@ export const limits = {
   reasonChars: 1_000,
   /** Nodes in one cluster. */
   nodes: 5_000,
+  /** Nodes that were removed and stay refused; the oldest is forgotten first. */
+  removedNodesKept: 1_000,
   /** Labels on one node. */
   labels: 32,
   /** Groups of nodes of which so many must serve. */

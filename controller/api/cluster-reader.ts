@@ -58,6 +58,12 @@ export class ClusterReader {
     });
   }
 
+  /** How many nodes are in the cluster, as far as the mirror knows. */
+  get nodeCount(): number {
+    return readNodes(this.keys, this.mirror.under(this.keys.nodes)).filter(({ spec }) => !spec.removed)
+      .length;
+  }
+
   /** Leader, freeze, the controllers that live, and what follows a restore of etcd. */
   async cluster() {
     const entries = await this.planEntries();

@@ -63,8 +63,6 @@ export function nodesService(parts: NodesServiceParts): NodesServiceServer & Unt
     }),
     add: unary(async ({ request }) => {
       checkNode(request.nodeId, request.address);
-      if (Object.keys(request.labels).length > limits.labels)
-        throw new PlexiError('LIMIT_EXCEEDED', `a node has at most ${limits.labels} labels`);
       await changeSpec(parts, request.nodeId, (before) => added(request, before));
       return AddResponse.fromPartial({});
     }),
@@ -188,8 +186,29 @@ function labelsChange(
     : [{ kind: 'put', key: keys.labels, value: JSON.stringify({ changed: node }) }];
 }
 
+/** @throws PlexiError LIMIT_EXCEEDED */
+function checkBounds(
+  reader: ClusterReader,
+  node: string,
+  before: NodeSpec | undefined,
+  after: NodeSpec,
+): void {
+  const labels = Object.keys(after.labels).length;
+  if (labels > limits.labels)
+    throw new PlexiError(
+      'LIMIT_EXCEEDED',
+      `${node} would have ${labels} labels, and a node has at most ${limits.labels}; remove it and add it again with fewer`,
+    );
+  const isNew = before === undefined || before.removed;
+  if (isNew && reader.nodeCount >= limits.nodes)
+    throw new PlexiError(
+      'LIMIT_EXCEEDED',
+      `the cluster has ${limits.nodes} nodes or more, which is all that it can have; take one off with plexictl node remove before ${node} is added`,
+    );
+}
+
 async function changeSpec(
-  { client, keys }: NodesServiceParts,
+  { client, keys, reader }: NodesServiceParts,
   node: string,
   change: (before: NodeSpec | undefined) => NodeSpec,
 ): Promise<'created' | 'updated' | 'unchanged'> {
@@ -199,6 +218,7 @@ async function changeSpec(
     const before = entry && decode(nodeSpecRecord, key, entry.value);
     const after = change(before);
     if (after === before) return 'unchanged';
+    checkBounds(reader, node, before, after);
     const done = await transact(
       client,
       [{ kind: 'modRevision', key, equals: entry?.modRevision ?? 0n }],

@@ -23,6 +23,7 @@ async function takeOut(change: Partial<World>): Promise<unknown> {
     config: { versionScheme: 'plexi' },
     world: () => world,
     lookup,
+    mirror: { under: () => [] },
     nowMs: () => 1,
   } as const;
   return fulfilNodeWish(parts, {

@@ -5,7 +5,7 @@
  */
 import { PlexiError } from '../../config/errors.js';
 import { type VersionSchemeName, versionScheme } from '../../release/version.js';
-import type { EtcdOperation } from '../leadership/etcd.js';
+import type { EtcdCompare, EtcdOperation } from '../leadership/etcd.js';
 import { freeIndex, isStuck, nodesOut, slotOf } from '../rollout/budget.js';
 import { viewOf } from '../rollout/change.js';
 import { isManual } from '../rollout/manual.js';
@@ -13,9 +13,11 @@ import type { NodePhase } from '../rollout/rollout.js';
 import { countSpread, whyNotOut } from '../rollout/spread.js';
 import type { NodeOrder, Slot, World } from '../rollout/world.js';
 import type { ClusterKeys } from '../state/keys.js';
+import type { Mirror } from '../state/mirror.js';
 import { decode, nodeSpecRecord, timeText } from '../state/records.js';
 import type { Intent } from '../state/wish-records.js';
 import { type Lookup, put } from '../state/world-writes.js';
+import { forgottenKeys } from './forget-removed.js';
 import type { TakenIntent } from './intents.js';
 
 export interface NodeWishParts {
@@ -23,6 +25,7 @@ export interface NodeWishParts {
   readonly config: { readonly versionScheme: VersionSchemeName };
   readonly world: () => World;
   readonly lookup: Lookup;
+  readonly mirror: Pick<Mirror, 'under'>;
   readonly nowMs: () => number;
 }
 
@@ -103,7 +106,7 @@ function stuckSentence(node: string, { reason }: Slot): string {
   return `${node} needs an operator${why}; once it is put right, say plexictl node confirm ${node} --version VERSION --reason TEXT`;
 }
 
-/** A removed node leaves a tombstone, and its slot with it (protocol, rule 20). */
+/** A removed node leaves a tombstone, and its slot with it (protocol, rule 20); the oldest tombstones go. */
 function remove(parts: NodeWishParts, node: string): TakenIntent {
   const { keys, lookup, world } = parts;
   const spec = specOf(parts, node);
@@ -120,9 +123,14 @@ function remove(parts: NodeWishParts, node: string): TakenIntent {
     { kind: 'delete', key: keys.nodeStatus(node) },
     { kind: 'put', key: keys.labels, value: JSON.stringify({ changed: node }) },
   ];
-  // Register and `node add` write the same record, from any replica.
-  const unchanged = { kind: 'modRevision', key, equals: lookup(key)?.modRevision ?? 0n } as const;
-  return taken([{ kind: 'removed', node }], operations, {}, [unchanged]);
+  const forgotten = forgottenKeys({ keys, entries: parts.mirror.under(keys.nodes), lookup }, world().slots);
+  operations.push(...forgotten.map((old): EtcdOperation => ({ kind: 'delete', key: old })));
+  // Register and `node add` write the same records, from any replica.
+  const specs = [key, ...forgotten.filter((old) => keys.nodeOf(old, 'spec') !== undefined)];
+  const unchanged = specs.map(
+    (spec): EtcdCompare => ({ kind: 'modRevision', key: spec, equals: lookup(spec)?.modRevision ?? 0n }),
+  );
+  return taken([{ kind: 'removed', node }], operations, {}, unchanged);
 }
 
 /** Keeps rollouts away from a node; one that it has begun there goes to its end. */

@@ -34,7 +34,7 @@ import {
   resolveTarget,
   targetFacts,
 } from './release-facts.js';
-import { changedParts, type LeftNode, namesOf, wayBackOf } from './way-back.js';
+import { changedParts, type LeftNode, namesOf, oldestBefore, wayBackOf } from './way-back.js';
 
 export interface PlanSources {
   readonly config: ControllerConfig;
@@ -127,7 +127,7 @@ export async function planRollback(
         ? target
         : localTarget(before, targets.manifests, versionScheme(sources.config.versionScheme));
     },
-    to: header.from,
+    to: oldestBefore(able, versionScheme(sources.config.versionScheme)),
     policy: { ...header.policy, allowUnhealthy: true },
   });
   return {

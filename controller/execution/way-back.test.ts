@@ -2,10 +2,11 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { limits } from '../../config/limits.js';
+import { versionScheme } from '../../release/version.js';
 import { sampleNode, samplePlan } from '../../test/scenarios/sample-plan.test.part.js';
 import type { NodeFacts } from '../rollout/plan-inputs.js';
 import { firstNode, type Rollout } from '../rollout/rollout.js';
-import { namesOf, wayBackOf } from './way-back.js';
+import { namesOf, oldestBefore, wayBackOf } from './way-back.js';
 
 /** It changed one node for each version that nodes ran before. */
 function changedFrom(...versions: readonly string[]): Rollout {
@@ -73,4 +74,16 @@ test('the names of any number of nodes that stay fit into one value of etcd', ()
   assert.ok(JSON.stringify(names).length < limits.etcdValueBytes - 16 * 1_024);
   assert.equal(names.at(-1), `${limits.nodes - limits.leftOutNames} more`);
   assert.deepEqual(namesOf([{ node, why: '' }]), [node]);
+});
+
+test('a way back is named by the versions of the nodes that go back, and not by those that stay', () => {
+  const scheme = versionScheme('plexi');
+  const { able } = wayBackOf(
+    changedFrom('none', '0a1', '0a2'),
+    runs('0b1', 'node-1', 'node-2', 'node-3'),
+    [],
+  );
+  assert.equal(oldestBefore(able, scheme), '0a1');
+  const later = wayBackOf(changedFrom('none', '0a1', '0a2'), runs('0b1', 'node-1', 'node-3'), []);
+  assert.equal(oldestBefore(later.able, scheme), '0a2');
 });

@@ -4,7 +4,7 @@
  * going back (protocol, rules 17 and 18). Pure.
  */
 import { limits } from '../../config/limits.js';
-import { NONE } from '../../release/version.js';
+import { NONE, type VersionScheme } from '../../release/version.js';
 import type { NodeFacts } from '../rollout/plan-inputs.js';
 import type { PlanPart, Rollout } from '../rollout/rollout.js';
 
@@ -40,6 +40,14 @@ export function wayBackOf(
     else if (node?.digest !== part.from.digest) able.push(part);
   }
   return { able, left };
+}
+
+/** The oldest version that a way back leads to, by which it is named; where it is not the only one, the parts tell. */
+export function oldestBefore(able: readonly PlanPart[], scheme: VersionScheme): string {
+  const versions = able.map(({ from }) => from.version);
+  return versions.reduce((oldest, version) =>
+    scheme.compare(scheme.parse(version), scheme.parse(oldest)) < 0 ? version : oldest,
+  );
 }
 
 /** The parts of the nodes that a rollout changed. */

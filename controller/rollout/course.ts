@@ -28,6 +28,7 @@ import {
   type Rollout,
   type RolloutNode,
   type RolloutPhase,
+  targetVersion,
 } from './rollout.js';
 import { silentForMs } from './silence.js';
 import { settleLost, settleSoaking } from './soak.js';
@@ -197,7 +198,8 @@ function stepRolling(world: ActiveWorld, rollout: Rollout, nowMs: number): World
     return waitForOperator(world, rollout);
   }
   if (next !== undefined) {
-    const taken = takeSlot(world, next.node, next.index, `upgrade to ${next.toVersion}`, nowMs);
+    const reason = `upgrade to ${targetVersion(rollout, next.node.id)}`;
+    const taken = takeSlot(world, next.node, next.index, reason, nowMs);
     return withCommand(
       taken,
       next.node,
@@ -272,10 +274,7 @@ function isSettledIn({ nodes }: Pick<Rollout, 'nodes'>, id: string): boolean {
 }
 
 /** The next node in order whose wave is open, that can be reached, and for which there is a slot. */
-function nextReady(
-  world: World,
-  rollout: Rollout,
-): { node: RolloutNode; index: string; toVersion: string } | undefined {
+function nextReady(world: World, rollout: Rollout): { node: RolloutNode; index: string } | undefined {
   const wave = openWave(rollout);
   const spread = countSpread(world, rollout.plan.header.direction === 'back');
   for (const part of rollout.plan.parts) {
@@ -283,8 +282,7 @@ function nextReady(
     if (part.wave !== wave || node?.state.phase !== 'ready') continue;
     if (!viewOf(world, node.id).reachable || isKept(world, rollout, node.id)) continue;
     const index = indexFor(world, node.id);
-    if (index !== undefined && whyNotOut(spread, node.id) === undefined)
-      return { node, index, toVersion: part.to.version };
+    if (index !== undefined && whyNotOut(spread, node.id) === undefined) return { node, index };
   }
   return undefined;
 }

@@ -8,7 +8,7 @@ import { heldBy, lowestIndex, withoutSlotOf, withStuck } from './budget.js';
 import { takeSlot, viewOf, withNode, withView } from './change.js';
 import type { AdoptionReport, ReportedJob } from './events.js';
 import { isManual, manualCommandId, withManualSlot } from './manual.js';
-import { commandId, type Milliseconds, type NodePhase, type RolloutNode } from './rollout.js';
+import { commandId, type Milliseconds, type NodePhase, type RolloutNode, targetVersion } from './rollout.js';
 import { isActive, type Slot, type World } from './world.js';
 
 /** What an operator says once etcd was restored on purpose. */
@@ -100,7 +100,7 @@ function resumeLost(world: World, id: string, report: AdoptionReport, nowMs: Mil
   if (node === undefined || !untouched.includes(node.state.phase)) return world;
   const job = report.jobs.findLast((candidate) => isLostUpgrade(rollout.id, node, candidate));
   if (job === undefined) return world;
-  const reason = `upgrade to ${rollout.plan.header.to}, by its agent's word`;
+  const reason = `upgrade to ${targetVersion(rollout, id)}, by its agent's word`;
   const command = { kind: 'upgrade', id: job.commandId, attempt: job.attempt } as const;
   const attempts = { ...node.attempts, upgrade: job.attempt };
   const index = lowestIndex(world.slots);

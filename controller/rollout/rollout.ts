@@ -287,6 +287,11 @@ export function hasFailed(node: RolloutNode): node is FailedNode {
   return node.error !== null;
 }
 
+/** The version that a node goes to; a way back may take nodes to different ones, so the header does not tell. */
+export function targetVersion({ plan }: Pick<Rollout, 'plan'>, node: string): string {
+  return plan.parts.find((part) => part.node === node)?.to.version ?? plan.header.to;
+}
+
 /** The command that a node has open; undefined when it has none. */
 export function openCommand(state: NodeState): RolloutCommand | undefined {
   return 'command' in state ? state.command : undefined;
