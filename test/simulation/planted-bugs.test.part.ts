@@ -36,8 +36,8 @@ export const plantedBugs: readonly PlantedBug[] = [
   {
     name: 'one node more than the budget',
     file: 'controller/rollout/budget.ts',
-    right: 'if (held.length + joinersOut(world).length >= world.budget.max) return undefined;',
-    wrong: 'if (held.length + joinersOut(world).length > world.budget.max) return undefined;',
+    right: 'if (nodesOut(world).length >= world.budget.max) return undefined;',
+    wrong: 'if (nodesOut(world).length > world.budget.max) return undefined;',
     breaks: [1],
     seed: 3,
   },
