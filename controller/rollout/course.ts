@@ -165,7 +165,12 @@ function isSilent(world: World, rollout: Rollout, node: RolloutNode, nowMs: numb
 
 function giveUp(world: ActiveWorld, node: RolloutNode, nowMs: number): ActiveWorld {
   const { refusal } = viewOf(world, node.id);
-  const unreachable = `${node.id} cannot be reached; start its agent, or leave it out with --exclude ${node.id}`;
+  const { rollbackOf } = world.rollout.plan.header;
+  const otherwise =
+    rollbackOf === null
+      ? `or leave it out with --exclude ${node.id}`
+      : `or say plexictl rollback --update-id ${rollbackOf}, which leaves it as it is`;
+  const unreachable = `${node.id} cannot be reached; start its agent, ${otherwise}`;
   const error =
     refusal === null
       ? { code: 'NODE_UNREACHABLE', message: unreachable }
