@@ -16,6 +16,7 @@ import {
 } from '../../controller/rollout/rollout.js';
 import type { Spread } from '../../controller/rollout/world.js';
 import { anywhere } from '../../controller/state/load-world.js';
+import { Deeds } from '../scenarios/deeds.test.part.js';
 import { checkAudit, checkEnd } from '../scenarios/invariants.test.part.js';
 import { ModelEtcd } from '../scenarios/model-etcd.test.part.js';
 import {
@@ -83,6 +84,7 @@ export class History {
   /** Nodes that an operator wanted to leave out. */
   private readonly leftOut = new Set<string>();
   private ended: Rollout | undefined;
+  private readonly deeds = new Deeds();
   private spread: Spread = anywhere;
   steps = 0;
 
@@ -91,7 +93,7 @@ export class History {
     const isAhead = (index: number): boolean => index > 0 && (drawn.ahead & (1 << index)) !== 0;
     this.agents = Array.from({ length: drawn.nodes }, (_, index) => {
       const release = releaseAt(isAhead(index) ? to : from);
-      return new ModelAgent(`node-${index + 1}`, release, (answer) => this.answers.push(answer));
+      return new ModelAgent(`node-${index + 1}`, release, (answer) => this.answered(answer));
     });
     if (drawn.spread !== undefined) this.spread = this.spreadOf(drawn.spread);
     else if (this.isListed) for (const agent of this.agents) enlist(this.store, agent.id, {});
@@ -142,7 +144,7 @@ export class History {
     }
     const ended = this.ended ?? this.calmDown();
     checkEnd(ended, this.agents, this.leftOut);
-    checkAudit(keys, this.store, true);
+    this.deeds.check(checkAudit(keys, this.store, true));
     this.checkJoined();
     return ended;
   }
@@ -436,6 +438,8 @@ export class History {
   private follow({ after, effects }: Step): void {
     this.steps += 1;
     const { rollout } = after;
+    for (const { id: node, error } of rollout?.nodes.values() ?? [])
+      if (error?.code === 'NODE_LOST') this.deeds.lost(node);
     if (rollout !== undefined && isFinal(rollout.phase)) this.ended = rollout;
     for (const effect of effects) this.call(effect, rollout);
   }
@@ -459,7 +463,16 @@ export class History {
       const command = buildCommand(rollout, part, { ...effect.command, kind }, token, new Date(0));
       sent = { open: effect.command, command };
     }
+    if (sent !== undefined) this.deeds.sent(node, sent.open.id);
     this.calls.push({ node, call: { session: this.session, term, seq: this.seq, sent } });
+  }
+
+  /** A node answers, whoever will hear it. */
+  private answered(answer: Answer): void {
+    const { event } = answer;
+    if (event.kind === 'finished') this.deeds.ended(event.commandId, event.outcome.outcome);
+    if (event.kind === 'refused') this.deeds.refused(event.commandId, event.fault.code);
+    this.answers.push(answer);
   }
 
   private newLeader(): ModelLeader {

@@ -18,6 +18,7 @@ import type { Slot, World } from '../../controller/rollout/world.js';
 import { AuditChain } from '../../controller/state/audit.js';
 import type { ClusterKeys } from '../../controller/state/keys.js';
 import type { WriteGroup } from '../../controller/state/world-writes.js';
+import type { TakenRecord } from './deeds.test.part.js';
 import type { ModelEtcd } from './model-etcd.test.part.js';
 
 /** Guarantee 1: slots within the budget, one for each node, and exactly for the nodes that are out. */
@@ -147,13 +148,14 @@ export function checkSent(
 /**
  * Guarantee 9: an unbroken chain, in which every command stands once, and after it its outcome, once.
  * @param isOver nothing is under way any more, so that every command has its outcome
+ * @returns the records, oldest first
  */
-export function checkAudit(keys: ClusterKeys, store: ModelEtcd, isOver: boolean): void {
+export function checkAudit(keys: ClusterKeys, store: ModelEtcd, isOver: boolean): TakenRecord[] {
   const chain = new AuditChain();
   const open = new Set<string>();
   const seen = new Set<string>();
-  for (const entry of store.under(keys.audit)) {
-    const { what, commandId } = chain.take(entry);
+  const records = store.under(keys.audit).map((entry): TakenRecord => chain.take(entry));
+  for (const { what, commandId } of records) {
     const id = String(commandId);
     if (what === 'command') {
       assert.ok(!seen.has(id), `${id} is commanded twice in the audit record`);
@@ -164,6 +166,7 @@ export function checkAudit(keys: ClusterKeys, store: ModelEtcd, isOver: boolean)
     }
   }
   if (isOver) assert.deepEqual([...open], [], 'commands without an outcome in the audit record');
+  return records;
 }
 
 /** Guarantees 6 and 7: which step may start a node, or take one back. */

@@ -343,4 +343,28 @@ export const plantedBugs: readonly PlantedBug[] = [
     breaks: [2, 5, 9, 10],
     seed: 5,
   },
+  {
+    name: 'no command of a rollout stands in the audit record',
+    file: 'controller/state/audit-entries.ts',
+    right: 'if (opened?.id === closed?.id) return [];',
+    wrong: "if (opened?.id !== 'none') return [];",
+    breaks: [9],
+    seed: 1,
+  },
+  {
+    name: 'no wish stands in the audit record',
+    file: 'controller/execution/intents.ts',
+    right: 'audit: [wishEntry(entry, result.outcome)],',
+    wrong: 'audit: result.outcome.nothingToDo ? [wishEntry(entry, result.outcome)] : [],',
+    breaks: [9],
+    seed: 1,
+  },
+  {
+    name: 'an end that was heard is recorded as superseded',
+    file: 'controller/state/audit-entries.ts',
+    right: "const outcome = isTold ? (node.ended?.outcome ?? '') : 'superseded';",
+    wrong: "const outcome = 'superseded';",
+    breaks: [9],
+    seed: 1,
+  },
 ];

@@ -17,6 +17,7 @@ import type { Action, Drawn } from './drawn.test.part.js';
 import { onClock } from './host.test.part.js';
 import { Network } from './network.test.part.js';
 import { Operators } from './operators.test.part.js';
+import { Recorded } from './recorded.test.part.js';
 import { withModelTakeOver } from './taking-over.test.part.js';
 import { type Broken, sentenceOf, Watch } from './watch.test.part.js';
 
@@ -58,6 +59,7 @@ class Simulation {
   private readonly watch: Watch;
   private readonly trace = createHash('sha256');
   private readonly operators: Operators;
+  private readonly recorded: Recorded;
   private readonly ends: string[] = [];
   /** Nodes of which the rollout's plan was not true when it began, or that somebody has changed since. */
   private readonly changed = new Set<string>();
@@ -89,6 +91,7 @@ class Simulation {
     }
     this.enlist();
     const { etcd } = this;
+    this.recorded = new Recorded(etcd);
     // Before the watch hears it: a removal may be what ends a rollout.
     etcd.listen(({ changed }) => {
       for (const [key, entry] of changed) {
@@ -390,7 +393,9 @@ class Simulation {
     }
     if (this.last !== undefined) this.checkEnd(this.last);
     try {
-      checkAudit(keys, this.etcd, true);
+      const records = checkAudit(keys, this.etcd, true);
+      this.watch.deeds.check(records);
+      this.recorded.check(records);
     } catch (thrown) {
       this.watch.wrong(`the audit record: ${sentenceOf(thrown)}`, 9);
     }

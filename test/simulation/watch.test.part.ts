@@ -15,6 +15,7 @@ import type { AdoptRequest, Command, Token } from '../../gen/plexi/v1/node_agent
 import { compareTokens } from '../../node-agent/api/fence.js';
 import { takeOverStep } from '../../node-agent/takeover/take-over.js';
 import type { PhaseContext } from '../../node-agent/upgrade/phase.js';
+import { Deeds } from '../scenarios/deeds.test.part.js';
 import { checkContainment, checkGuards, checkPlaces, heldSlots } from '../scenarios/invariants.test.part.js';
 import type { ModelChange, ModelEtcd } from '../scenarios/model-etcd.test.part.js';
 import { keys } from '../scenarios/model-leader.test.part.js';
@@ -69,6 +70,8 @@ export class Watch implements AgentWatch, LeaderWatch {
   /** Terms whose lease ended because nobody renewed it. */
   private readonly outlived = new Set<bigint>();
   private readonly lastSeq = new Map<string, bigint>();
+  /** What the audit record must tell. */
+  readonly deeds = new Deeds();
 
   constructor(
     private readonly etcd: ModelEtcd,
@@ -119,6 +122,7 @@ export class Watch implements AgentWatch, LeaderWatch {
 
   sending(term: bigint, agent: SimulatedAgent, { commandId, token }: Command, wasPaused: boolean): void {
     this.checkSeq(term, agent.id, token);
+    this.deeds.sent(agent.id, commandId);
     if (!wasPaused && this.outlived.has(term))
       this.wrong(`term ${term} sends ${commandId}, and its lease has ended by its own time`, 2);
     if (!this.storedCommands.has(commandId)) this.wrong(`${commandId} is sent, and was never stored`, 6);
@@ -146,15 +150,17 @@ export class Watch implements AgentWatch, LeaderWatch {
   }
 
   refused(agent: SimulatedAgent, { commandId }: Command, { code, message }: PlexiError): void {
+    this.deeds.refused(commandId, code);
     if (code === 'COMMAND_CONFLICT')
       this.wrong(`${commandId} changed on its way to ${agent.id}: ${message}`, 9);
     if ((code === 'INTERNAL' && !message.includes('EIO')) || code === 'JOURNAL_UNREADABLE')
       this.wrong(`${agent.id} refuses ${commandId} with ${code}: ${message}`);
   }
 
-  told(agent: SimulatedAgent, { commandId, step }: Command): void {
+  told(agent: SimulatedAgent, { commandId, step }: Command, outcome: string): void {
     const isJob = step?.$case === 'upgrade' || step?.$case === 'maintenance' || step?.$case === 'takeOver';
-    if (isJob && !this.recordOf(agent.id).finished.has(commandId))
+    if (!isJob) this.deeds.ended(commandId, outcome);
+    else if (!this.recordOf(agent.id).finished.has(commandId))
       this.wrong(`the result of ${commandId} is told before it is on the disk of ${agent.id}`, 9);
   }
 
@@ -163,6 +169,7 @@ export class Watch implements AgentWatch, LeaderWatch {
     const record = this.recordOf(agent.id);
     if (record.finished.has(commandId)) this.wrong(`${commandId} goes on after its end on ${agent.id}`, 9);
     if (kind === 'finished') {
+      this.deeds.ended(commandId, written.result?.outcome ?? '');
       record.finished.add(commandId);
       record.open = undefined;
     }
@@ -405,6 +412,7 @@ export class Watch implements AgentWatch, LeaderWatch {
     const wasLost = this.lost.has(key);
     if (record.error?.code === 'NODE_LOST') this.lost.add(key);
     else this.lost.delete(key);
+    if (this.lost.has(key)) this.deeds.lost(key.slice(keys.rolloutNodes(this.rollout).length));
     if (this.lost.has(key) && !wasLost) this.checkLost(key, Date.parse(record.unknownSince ?? ''));
     for (const [kind, attempt] of Object.entries(record.attempts ?? {})) {
       const last = this.attempts.get(`${key} ${kind}`) ?? 0;
