@@ -10,6 +10,7 @@ import { readNodes } from '../../controller/state/node-store.js';
 import type { ModelEtcd } from '../scenarios/model-etcd.test.part.js';
 import { keys } from '../scenarios/model-leader.test.part.js';
 import type { SimulatedAgent } from './agent.test.part.js';
+import type { Asked } from './asked.test.part.js';
 import type { Clock } from './clock.test.part.js';
 import { epochMs } from './controller.test.part.js';
 import type { Drawn, Round } from './drawn.test.part.js';
@@ -46,6 +47,8 @@ export class Operators {
   private waitsFor: string | undefined;
   private last: Rollout | undefined;
   private looks = 0;
+  /** By the id of the request. */
+  private readonly asks = new Map<string, Asked>();
 
   constructor(private readonly scene: Scene) {
     this.rounds = [...scene.drawn.rounds];
@@ -172,9 +175,19 @@ export class Operators {
     this.asked += 1;
     const { last } = this;
     const requestId = `request ${this.said + 1}`;
-    if (round.way === 'back' && last !== undefined && this.asked % 2 === 1)
+    if (round.way === 'back' && last !== undefined && this.asked % 2 === 1) {
+      this.asks.set(requestId, { kind: 'rollback', of: last });
       this.waitsFor = this.say('rollback', { requestId, rollout: last.id });
-    else this.waitsFor = this.say('start', { requestId, planDigest: '', request: this.request(round) });
+      return;
+    }
+    const request = this.request(round);
+    this.asks.set(requestId, { kind: 'start', request });
+    this.waitsFor = this.say('start', { requestId, planDigest: '', request });
+  }
+
+  /** What was asked by a request. */
+  askedBy(requestId: string): Asked | undefined {
+    return this.asks.get(requestId);
   }
 
   /** Whoever cannot be reached is left out; what is not healthy may be updated in spite of that. */

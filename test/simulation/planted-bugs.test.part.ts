@@ -367,4 +367,20 @@ export const plantedBugs: readonly PlantedBug[] = [
     breaks: [9],
     seed: 1,
   },
+  {
+    name: 'a rollout takes twice as many nodes as were asked for',
+    file: 'controller/rollout/take-event.ts',
+    right: 'const max = plan.header.policy.maxConcurrent;',
+    wrong: 'const max = 2 * plan.header.policy.maxConcurrent;',
+    breaks: [1],
+    seed: 3,
+  },
+  {
+    name: 'a plan takes one node more than the wish says',
+    file: 'controller/execution/cluster-facts.ts',
+    right: 'maxConcurrent: maxConcurrent > 0 ? maxConcurrent : update',
+    wrong: 'maxConcurrent: maxConcurrent > 0 ? maxConcurrent + 1 : update',
+    breaks: [1],
+    seed: 2,
+  },
 ];

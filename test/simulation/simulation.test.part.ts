@@ -11,6 +11,7 @@ import { checkAudit, checkEnd } from '../scenarios/invariants.test.part.js';
 import { ModelEtcd } from '../scenarios/model-etcd.test.part.js';
 import { keys } from '../scenarios/model-leader.test.part.js';
 import { lookOf, SimulatedAgent } from './agent.test.part.js';
+import { unasked } from './asked.test.part.js';
 import { Clock, outsideOfPromises } from './clock.test.part.js';
 import { SimulatedController, withModelLinks } from './controller.test.part.js';
 import type { Action, Drawn } from './drawn.test.part.js';
@@ -208,6 +209,8 @@ class Simulation {
     this.last = rollout;
     this.ends.push('active');
     this.beganAtMs = this.clock.nowMs;
+    const wrong = unasked(rollout, this.operators.askedBy(rollout.requestId), this.drawn.policy);
+    if (wrong !== undefined) this.watch.wrong(`${rollout.id}: ${wrong.sentence}`, wrong.guarantee);
     this.operators.began();
     this.changed.clear();
     this.removed.clear();

@@ -16,7 +16,13 @@ import { compareTokens } from '../../node-agent/api/fence.js';
 import { takeOverStep } from '../../node-agent/takeover/take-over.js';
 import type { PhaseContext } from '../../node-agent/upgrade/phase.js';
 import { Deeds } from '../scenarios/deeds.test.part.js';
-import { checkContainment, checkGuards, checkPlaces, heldSlots } from '../scenarios/invariants.test.part.js';
+import {
+  checkContainment,
+  checkGuards,
+  checkPlaces,
+  heldSlots,
+  maxOf,
+} from '../scenarios/invariants.test.part.js';
 import type { ModelChange, ModelEtcd } from '../scenarios/model-etcd.test.part.js';
 import { keys } from '../scenarios/model-leader.test.part.js';
 import type { AgentWatch, SimulatedAgent, WrittenRecord } from './agent.test.part.js';
@@ -478,7 +484,7 @@ export class Watch implements AgentWatch, LeaderWatch {
     const held = heldSlots(this.world);
     const kept = new Set(heldSlots(before).map(([, { node }]) => node));
     const isMore = held.some(([, { node }]) => !kept.has(node) && !this.isOut(node));
-    const { max } = this.world.budget;
+    const max = maxOf(this.world);
     if (isMore && held.length > max) this.wrong(`${held.length} slots with a budget of ${max}`, 1);
   }
 
