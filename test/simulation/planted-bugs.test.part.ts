@@ -383,4 +383,21 @@ export const plantedBugs: readonly PlantedBug[] = [
     breaks: [1],
     seed: 2,
   },
+  {
+    name: 'nodes that need an operator keep no upgrade from starting',
+    file: 'controller/rollout/course.ts',
+    right: "rollout.plan.header.direction === 'forward' && stuckCount(world.slots) > policy.failureBudget;",
+    wrong: "rollout.plan.header.direction === 'forward' && stuckCount(world.slots) < 0;",
+    breaks: [1],
+    seed: 7,
+  },
+  {
+    name: 'a pause is dropped once it was taken',
+    file: 'controller/rollout/course.ts',
+    right: "return enter(world, rollout, 'paused', course.reason);",
+    wrong:
+      "return course.by === 'operator' && phase !== 'paused'\n        ? withRollout(world, { course: { kind: 'forward' } })\n        : enter(world, rollout, 'paused', course.reason);",
+    breaks: [6],
+    seed: 21,
+  },
 ];

@@ -28,6 +28,7 @@ import { keys } from '../scenarios/model-leader.test.part.js';
 import type { AgentWatch, SimulatedAgent, WrittenRecord } from './agent.test.part.js';
 import type { Clock } from './clock.test.part.js';
 import { epochMs, type LeaderWatch } from './controller.test.part.js';
+import { wrongCourse } from './course.test.part.js';
 import type { Drawn } from './drawn.test.part.js';
 
 /** A promise that was not kept. */
@@ -269,7 +270,8 @@ export class Watch implements AgentWatch, LeaderWatch {
 
   // What stands in etcd.
 
-  private changed({ changed }: ModelChange): void {
+  private changed(change: ModelChange): void {
+    const { changed } = change;
     const names = [...changed.keys()];
     for (const key of names) if (key.startsWith(keys.nodes) && key.endsWith('/spec')) this.lookAtSpec(key);
     for (const key of names) if (key.startsWith(keys.nodes) && key.endsWith('/order')) this.lookAtOrder(key);
@@ -305,6 +307,8 @@ export class Watch implements AgentWatch, LeaderWatch {
     } catch (thrown) {
       this.wrong(sentenceOf(thrown), 7);
     }
+    const wrongWay = wrongCourse(this.etcd, before, this.world, change);
+    if (wrongWay !== undefined) this.wrong(wrongWay, 6);
     this.checkTaken(before);
     this.checkSpread(before);
     this.checkFreed(before);
@@ -463,17 +467,26 @@ export class Watch implements AgentWatch, LeaderWatch {
     return id;
   }
 
-  /** Guarantee 6: no node starts while a wish waits that may stop it. */
+  /** Guarantees 6 and 1: no node starts while a wish waits that may stop it, or too many others need an operator. */
   private checkTaken(before: World): void {
     for (const [key, { node, rollout }] of this.world.slots) {
-      if (isStuck(key) || rollout === '' || before.slots.get(key)?.node === node) continue;
+      const had = before.slots.get(key);
+      if (isStuck(key) || rollout === '' || (had?.node === node && had.rollout === rollout)) continue;
       const waiting = this.etcd.under(keys.rolloutIntents(this.rollout));
       if (waiting.length > 0) this.wrong(`${node} starts while ${waiting[0]?.key} waits`, 6);
       const isForward = this.world.rollout?.plan.header.direction === 'forward';
       const isBack = this.world.rollout?.nodes.get(node)?.state.phase === 'rolling_back';
       if (isForward && !isBack && this.etcd.get(keys.nodeHold(node)) !== undefined)
         this.wrong(`${node} starts while an operator holds it`, 6);
+      if (isForward && !isBack) this.checkBesideStuck(before, node);
     }
+  }
+
+  /** Guarantee 1: beyond the failure budget nodes that need an operator keep every upgrade from starting. */
+  private checkBesideStuck(before: World, node: string): void {
+    const stuck = [...before.slots.keys()].filter((key) => isStuck(key) && this.world.slots.has(key));
+    const { failureBudget } = this.drawn.policy;
+    if (stuck.length > failureBudget) this.wrong(`${node} starts beside ${stuck.join(', ')}`, 1);
   }
 
   /**
