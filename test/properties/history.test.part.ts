@@ -27,6 +27,7 @@ import {
   type Step,
   storeAdopted,
 } from '../scenarios/model-leader.test.part.js';
+import { Told } from '../scenarios/reasons.test.part.js';
 import { releaseAt, sampleNode, samplePlan, samplePolicy } from '../scenarios/sample-plan.test.part.js';
 import { type Answer, type Call, type Fate, ModelAgent } from './model-agent.test.part.js';
 
@@ -85,6 +86,7 @@ export class History {
   private readonly leftOut = new Set<string>();
   private ended: Rollout | undefined;
   private readonly deeds = new Deeds();
+  private readonly told = new Told();
   private spread: Spread = anywhere;
   steps = 0;
 
@@ -144,6 +146,7 @@ export class History {
     }
     const ended = this.ended ?? this.calmDown();
     checkEnd(ended, this.agents, this.leftOut);
+    this.told.check(ended);
     this.deeds.check(checkAudit(keys, this.store, true));
     this.checkJoined();
     return ended;
@@ -320,6 +323,7 @@ export class History {
 
   private say(kind: 'pause' | 'resume' | 'abort', rollback: boolean): void {
     if (this.leader.world.rollout === undefined) return;
+    this.told.said(`${kind} ${this.wishes + 1}`);
     this.store.put(keys.rolloutIntent(id, String(++this.wishes)), {
       kind,
       by: 'operator',
@@ -438,8 +442,10 @@ export class History {
   private follow({ after, effects }: Step): void {
     this.steps += 1;
     const { rollout } = after;
-    for (const { id: node, error } of rollout?.nodes.values() ?? [])
+    for (const { id: node, error } of rollout?.nodes.values() ?? []) {
+      if (error !== null) this.told.failed(node, error.message);
       if (error?.code === 'NODE_LOST') this.deeds.lost(node);
+    }
     if (rollout !== undefined && isFinal(rollout.phase)) this.ended = rollout;
     for (const effect of effects) this.call(effect, rollout);
   }
@@ -470,8 +476,9 @@ export class History {
   /** A node answers, whoever will hear it. */
   private answered(answer: Answer): void {
     const { event } = answer;
-    if (event.kind === 'finished') this.deeds.ended(event.commandId, event.outcome.outcome);
-    if (event.kind === 'refused') this.deeds.refused(event.commandId, event.fault.code);
+    if (event.kind === 'finished')
+      this.deeds.ended(event.commandId, event.outcome.outcome, event.outcome.failure?.message);
+    if (event.kind === 'refused') this.deeds.refused(event.commandId, event.fault.code, event.fault.message);
     this.answers.push(answer);
   }
 

@@ -22,6 +22,8 @@ export class Deeds {
   /** To which node, by the command's id. */
   private readonly sentTo = new Map<string, string>();
   private readonly ends = new Map<string, Set<string>>();
+  /** What the node says went wrong. */
+  private readonly messages = new Map<string, Set<string>>();
   private readonly refusals = new Set<string>();
   private readonly lostNodes = new Set<string>();
 
@@ -31,14 +33,16 @@ export class Deeds {
   }
 
   /** It has ended on its node, which may be asked for a check more than once. */
-  ended(commandId: string, outcome: string): void {
+  ended(commandId: string, outcome: string, message = ''): void {
     this.ends.set(commandId, (this.ends.get(commandId) ?? new Set()).add(outcome));
+    if (message !== '')
+      this.messages.set(commandId, (this.messages.get(commandId) ?? new Set()).add(message));
   }
 
-  refused(commandId: string, code: string): void {
+  refused(commandId: string, code: string, message: string): void {
     if (passing.includes(code)) return;
     this.refusals.add(commandId);
-    this.ended(commandId, 'failed');
+    this.ended(commandId, 'failed', message);
   }
 
   /** Nobody could reach the node for longer than the policy says. */
@@ -86,8 +90,19 @@ export class Deeds {
           ends.includes(String(outcome)),
           `${id} is told as ${outcome}, and ended ${ends.join(', ')}`,
         );
+        this.checkError(id, record.error as { message: string } | null);
       }
     }
+  }
+
+  /** What went wrong is told in the node's own words. */
+  private checkError(commandId: string, error: { readonly message: string } | null): void {
+    const messages = [...(this.messages.get(commandId) ?? [])];
+    if (error === null || messages.length === 0) return;
+    assert.ok(
+      messages.some((message) => error.message.includes(message)),
+      `${commandId} failed with "${error.message}", and its node says "${messages.join('" or "')}"`,
+    );
   }
 }
 

@@ -271,20 +271,33 @@ export function checkEnd(rollout: Rollout, truths: readonly NodeTruth[], leftOut
     case 4:
       assert.equal(rollout.phase, 'failed');
       assert.ok(
-        rollout.plan.header.direction === 'back' ||
-          [...rollout.nodes.values()].some(
-            ({ state, error }) => state.phase === 'rollback_failed' || error?.code === 'NODE_CHANGED',
-          ),
+        nodes.some(({ node }) => needsHands(rollout, node)),
         `nobody needs an operator: ${rollout.reason}`,
       );
       return;
     case 5:
       assert.equal(rollout.phase, 'aborted');
       assert.ok(touched.length > 0 || truths.some(({ removed }) => removed));
+      assert.ok(isOnPurpose(rollout) || nodes.some(isElsewhere), 'every node is back, which is exit code 1');
       return;
     default:
       throw new Error(`a rollout ended with ${rollout.exitCode}`);
   }
+}
+
+/** Contract, exit code 4: it did not go back, is lost, or somebody changed it; a rollback is a way back. */
+function needsHands({ plan }: Rollout, { state, error }: RolloutNode): boolean {
+  if (state.phase === 'rollback_failed' || error?.code === 'NODE_CHANGED') return true;
+  return plan.header.direction === 'back' && error !== null;
+}
+
+/** Contract, exit code 5: an operator stopped it, or nodes were left as they are in the way of a rollback. */
+function isOnPurpose({ course, plan }: Rollout): boolean {
+  return course.kind === 'aborting' || plan.header.direction === 'back';
+}
+
+function isElsewhere({ truth, part }: CheckedNode): boolean {
+  return truth.changed || truth.release.digest !== part.from.digest;
 }
 
 /** Who is called changed is not where his plan has him: at its target once he was through, before that at its start. */

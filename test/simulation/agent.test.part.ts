@@ -41,7 +41,7 @@ export interface WrittenRecord {
   readonly committed?: boolean;
   readonly command?: Record<string, unknown>;
   readonly token?: { readonly epoch: string; readonly term: string; readonly seq: string };
-  readonly result?: { readonly outcome: string };
+  readonly result?: { readonly outcome: string; readonly failure: { readonly message: string } | null };
 }
 
 /** Who hears what happens on nodes. */
@@ -52,7 +52,7 @@ export interface AgentWatch {
   admitted(agent: SimulatedAgent, command: Command): void;
   refused(agent: SimulatedAgent, command: Command, error: PlexiError): void;
   /** The result of a command is told to whoever asked. */
-  told(agent: SimulatedAgent, command: Command, outcome: string): void;
+  told(agent: SimulatedAgent, command: Command, result: CommandResult): void;
   step(agent: SimulatedAgent, context: PhaseContext, step: string): void;
   wrong(sentence: string): void;
 }
@@ -229,7 +229,7 @@ export class SimulatedAgent {
     try {
       await life.commands.execute(command, (event) => {
         if (event?.$case === 'accepted' && !event.value.known) watch.admitted(this, command);
-        if (event?.$case === 'finished') watch.told(this, command, event.value.outcome);
+        if (event?.$case === 'finished') watch.told(this, command, event.value);
         sink(event);
       });
     } catch (thrown) {

@@ -32,6 +32,8 @@ export interface Scene {
   readonly agents: ReadonlyMap<string, SimulatedAgent>;
   /** Starts an agent again. */
   readonly restart: (agent: SimulatedAgent) => void;
+  /** Hears the reason of each word for the active rollout. */
+  readonly said: (reason: string) => void;
   /** Hears of nodes that somebody made something else than they were. */
   readonly changed: { add(node: string): void };
 }
@@ -275,6 +277,7 @@ export class Operators {
     if (rollout === undefined) return false;
     if (kind === 'skip' && 'node' in more) this.leftOut.add(String(more.node));
     const n = this.number();
+    this.scene.said(`${kind} ${n}`);
     this.scene.etcd.put(keys.rolloutIntent(rollout.id, n), this.intent(kind, more));
     return true;
   }

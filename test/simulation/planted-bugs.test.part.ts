@@ -396,8 +396,24 @@ export const plantedBugs: readonly PlantedBug[] = [
     file: 'controller/rollout/course.ts',
     right: "return enter(world, rollout, 'paused', course.reason);",
     wrong:
-      "return course.by === 'operator' && phase !== 'paused'\n        ? withRollout(world, { course: { kind: 'forward' } })\n        : enter(world, rollout, 'paused', course.reason);",
+      "return course.by === 'operator' && rollout.phase !== 'paused'\n        ? withRollout(world, { course: { kind: 'forward' } })\n        : enter(world, rollout, 'paused', course.reason);",
     breaks: [6],
     seed: 21,
+  },
+  {
+    name: 'every failure is told as the same',
+    file: 'controller/rollout/course.ts',
+    right: "if (message.startsWith('at '))",
+    wrong: "if (message.length > 0) return 'it did not work';\n  if (message.startsWith('at '))",
+    breaks: [10],
+    seed: 27,
+  },
+  {
+    name: 'what a node says of its failure is lost',
+    file: 'controller/rollout/take-result.ts',
+    right: "const fault = outcome.failure ?? { code: 'INTERNAL', message: 'the node gave no reason' };",
+    wrong: "const fault = { code: outcome.failure?.code ?? 'INTERNAL', message: 'it did not work' };",
+    breaks: [9],
+    seed: 5,
   },
 ];

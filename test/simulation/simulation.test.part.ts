@@ -114,6 +114,7 @@ class Simulation {
       isCalm,
       agents: this.agents,
       changed: this.changed,
+      said: (reason) => this.watch.said.said(reason),
       restart: (agent) => void this.kill(agent, false, 1),
     });
     this.etcd.listen(({ revision, changed }) => {
@@ -377,7 +378,7 @@ class Simulation {
       for (const { id, touched } of outside ?? [])
         if (touched) throw new Error(`${id} is touched, and has no part in it`);
       checkEnd(rollout, inPlan ?? [], this.operators.leftOut);
-      if (rollout.reason === '') throw new Error('it ended without a reason');
+      this.watch.said.check(rollout);
     } catch (thrown) {
       const { phase, exitCode, reason } = rollout;
       this.watch.wrong(`${phase} ${exitCode} (${reason}): ${sentenceOf(thrown)}`, 10);

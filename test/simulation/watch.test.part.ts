@@ -11,7 +11,7 @@ import { isFinal, type Rollout } from '../../controller/rollout/rollout.js';
 import type { World } from '../../controller/rollout/world.js';
 import { readNode, readOrder, readSlot, readState } from '../../controller/state/codec.js';
 import { loadWorld } from '../../controller/state/load-world.js';
-import type { AdoptRequest, Command, Token } from '../../gen/plexi/v1/node_agent.js';
+import type { AdoptRequest, Command, CommandResult, Token } from '../../gen/plexi/v1/node_agent.js';
 import { compareTokens } from '../../node-agent/api/fence.js';
 import { takeOverStep } from '../../node-agent/takeover/take-over.js';
 import type { PhaseContext } from '../../node-agent/upgrade/phase.js';
@@ -25,6 +25,7 @@ import {
 } from '../scenarios/invariants.test.part.js';
 import type { ModelChange, ModelEtcd } from '../scenarios/model-etcd.test.part.js';
 import { keys } from '../scenarios/model-leader.test.part.js';
+import { Told } from '../scenarios/reasons.test.part.js';
 import type { AgentWatch, SimulatedAgent, WrittenRecord } from './agent.test.part.js';
 import type { Clock } from './clock.test.part.js';
 import { epochMs, type LeaderWatch } from './controller.test.part.js';
@@ -77,6 +78,8 @@ export class Watch implements AgentWatch, LeaderWatch {
   /** Terms whose lease ended because nobody renewed it. */
   private readonly outlived = new Set<bigint>();
   private readonly lastSeq = new Map<string, bigint>();
+  /** What was said of the rollout that is in force, or was last. */
+  said = new Told();
   /** What the audit record must tell. */
   readonly deeds = new Deeds();
 
@@ -157,16 +160,16 @@ export class Watch implements AgentWatch, LeaderWatch {
   }
 
   refused(agent: SimulatedAgent, { commandId }: Command, { code, message }: PlexiError): void {
-    this.deeds.refused(commandId, code);
+    this.deeds.refused(commandId, code, message);
     if (code === 'COMMAND_CONFLICT')
       this.wrong(`${commandId} changed on its way to ${agent.id}: ${message}`, 9);
     if ((code === 'INTERNAL' && !message.includes('EIO')) || code === 'JOURNAL_UNREADABLE')
       this.wrong(`${agent.id} refuses ${commandId} with ${code}: ${message}`);
   }
 
-  told(agent: SimulatedAgent, { commandId, step }: Command, outcome: string): void {
+  told(agent: SimulatedAgent, { commandId, step }: Command, { outcome, failure }: CommandResult): void {
     const isJob = step?.$case === 'upgrade' || step?.$case === 'maintenance' || step?.$case === 'takeOver';
-    if (!isJob) this.deeds.ended(commandId, outcome);
+    if (!isJob) this.deeds.ended(commandId, outcome, failure?.message);
     else if (!this.recordOf(agent.id).finished.has(commandId))
       this.wrong(`the result of ${commandId} is told before it is on the disk of ${agent.id}`, 9);
   }
@@ -176,7 +179,7 @@ export class Watch implements AgentWatch, LeaderWatch {
     const record = this.recordOf(agent.id);
     if (record.finished.has(commandId)) this.wrong(`${commandId} goes on after its end on ${agent.id}`, 9);
     if (kind === 'finished') {
-      this.deeds.ended(commandId, written.result?.outcome ?? '');
+      this.deeds.ended(commandId, written.result?.outcome ?? '', written.result?.failure?.message);
       record.finished.add(commandId);
       record.open = undefined;
     }
@@ -288,7 +291,10 @@ export class Watch implements AgentWatch, LeaderWatch {
     }
     const before = this.world;
     const began = changed.get(keys.active)?.value;
-    if (began !== undefined) this.rollout = (JSON.parse(began) as { rollout: string }).rollout;
+    if (began !== undefined) {
+      this.rollout = (JSON.parse(began) as { rollout: string }).rollout;
+      this.said = new Told();
+    }
     // The records of a large rollout are stored before it is in force.
     const records =
       began === undefined ? names : this.etcd.under(keys.rolloutNodes(this.rollout)).map(({ key }) => key);
@@ -410,7 +416,7 @@ export class Watch implements AgentWatch, LeaderWatch {
     const record: {
       commandId?: string;
       attempts?: { [kind: string]: number };
-      error?: { code: string } | null;
+      error?: { code: string; message: string } | null;
       unknownSince?: string | null;
     } = JSON.parse(value);
     const { commandId = '' } = record;
@@ -419,6 +425,8 @@ export class Watch implements AgentWatch, LeaderWatch {
     if (this.closedCommands.has(commandId)) this.wrong(`${commandId} is ordered again after its end`, 9);
     this.openCommands.set(key, commandId);
     this.storedCommands.add(commandId);
+    if (record.error)
+      this.said.failed(key.slice(keys.rolloutNodes(this.rollout).length), record.error.message);
     const wasLost = this.lost.has(key);
     if (record.error?.code === 'NODE_LOST') this.lost.add(key);
     else this.lost.delete(key);
