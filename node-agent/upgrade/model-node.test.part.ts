@@ -30,6 +30,8 @@ export interface Disturbance {
 interface Way {
   readonly from: Side;
   readonly to: Side;
+  /** What the job's own backup holds. @throws when there is none */
+  readonly kept: () => ModelState['data'];
 }
 
 type Half = (state: ModelState, way: Way) => void;
@@ -51,25 +53,38 @@ const effects: Record<string, [Half, Half]> = {
   ],
   apply: [(state, { to }) => set(state, { current: to }), (state, { to }) => set(state, { service: to })],
   await_start: [nothing, (state, { to }) => set(state, { service: to })],
-  probe: [nothing, (state, { to }) => mustBe(state, { service: to, current: to, data: to })],
+  probe: [
+    (state, { to }) => ensureRunning(state, to),
+    (state, { to }) => mustBe(state, { service: to, current: to, data: to }),
+  ],
   test: [nothing, (state, { to }) => mustBe(state, { service: to, current: to, data: to })],
   commit: [nothing, nothing],
-  leave_maintenance: [nothing, (state) => set(state, { inMaintenance: false })],
+  leave_maintenance: [
+    (state, { to }) => ensureRunning(state, to),
+    (state) => set(state, { inMaintenance: false }),
+  ],
   stop_new: [(state) => set(state, { service: 'down' }), nothing],
   restore: [
     (state) => mustBe(state, { backup: 'whole', service: 'down' }),
-    (state, { from }) => set(state, { data: from }),
+    (state, { kept }) => set(state, { data: kept() }),
   ],
   switch_back: [(state, { from }) => set(state, { current: from }), nothing],
   start_old: [nothing, (state, { from }) => set(state, { service: from })],
-  probe_old: [nothing, (state, { from }) => mustBe(state, { service: from, current: from, data: from })],
-  leave_maintenance_back: [nothing, (state) => set(state, { inMaintenance: false })],
+  probe_old: [
+    (state, { from }) => ensureRunning(state, from),
+    (state, { from }) => mustBe(state, { service: from, current: from, data: from }),
+  ],
+  leave_maintenance_back: [
+    (state, { from }) => ensureRunning(state, from),
+    (state) => set(state, { inMaintenance: false }),
+  ],
 };
 
 export class ModelNode {
   readonly state: ModelState;
-  /** The job that made the backup. */
+  /** The job that made the backup, and what lies in it. */
   backupOf = '';
+  private backedUp: ModelState['data'] | undefined;
   /** Steps in the order in which they began, over all lives of the agent. */
   readonly ran: string[] = [];
   disturbances: Disturbance[] = [];
@@ -100,14 +115,26 @@ export class ModelNode {
         this.ran.push(phase.step);
         await this.disturb(phase.step, 'before', context);
         const [first, second] = effects[phase.step] ?? [unknownStep, unknownStep];
-        const way = wayOf(context);
-        if (phase.step === 'backup') this.backupOf = context.job.commandId;
+        const way = { ...wayOf(context), kept: () => this.keptBy(context.job.commandId) };
+        if (phase.step === 'backup') this.beginBackup(context.job.commandId);
         first(this.state, way);
         await this.disturb(phase.step, 'middle', context);
         second(this.state, way);
+        if (phase.step === 'backup') this.backedUp = this.state.data;
         await this.disturb(phase.step, 'after', context);
       },
     };
+  }
+
+  private beginBackup(job: string): void {
+    this.backupOf = job;
+    this.backedUp = undefined;
+  }
+
+  private keptBy(job: string): ModelState['data'] {
+    if (this.backupOf !== job || this.backedUp === undefined)
+      throw new Error(`${job} has no backup of its own`);
+    return this.backedUp;
   }
 
   private async disturb(step: string, moment: Disturbance['moment'], context: PhaseContext): Promise<void> {
@@ -116,7 +143,7 @@ export class ModelNode {
   }
 }
 
-function wayOf({ order }: PhaseContext): Way {
+function wayOf({ order }: PhaseContext): Omit<Way, 'kept'> {
   const to = sideOf(order.to?.version);
   if (order.from === undefined) return { from: to === 'old' ? 'new' : 'old', to };
   return { from: sideOf(order.from.version), to };
@@ -124,6 +151,11 @@ function wayOf({ order }: PhaseContext): Way {
 
 function sideOf(version: string | undefined): Side {
   return version === '0a1' ? 'old' : 'new';
+}
+
+/** A step that may be begun again after a power cut starts what does not run. */
+function ensureRunning(state: ModelState, side: Side): void {
+  if (state.service === 'down') state.service = side;
 }
 
 function set(state: ModelState, changes: Partial<ModelState>): void {

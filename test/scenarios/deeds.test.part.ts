@@ -45,6 +45,12 @@ export class Deeds {
     this.ended(commandId, 'failed', message);
   }
 
+  /** Whether its node has said that it did not work. */
+  hasFailed(commandId: string): boolean {
+    const ends = this.ends.get(commandId);
+    return ends !== undefined && !ends.has('done');
+  }
+
   /** Nobody could reach the node for longer than the policy says. */
   lost(node: string): void {
     this.lostNodes.add(node);

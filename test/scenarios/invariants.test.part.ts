@@ -271,7 +271,7 @@ export function checkEnd(rollout: Rollout, truths: readonly NodeTruth[], leftOut
     case 4:
       assert.equal(rollout.phase, 'failed');
       assert.ok(
-        nodes.some(({ node }) => needsHands(rollout, node)),
+        [...rollout.nodes.values()].some((node) => needsHands(rollout, node)),
         `nobody needs an operator: ${rollout.reason}`,
       );
       return;

@@ -75,6 +75,9 @@ export function lookOf(node: AgentNode): Look {
   return look;
 }
 
+/** Milliseconds between two looks at whether the service runs. */
+const keeperMs = 500;
+
 interface Life {
   readonly commands: CommandService;
   readonly status: NodeStatusSource;
@@ -96,6 +99,8 @@ export class SimulatedAgent {
   private readonly writing = new Set<Due>();
   private goodFromMs = 0;
   private longestGoodMs = 0;
+  /** Since its last job it has said once at least that it is healthy. */
+  hasSaidHealthy = false;
 
   constructor(
     readonly id: string,
@@ -163,7 +168,10 @@ export class SimulatedAgent {
   die(isPowerCut: boolean): void {
     this.process.alive = false;
     this.life = undefined;
-    if (isPowerCut) for (const due of this.writing) due.isCancelled = true;
+    if (isPowerCut) {
+      for (const due of this.writing) due.isCancelled = true;
+      this.model.state.service = 'down';
+    }
     this.writing.clear();
     for (const hear of [...this.onDeath]) hear();
     this.onDeath.clear();
@@ -202,8 +210,10 @@ export class SimulatedAgent {
     return service === current && this.sickUntilMs <= this.parts.clock.nowMs ? 'healthy' : 'unhealthy';
   }
 
-  status(): Promise<NodeStatus> | undefined {
-    return this.life?.status.now();
+  async status(): Promise<NodeStatus | undefined> {
+    const status = await this.life?.status.now();
+    if (status?.health === 'healthy') this.hasSaidHealthy = true;
+    return status;
   }
 
   async adopt(request: AdoptRequest): Promise<AdoptResponse> {
@@ -275,10 +285,26 @@ export class SimulatedAgent {
     this.playChecks(commands);
     executor.onIdle(() => {
       this.longestGoodMs = 0;
+      this.hasSaidHealthy = false;
       this.goodFromMs = this.parts.clock.nowMs;
+      this.keepLater();
     });
     await executor.recover();
     this.life = { commands, status, executor, journal, fence };
+    this.keepLater();
+  }
+
+  /** As the keeper does: whatever is to run and does not is started, unless a job or an operator has the node. */
+  private keepLater(): void {
+    const { clock } = this.parts;
+    const keep = async (): Promise<void> => {
+      if (!this.isIdle || this.model.state.service !== 'down') return;
+      if ((await this.status())?.needsOperator !== undefined || !this.isIdle) return;
+      this.model.state.service = this.model.state.current;
+      this.setBack();
+      this.life?.status.changed();
+    };
+    clock.after(keeperMs, () => void keep(), this.process);
   }
 
   /** A new node is installed with a fence, before it is in any cluster. */

@@ -67,6 +67,13 @@ export class SimulatedController {
     this.links.clear();
   }
 
+  /** It stood still so shortly ago that another may lead, and it cannot know it yet. */
+  private get isJustAwake(): boolean {
+    const { way, drawn } = this.parts;
+    const { pausedUntilMs } = this.process;
+    return pausedUntilMs > 0 && pausedUntilMs > way.clock.nowMs - drawn.ttlSeconds * 1_000;
+  }
+
   /** The calls of this controller break, each of them once. */
   breakCalls(): void {
     const links = [...this.links];
@@ -100,7 +107,7 @@ export class SimulatedController {
           emit({ kind: 'unreachable', node });
         },
         adopting: (request) => watch.adopting(lead.term, agent, request),
-        sending: (command) => watch.sending(lead.term, agent, command, this.process.pausedUntilMs > 0),
+        sending: (command) => watch.sending(lead.term, agent, command, this.isJustAwake),
       },
       token,
     );

@@ -229,8 +229,8 @@ export class ModelLink {
   /** In the node's process, or beside it: what it says of itself sets out for the leader. */
   private tellStatus(): void {
     const { clock, network, agent, from, emitStatus } = this.parts;
-    agent.status()?.then((status) => {
-      if (!this.isOpen || network.isCut(agent.id, from)) return;
+    agent.status().then((status) => {
+      if (status === undefined || !this.isOpen || network.isCut(agent.id, from)) return;
       this.statusAtMs = Math.max(this.statusAtMs, clock.nowMs + network.delayMs());
       const arrive = (): void => {
         if (!this.isOpen || this.isClosed) return;

@@ -16,6 +16,7 @@ import { Clock, outsideOfPromises } from './clock.test.part.js';
 import { SimulatedController, withModelLinks } from './controller.test.part.js';
 import type { Action, Drawn } from './drawn.test.part.js';
 import { onClock } from './host.test.part.js';
+import { unnamed } from './named.test.part.js';
 import { Network } from './network.test.part.js';
 import { Operators } from './operators.test.part.js';
 import { Recorded } from './recorded.test.part.js';
@@ -392,9 +393,18 @@ class Simulation {
     for (const { id, spec, status } of readNodes(keys, this.etcd.under(keys.nodes)))
       if (spec.removed || (status?.needsOperator ?? '') !== '') named.add(id);
     for (const agent of this.agents.values()) {
-      if (agent.model.state.inMaintenance && !named.has(agent.id))
+      if (named.has(agent.id)) continue;
+      if (agent.model.state.inMaintenance)
         this.watch.wrong(`${agent.id} is left in maintenance, and nobody is told`, 4);
+      const { service, current, data } = agent.model.state;
+      if (service !== current || data !== current || agent.health !== 'healthy')
+        this.watch.wrong(
+          `${agent.id} does not serve, and nobody is told: ${JSON.stringify(agent.model.state)}`,
+          3,
+        );
     }
+    const left = unnamed(this.etcd, this.watch.world.slots);
+    if (left !== undefined) this.watch.wrong(left, 4);
     if (this.last !== undefined) this.checkEnd(this.last);
     try {
       const records = checkAudit(keys, this.etcd, true);

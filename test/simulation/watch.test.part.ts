@@ -2,6 +2,7 @@
  * Everything that must hold in a history, told from etcd as it is and from the nodes as they are. What
  * is broken is kept, and ends the history. Numbers are those of GUARANTEES.md.
  */
+import assert from 'node:assert/strict';
 import type { PlexiError } from '../../config/errors.js';
 import type { EtcdCompare, EtcdOperation } from '../../controller/leadership/etcd.js';
 import { isStuck } from '../../controller/rollout/budget.js';
@@ -180,6 +181,7 @@ export class Watch implements AgentWatch, LeaderWatch {
     if (record.finished.has(commandId)) this.wrong(`${commandId} goes on after its end on ${agent.id}`, 9);
     if (kind === 'finished') {
       this.deeds.ended(commandId, written.result?.outcome ?? '', written.result?.failure?.message);
+      this.checkBack(agent, record, written);
       record.finished.add(commandId);
       record.open = undefined;
     }
@@ -189,6 +191,7 @@ export class Watch implements AgentWatch, LeaderWatch {
         this.wrong(`${commandId} commits on ${agent.id} before its health was seen`, 7);
       record.isCommitted ||= written.committed === true;
     }
+    if (kind === 'going_back') record.steps.push(step);
     if (kind === 'going_back' && record.isCommitted)
       this.wrong(`${agent.id} goes back by itself after ${commandId} committed`, 3);
     if (kind !== 'accepted' || token === undefined) return;
@@ -206,13 +209,23 @@ export class Watch implements AgentWatch, LeaderWatch {
     this.checkOut();
   }
 
+  /** Guarantees 3 and 7: who says that it is back runs what it ran, and was seen to be healthy on it. */
+  private checkBack(agent: SimulatedAgent, { steps }: Record, { commandId, result }: WrittenRecord): void {
+    if (result?.outcome !== 'rolled_back' || !steps.includes('stop')) return;
+    const { service, current, data } = agent.model.state;
+    if (!steps.includes('probe_old'))
+      this.wrong(`${commandId} is back on ${agent.id} before its health was seen`, 7);
+    if (service !== 'down' && (service !== current || data !== current))
+      this.wrong(`${commandId} is back on ${agent.id}, which is a mix`, 3);
+  }
+
   step(agent: SimulatedAgent, { job, order }: PhaseContext, step: string): void {
     if (this.recordOf(agent.id).finished.has(job.commandId))
       this.wrong(`${job.commandId} is executed again on ${agent.id}, at ${step}`, 9);
-    if (step !== 'migrate' || !order.backup) return;
+    if (step !== 'migrate' && step !== 'restore') return;
     const { model } = agent;
-    if (model.state.backup !== 'whole' || model.backupOf !== job.commandId)
-      this.wrong(`${job.commandId} migrates ${agent.id} without a backup of its own`, 5);
+    if (!order.backup || model.state.backup !== 'whole' || model.backupOf !== job.commandId)
+      this.wrong(`${job.commandId} comes to ${step} on ${agent.id} without a backup of its own`, 5);
   }
 
   /** Guarantee 3: what serves fits the data, at every moment. */
@@ -310,6 +323,7 @@ export class Watch implements AgentWatch, LeaderWatch {
     }
     try {
       checkContainment(before, this.world);
+      this.checkFailures(before);
     } catch (thrown) {
       this.wrong(sentenceOf(thrown), 7);
     }
@@ -323,6 +337,26 @@ export class Watch implements AgentWatch, LeaderWatch {
     if (rollout === undefined || !isFinal(rollout.phase)) return;
     this.hear.ended(rollout);
     this.world = { ...this.world, rollout: undefined };
+  }
+
+  /** Guarantee 7, told from the ends of the nodes' own jobs that the leader has heard of. @throws AssertionError */
+  private checkFailures(before: World): void {
+    const { rollout } = this.world;
+    if (rollout === undefined) return;
+    const starts = [...rollout.nodes.values()].filter(
+      ({ id, attempts }) => (attempts.upgrade ?? 0) > (before.rollout?.nodes.get(id)?.attempts.upgrade ?? 0),
+    );
+    if (starts.length === 0) return;
+    const failed = [...rollout.nodes.values()].filter(
+      ({ id, state, ended, attempts }) =>
+        ended?.commandId.endsWith(`.upgrade.${attempts.upgrade}`) === true &&
+        this.deeds.hasFailed(ended.commandId) &&
+        !rollout.forgiven.includes(id) &&
+        state.phase !== 'ready' &&
+        state.phase !== 'skipped',
+    );
+    const { failureBudget } = this.drawn.policy;
+    assert.ok(failed.length <= failureBudget, `${starts[0]?.id} starts after ${failed.length} failures`);
   }
 
   /** Guarantee 6: a freeze that stands lets no rollout begin but one that takes back what is wrong. */
@@ -562,6 +596,8 @@ export class Watch implements AgentWatch, LeaderWatch {
       if (isStuck(key) || taken !== rollout?.id || (now?.node === node && now.rollout === taken)) continue;
       const agent = this.agents.get(node);
       if (rollout?.nodes.get(node)?.state.phase !== 'done' || agent === undefined) continue;
+      if (!agent.hasSaidHealthy)
+        this.wrong(`${node} is done, and has not said since its last job that it is healthy`, 7);
       if (agent.longestGoodForMs < soakMs)
         this.wrong(`${node} is done after ${agent.longestGoodForMs} ms of a soak of ${soakMs} ms`, 7);
     }
