@@ -60,6 +60,8 @@ export class ModelEtcd {
       throw new Error(`duplicate key in one transaction: ${operations.map(({ key }) => key).join(' ')}`);
     }
     if (!this.allHold(compares)) return undefined;
+    // Before anything is changed: a transaction is committed whole, or not at all.
+    for (const operation of operations) this.checkLease(operation);
     // A deletion of what is not there changes nothing, and has no revision.
     const real = operations.filter(({ kind, key }) => kind === 'put' || this.kept.has(key));
     if (real.length === 0) return this.now;
@@ -133,13 +135,17 @@ export class ModelEtcd {
     if (operation.kind === 'delete') this.kept.delete(key);
     else {
       const { value, lease = '0' } = operation;
-      if (lease !== '0' && !this.leases.has(lease)) throw new Error('requested lease not found');
       const createRevision = this.kept.get(key)?.createRevision ?? this.now;
       this.kept.set(key, { key, value, createRevision, modRevision: this.now, lease });
     }
     const versions = this.past.get(key) ?? [];
     versions.push({ revision: this.now, entry: this.kept.get(key) });
     this.past.set(key, versions);
+  }
+
+  private checkLease(operation: EtcdOperation): void {
+    const { lease = '0' } = operation.kind === 'put' ? operation : {};
+    if (lease !== '0' && !this.leases.has(lease)) throw new Error('requested lease not found');
   }
 
   private holds(compare: EtcdCompare): boolean {

@@ -34,17 +34,20 @@ test('transactions, ranges, leases and watches answer as those of a real etcd do
   let held = 0;
   let steps = 0;
   let events = 0;
+  let refused = 0;
   for (let seed = 1; seed <= traces; seed++) {
     const trace = new Trace(client, seed);
     await trace.begin();
     for (let step = 0; step < stepsInTrace; step++) held += Number(await trace.step());
     await trace.compareAll();
     events += await trace.compareEvents();
+    refused += trace.refused;
     steps += stepsInTrace;
   }
   t.diagnostic(`${traces} traces, ${steps} steps, ${held} transactions held, ${events} events`);
   assert.ok(held > steps / 5 && held < steps, 'compares that always or never hold show nothing');
   assert.ok(events > held, 'there were hardly any events');
+  assert.ok(refused > 0, 'no lease had ended');
 });
 
 test('a transaction that names a key twice is refused by both', async () => {
@@ -88,6 +91,8 @@ class Trace {
   /** What a listener of the model has heard. */
   private readonly heard: object[] = [];
   private watch: Watch | undefined;
+  /** Transactions that named a lease which had ended. */
+  refused = 0;
   private realBase = 0n;
   private readonly modelBase: bigint;
 
@@ -149,12 +154,20 @@ class Trace {
   private async transaction(): Promise<boolean> {
     const operations = this.operations();
     const compares = Array.from({ length: this.random.between(0, 2) }, () => this.compare());
-    const real = await transact(
-      this.client,
-      compares.map((compare) => moved(compare, this.realBase - this.modelBase)),
-      operations.map((operation) => this.there(operation)),
+    const real = await orRefused(() =>
+      transact(
+        this.client,
+        compares.map((compare) => moved(compare, this.realBase - this.modelBase)),
+        operations.map((operation) => this.there(operation)),
+      ),
     );
-    const model = this.model.transact(compares, operations);
+    const model = await orRefused(async () => this.model.transact(compares, operations));
+    assert.equal(model === 'refused', real === 'refused', 'one of them refuses a lease that has ended');
+    if (model === 'refused' || real === 'refused') {
+      this.refused += 1;
+      await this.compareAll();
+      return false;
+    }
     assert.equal(
       real === undefined ? undefined : real - this.realBase,
       model === undefined ? undefined : model - this.modelBase,
@@ -198,7 +211,9 @@ class Trace {
     return [...keys].map((key): EtcdOperation => {
       const drawn = this.random.between(0, 5);
       if (drawn < 2) return { kind: 'delete', key };
-      const lease = drawn === 2 ? this.leases[0]?.model : undefined;
+      // One in a few is a lease that has ended.
+      const from = this.random.between(0, 3) === 0 ? this.granted : this.leases;
+      const lease = drawn === 2 ? from[0]?.model : undefined;
       return { kind: 'put', key, value: String(this.random.between(0, 999)), ...(lease && { lease }) };
     });
   }
@@ -224,7 +239,7 @@ class Trace {
 
   private there(operation: EtcdOperation): EtcdOperation {
     if (operation.kind === 'delete' || operation.lease === undefined) return operation;
-    const lease = this.leases.find(({ model }) => model === operation.lease)?.real ?? '';
+    const lease = this.granted.find(({ model }) => model === operation.lease)?.real ?? '';
     return { ...operation, lease };
   }
 
@@ -298,6 +313,17 @@ class Watch {
       const isDeleted = String(type).toUpperCase() === 'DELETE' || String(type) === '1';
       this.events.push({ entry: entryOf(kv), isDeleted });
     }
+  }
+}
+
+/** What came of it, where a lease that is none may refuse it. */
+async function orRefused<T>(work: () => Promise<T>): Promise<T | 'refused'> {
+  try {
+    return await work();
+  } catch (thrown) {
+    const words = thrown instanceof Error ? `${thrown.message} ${String(thrown.cause)}` : '';
+    if (words.includes('requested lease not found')) return 'refused';
+    throw thrown;
   }
 }
 
