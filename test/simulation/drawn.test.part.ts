@@ -38,6 +38,9 @@ export const momentFaults = [
   'freeze',
   'remove',
   'confirm',
+  'etcd_down',
+  'long_death',
+  'dead_for_good',
 ] as const;
 export type SteadyFault = (typeof steadyFaults)[number];
 export type MomentFault = (typeof momentFaults)[number];
@@ -137,20 +140,24 @@ export function drawn(seed: number, less: Less = {}): Drawn {
   const rounds = Array.from({ length: nodes > 12 ? 2 : random.between(3, 6) }, (): Round => roundOf(random));
   const faultyMs = random.between(20_000, 45_000) * rounds.length;
   const actions: Action[] = [];
-  for (const kind of momentFaults) {
+  for (const kind of firstFaults) {
     if (!random.isIt(0.3)) continue;
     for (let count = random.between(1, 5); count > 0; count--) {
       const atMs = random.between(200, faultyMs);
       actions.push({ atMs, kind, who: random.between(0, 999), how: random.between(0, 9_999) });
     }
   }
+  actions.push(...laterActions(seed, faultyMs));
   const kept =
     less.actions === undefined ? actions : actions.filter((_, index) => less.actions?.includes(index));
-  const places = {
+  const isLostForGood = kept.some(({ kind }) => kind === 'dead_for_good' && !without.has(kind));
+  const places: { -readonly [K in keyof Places]: Places[K] } = {
     zones: random.between(1, 3),
     maxPerZone: random.isIt(0.2) ? random.between(1, 2) : null,
     minAvailable: random.isIt(0.15) ? Math.max(0, nodes - random.between(1, 3)) : null,
   };
+  // A group that has lost a member for good waits for good, and that is no fault of anybody.
+  if (isLostForGood) places.minAvailable = null;
   return {
     seed,
     places,
@@ -173,6 +180,21 @@ export function drawn(seed: number, less: Less = {}): Drawn {
     actions: kept.filter(({ kind }) => !without.has(kind)),
     faultyMs,
   };
+}
+
+/** Drawn after all the others, and apart from them: what a seed drew before these came it draws still. */
+const laterFaults = ['etcd_down', 'long_death', 'dead_for_good'] as const;
+const firstFaults = momentFaults.filter((kind) => !laterFaults.some((later) => later === kind));
+
+function laterActions(seed: number, faultyMs: number): Action[] {
+  const random = new Random(seed, 'drawn later');
+  const actions: Action[] = [];
+  for (const kind of laterFaults) {
+    if (!random.isIt(kind === 'dead_for_good' ? 0.08 : 0.15)) continue;
+    const atMs = random.between(200, faultyMs);
+    actions.push({ atMs, kind, who: random.between(0, 999), how: random.between(0, 9_999) });
+  }
+  return actions;
 }
 
 /** Most rollouts are upgrades. */

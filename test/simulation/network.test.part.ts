@@ -8,6 +8,8 @@ export class Network {
   isCalm = false;
   /** Faults that happened, by name. */
   readonly happened = new Map<string, number>();
+  /** Until then etcd answers nobody. */
+  etcdBackAtMs = 0;
   private readonly cuts = new Map<string, number>();
   private readonly random: Random;
 
@@ -24,7 +26,10 @@ export class Network {
   }
 
   isCut(from: string, to: string): boolean {
-    return !this.isCalm && (this.cuts.get(`${from}>${to}`) ?? 0) > this.clock.nowMs;
+    if (this.isCalm) return false;
+    const { nowMs } = this.clock;
+    if ((from === 'etcd' || to === 'etcd') && this.etcdBackAtMs > nowMs) return true;
+    return (this.cuts.get(`${from}>${to}`) ?? 0) > nowMs;
   }
 
   /** Milliseconds that the next message takes. */

@@ -7,7 +7,7 @@ import { isStuck } from '../../controller/rollout/budget.js';
 import type { Rollout } from '../../controller/rollout/rollout.js';
 import type { World } from '../../controller/rollout/world.js';
 import { readNodes } from '../../controller/state/node-store.js';
-import type { ModelEtcd } from '../scenarios/model-etcd.test.part.js';
+import type { ModelChange, ModelEtcd } from '../scenarios/model-etcd.test.part.js';
 import { keys } from '../scenarios/model-leader.test.part.js';
 import type { SimulatedAgent } from './agent.test.part.js';
 import type { Asked } from './asked.test.part.js';
@@ -30,8 +30,12 @@ export interface Scene {
   readonly world: () => World;
   readonly isCalm: () => boolean;
   readonly agents: ReadonlyMap<string, SimulatedAgent>;
+  /** Its host is gone for good, as everybody knows by now. */
+  readonly isGone: (node: string) => boolean;
   /** Starts an agent again. */
   readonly restart: (agent: SimulatedAgent) => void;
+  /** Hears of each word that is in force. */
+  readonly count: (fault: string) => void;
   /** Hears the reason of each word for the active rollout. */
   readonly said: (reason: string) => void;
   /** Hears of nodes that somebody made something else than they were. */
@@ -43,23 +47,39 @@ export class Operators {
   readonly leftOut = new Set<string>();
   private readonly rounds: Round[];
   private readonly random: Random;
+  /** Apart, so that they change nothing where nobody needs them. */
+  private readonly confirms: Random;
   private said = 0;
   private asked = 0;
   /** The wish for a rollout that nobody has answered yet. */
   private waitsFor: string | undefined;
   private last: Rollout | undefined;
   private looks = 0;
+  /** Words that are counted as what they stand for, once they are in force. */
+  private readonly untold = new Map<string, string>();
   /** By the id of the request. */
   private readonly asks = new Map<string, Asked>();
 
   constructor(private readonly scene: Scene) {
     this.rounds = [...scene.drawn.rounds];
     this.random = new Random(scene.drawn.seed, 'operators');
+    this.confirms = new Random(scene.drawn.seed, 'confirms');
     scene.etcd.listen(({ changed }) => {
+      this.countTaken(changed);
       const key = this.waitsFor === undefined ? undefined : keys.outcome(this.waitsFor);
       const value = key === undefined ? undefined : changed.get(key)?.value;
       if (value !== undefined) this.answered(value);
     });
+  }
+
+  /** A word that was refused had no effect. */
+  private countTaken(changed: ModelChange['changed']): void {
+    for (const [n, fault] of this.untold) {
+      const value = changed.get(keys.outcome(n))?.value;
+      if (value === undefined) continue;
+      this.untold.delete(n);
+      if (value.includes('"error":null')) this.scene.count(fault);
+    }
   }
 
   /** Begins with the first rollout. */
@@ -112,17 +132,17 @@ export class Operators {
 
   /** Takes a node out of service, and puts it back later. */
   maintain(node: string, forMs: number): void {
-    this.say('maintenance', { node, on: true });
+    this.untold.set(this.say('maintenance', { node, on: true }), 'maintenance');
     this.scene.clock.after(forMs, () => this.say('maintenance', { node, on: false }), null);
   }
 
   hold(node: string, forMs: number): void {
-    this.say('hold', { node, on: true });
+    this.untold.set(this.say('hold', { node, on: true }), 'hold');
     this.scene.clock.after(forMs, () => this.say('hold', { node, on: false }), null);
   }
 
   freeze(forMs: number): void {
-    this.say('freeze', { on: true });
+    this.untold.set(this.say('freeze', { on: true }), 'freeze');
     this.scene.clock.after(forMs, () => this.say('freeze', { on: false }), null);
   }
 
@@ -130,7 +150,7 @@ export class Operators {
   remove(node: string, forMs: number): void {
     const stuck = [...this.scene.world().slots].find(([key]) => isStuck(key))?.[1].node;
     const meant = stuck ?? this.nodes().find(({ status }) => status?.unknown)?.id ?? node;
-    this.say('remove', { node: meant });
+    this.untold.set(this.say('remove', { node: meant }), 'remove');
     this.scene.clock.after(forMs, () => this.add(meant), null);
   }
 
@@ -141,11 +161,13 @@ export class Operators {
     if (node === undefined) return false;
     const agent = this.scene.agents.get(node);
     const before = agent?.release;
-    const release = agent?.putRight(how % 3 === 0 ? 'old' : 'new');
+    const release =
+      agent === undefined || !agent.process.alive ? undefined : agent.putRight(how % 3 === 0 ? 'old' : 'new');
     if (release === undefined) return false;
     if (release.digest !== before?.digest) this.scene.changed.add(node);
     this.leftOut.add(node);
-    this.say('order', { node, order: 'confirm', version: release.version, directory: '' });
+    const order = { node, order: 'confirm', version: release.version, directory: '' };
+    this.untold.set(this.say('order', order), 'confirm');
     return true;
   }
 
@@ -238,6 +260,7 @@ export class Operators {
     if (rollout?.course.kind === 'paused') this.goOn(this.looks % 3);
     if (isCalm) this.letGo();
     if (isCalm && this.random.isIt(0.2)) this.confirm(this.random.between(0, 999));
+    else if (this.confirms.isIt(0.4)) this.confirm(this.confirms.between(0, 999));
   }
 
   private goOn(turn: number): void {
@@ -251,15 +274,24 @@ export class Operators {
   private letGo(): void {
     const { etcd } = this.scene;
     const { slots } = this.scene.world();
-    for (const { node, maintenance, rollout } of slots.values())
-      if (maintenance !== null && rollout === '') this.say('maintenance', { node, on: false });
+    for (const { node, maintenance, rollout } of slots.values()) {
+      if (maintenance === null || rollout !== '') continue;
+      if (this.scene.isGone(node)) this.say('remove', { node });
+      else this.say('maintenance', { node, on: false });
+    }
+    // An order to a host that is gone is never carried out.
+    for (const { key, value } of etcd.under(keys.nodes)) {
+      const node = key.slice(keys.nodes.length, -'/order'.length);
+      if (key.endsWith('/order') && value.includes('"open"') && this.scene.isGone(node))
+        this.say('remove', { node });
+    }
     for (const { key } of etcd.under(keys.nodes)) {
       if (key.endsWith('/hold')) this.say('hold', { node: key.slice(keys.nodes.length, -5), on: false });
     }
     if (etcd.get(keys.freeze) !== undefined) this.say('freeze', { on: false });
     // A group that has lost a member for good waits for good, and says so.
     if (this.scene.drawn.places.minAvailable !== null)
-      for (const node of this.scene.agents.keys()) this.add(node);
+      for (const node of this.scene.agents.keys()) if (!this.scene.isGone(node)) this.add(node);
   }
 
   /** A node that failed and went back, which may be tried again or left out. */
@@ -277,6 +309,7 @@ export class Operators {
     if (rollout === undefined) return false;
     if (kind === 'skip' && 'node' in more) this.leftOut.add(String(more.node));
     const n = this.number();
+    this.untold.set(n, 'wish');
     this.scene.said(`${kind} ${n}`);
     this.scene.etcd.put(keys.rolloutIntent(rollout.id, n), this.intent(kind, more));
     return true;

@@ -151,7 +151,7 @@ export const plantedBugs: readonly PlantedBug[] = [
   {
     name: 'a paused rollout starts nodes',
     file: 'controller/rollout/course.ts',
-    right: "return enter(world, rollout, 'paused', course.reason);",
+    right: 'return stepPaused(world, rollout, course);',
     wrong: 'return stepForward(world, rollout, phase, nowMs);',
     breaks: [0],
     says: 'the engine decides in a circle',
@@ -455,5 +455,13 @@ export const plantedBugs: readonly PlantedBug[] = [
     wrong: 'backup: false,\n    backupPolicy',
     breaks: [5],
     seed: 1,
+  },
+  {
+    name: 'a node that is gone for good is never called lost',
+    file: 'controller/rollout/soak.ts',
+    right: 'silentForMs(world, node, nowMs) <= unknownMaxMs',
+    wrong: 'silentForMs(world, node, nowMs) <= 1_000 * unknownMaxMs',
+    breaks: [10],
+    seed: 24,
   },
 ];

@@ -27,6 +27,9 @@ import { type Broken, sentenceOf, Watch } from './watch.test.part.js';
 const calmMaxMs = 3_600_000;
 const restMs = 5_000;
 
+/** Faults that are words of operators. */
+const wordKinds: readonly string[] = ['wish', 'maintenance', 'hold', 'freeze', 'confirm', 'remove'];
+
 /** What one history came to. */
 export interface Played {
   readonly broken: Broken | undefined;
@@ -67,6 +70,8 @@ class Simulation {
   private readonly changed = new Set<string>();
   /** Nodes that were taken off the list since the rollout began: its end says nothing of them. */
   private readonly removed = new Set<string>();
+  /** Nodes whose hosts are gone, and never come back. */
+  private readonly gone = new Set<string>();
   private last: Rollout | undefined;
   private beganAtMs = 0;
   private atRestSinceMs = 0;
@@ -115,8 +120,10 @@ class Simulation {
       isCalm,
       agents: this.agents,
       changed: this.changed,
+      count: (fault) => void this.network.count(fault),
       said: (reason) => this.watch.said.said(reason),
-      restart: (agent) => void this.kill(agent, false, 1),
+      isGone: (node) => this.gone.has(node),
+      restart: (agent) => void this.kill(agent, false, 0.25),
     });
     this.etcd.listen(({ revision, changed }) => {
       for (const [key, entry] of changed) {
@@ -233,7 +240,7 @@ class Simulation {
     const controller = this.controllers[who % this.controllers.length];
     const agent = [...this.agents.values()][who % this.agents.size];
     if (this.network.isCalm || controller === undefined || agent === undefined) return;
-    const { clock, network } = this;
+    const { clock, network, drawn } = this;
     const forMs = 300 + 2 * how;
     const host = `controller-${(how % this.controllers.length) + 1}`;
     this.say(`${this.at()} fault ${kind} who=${who} how=${how}`);
@@ -256,13 +263,15 @@ class Simulation {
         clock.after(forMs / 3, () => controller.process.alive || controller.start(), null);
         break;
       case 'controller_pause':
+        if (!controller.process.alive) return;
         controller.process.pausedUntilMs = clock.nowMs + forMs;
         break;
       case 'agent_crash':
       case 'agent_power_cut':
-        if (!this.kill(agent, kind === 'agent_power_cut', how)) return;
+        if (!this.kill(agent, kind === 'agent_power_cut', how / 4)) return;
         break;
       case 'agent_pause':
+        if (!agent.process.alive) return;
         agent.process.pausedUntilMs = clock.nowMs + forMs;
         break;
       case 'lease_lost':
@@ -301,16 +310,32 @@ class Simulation {
       case 'remove':
         this.operators.remove(agent.id, 2 * forMs);
         break;
+      case 'etcd_down':
+        network.etcdBackAtMs = clock.nowMs + forMs;
+        break;
+      case 'long_death':
+        // Longer than anybody waits for it; now and then until the rollout is long over.
+        if (!this.kill(agent, how % 2 === 0, (how % 3 === 0 ? 8 : 2) * drawn.policy.unknownMaxMs)) return;
+        break;
+      case 'dead_for_good':
+        if (!this.kill(agent, true, 0)) return;
+        this.gone.add(agent.id);
+        break;
     }
-    network.count(kind);
+    // A word counts once it is in force.
+    if (!wordKinds.includes(kind)) network.count(kind);
   }
 
-  private kill(agent: SimulatedAgent, isPowerCut: boolean, how: number): boolean {
+  private kill(agent: SimulatedAgent, isPowerCut: boolean, forMs: number): boolean {
     if (!agent.process.alive) return false;
     agent.die(isPowerCut);
     this.watch.died(agent.id);
-    this.clock.after(how / 4, () => agent.process.alive || agent.start(), null);
+    this.clock.after(forMs, () => this.revive(agent), null);
     return true;
+  }
+
+  private revive(agent: SimulatedAgent): void {
+    if (!agent.process.alive && !this.gone.has(agent.id)) agent.start();
   }
 
   /** Only before the rollout touches the node: what comes after is the job's own. */
@@ -348,13 +373,13 @@ class Simulation {
     for (const agent of this.agents.values()) {
       agent.process.pausedUntilMs = this.clock.nowMs;
       agent.sicken(0);
-      if (!agent.process.alive) agent.start();
+      this.revive(agent);
     }
   }
 
   private atWork(): string[] {
     return [...this.agents.values()]
-      .filter(({ life, isWorking }) => life === undefined || isWorking)
+      .filter(({ id, life, isWorking }) => (life === undefined && !this.gone.has(id)) || isWorking)
       .map(({ id: node }) => node);
   }
 
@@ -388,10 +413,12 @@ class Simulation {
 
   /** Guarantees 4, 9 and 10, once everything has come to rest. */
   private checkRest(): void {
-    this.watch.checkAdopted();
+    this.watch.checkAdopted(this.gone);
     const named = new Set([...this.watch.world.slots.values()].map(({ node }) => node));
-    for (const { id, spec, status } of readNodes(keys, this.etcd.under(keys.nodes)))
-      if (spec.removed || (status?.needsOperator ?? '') !== '') named.add(id);
+    for (const { id, spec, status } of readNodes(keys, this.etcd.under(keys.nodes))) {
+      const isUnheard = this.gone.has(id) && status?.unknown !== false;
+      if (spec.removed || isUnheard || (status?.needsOperator ?? '') !== '') named.add(id);
+    }
     for (const agent of this.agents.values()) {
       if (named.has(agent.id)) continue;
       if (agent.model.state.inMaintenance)

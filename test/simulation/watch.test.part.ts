@@ -351,12 +351,18 @@ export class Watch implements AgentWatch, LeaderWatch {
       ({ id, state, ended, attempts }) =>
         ended?.commandId.endsWith(`.upgrade.${attempts.upgrade}`) === true &&
         this.deeds.hasFailed(ended.commandId) &&
+        !this.isConfirmed(id) &&
         !rollout.forgiven.includes(id) &&
         state.phase !== 'ready' &&
         state.phase !== 'skipped',
     );
     const { failureBudget } = this.drawn.policy;
     assert.ok(failed.length <= failureBudget, `${starts[0]?.id} starts after ${failed.length} failures`);
+  }
+
+  /** An operator has put it right since, and said so. */
+  private isConfirmed(node: string): boolean {
+    return this.etcd.get(keys.nodeOrder(node))?.value.includes('"done"') === true;
   }
 
   /** Guarantee 6: a freeze that stands lets no rollout begin but one that takes back what is wrong. */
@@ -387,8 +393,10 @@ export class Watch implements AgentWatch, LeaderWatch {
   }
 
   /** Guarantee 1, once everything has come to rest: nobody waits for a node any longer that is on the list. */
-  checkAdopted(): void {
+  checkAdopted(gone: ReadonlySet<string>): void {
     for (const node of this.away) {
+      // Nobody can adopt it.
+      if (gone.has(node)) continue;
       const { removed }: { removed: boolean } = JSON.parse(this.etcd.get(keys.nodeSpec(node))?.value ?? '{}');
       if (!removed && this.isOut(node))
         this.wrong(
