@@ -110,6 +110,8 @@ export class SimulatedAgent {
       readonly network: Network;
       readonly watch: AgentWatch;
       readonly log: Logger;
+      /** How far its clock is off. */
+      readonly skewMs: number;
     },
   ) {
     this.model = new ModelNode(side);
@@ -323,7 +325,7 @@ export class SimulatedAgent {
   }
 
   private wall(): Date {
-    return new Date(1_700_000_000_000 + this.parts.clock.nowMs);
+    return new Date(1_700_000_000_000 + this.parts.skewMs + this.parts.clock.nowMs);
   }
 
   private node(wall: () => Date): AgentNode {

@@ -122,7 +122,8 @@ export class SimulatedController {
     const mirror = new LaggingMirror(way, process, log);
     this.mirror = mirror;
     const config = configOf(name, drawn);
-    const wall = (): Date => new Date(epochMs + clock.nowMs);
+    const startMs = epochMs + drawn.skewMs(name);
+    const wall = (): Date => new Date(startMs + clock.nowMs);
     const settings = {
       id: name,
       address: `${name}:1`,
@@ -150,7 +151,7 @@ export class SimulatedController {
       const forever = new AbortController().signal;
       const lead = await campaign(client, keys, settings, environment, leaderGone, forever);
       if (lead === undefined) return;
-      const nowMs = (): number => Math.round(epochMs + clock.nowMs);
+      const nowMs = (): number => Math.round(startMs + clock.nowMs);
       await leadTerm({ config, keys, client, mirror, repository: modelRepository, lead, nowMs, wall, log });
     }
   }

@@ -90,6 +90,8 @@ export interface Drawn {
   readonly marginMs: number;
   /** How probable each steady fault is, at every occasion; 0: there is none in this history. */
   readonly chance: Readonly<Record<SteadyFault, number>>;
+  /** How far the clock of each host is off, in milliseconds, by its name; all through the history. */
+  readonly skewMs: (host: string) => number;
   readonly actions: readonly Action[];
   /** Until then there are faults; after it there are none. */
   readonly faultyMs: number;
@@ -177,14 +179,24 @@ export function drawn(seed: number, less: Less = {}): Drawn {
     ttlSeconds: random.between(2, 5),
     marginMs: 500,
     chance,
+    skewMs: (host) => skewOf(seed, host),
     actions: kept.filter(({ kind }) => !without.has(kind)),
     faultyMs,
   };
 }
 
+/** Clocks that are further off than this an operator would see. */
+const skewMaxMs = 10_000;
+
 /** Drawn after all the others, and apart from them: what a seed drew before these came it draws still. */
 const laterFaults = ['etcd_down', 'long_death', 'dead_for_good'] as const;
 const firstFaults = momentFaults.filter((kind) => !laterFaults.some((later) => later === kind));
+
+/** In half of the histories every clock is right. */
+function skewOf(seed: number, host: string): number {
+  const isAny = new Random(seed, 'clocks').isIt(0.5);
+  return isAny ? new Random(seed, `clock of ${host}`).between(-skewMaxMs, skewMaxMs) : 0;
+}
 
 function laterActions(seed: number, faultyMs: number): Action[] {
   const random = new Random(seed, 'drawn later');

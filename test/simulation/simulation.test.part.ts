@@ -93,7 +93,10 @@ class Simulation {
       const node = `node-${number}`;
       this.agents.set(
         node,
-        new SimulatedAgent(node, side, { clock, network: this.network, watch: agentWatch, log }),
+        new SimulatedAgent(node, side, {
+          ...{ clock, network: this.network, watch: agentWatch, log },
+          skewMs: drawn.skewMs(node),
+        }),
       );
     }
     this.enlist();

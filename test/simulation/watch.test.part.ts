@@ -73,6 +73,8 @@ export class Watch implements AgentWatch, LeaderWatch {
   /** By the key of the node's record. */
   private readonly openCommands = new Map<string, string>();
   private readonly lost = new Set<string>();
+  /** Since when a node's record says that it cannot be reached. */
+  private readonly silentSinceMs = new Map<string, number>();
   private readonly closedCommands = new Set<string>();
   private readonly attempts = new Map<string, number>();
   private readonly adoptedBy = new Set<string>();
@@ -473,7 +475,8 @@ export class Watch implements AgentWatch, LeaderWatch {
     if (record.error?.code === 'NODE_LOST') this.lost.add(key);
     else this.lost.delete(key);
     if (this.lost.has(key)) this.deeds.lost(key.slice(keys.rolloutNodes(this.rollout).length));
-    if (this.lost.has(key) && !wasLost) this.checkLost(key, Date.parse(record.unknownSince ?? ''));
+    this.noteSilence(key, record.unknownSince ?? null);
+    if (this.lost.has(key) && !wasLost) this.checkLost(key);
     for (const [kind, attempt] of Object.entries(record.attempts ?? {})) {
       const last = this.attempts.get(`${key} ${kind}`) ?? 0;
       if (attempt < last) this.wrong(`${key} counts attempt ${attempt} of ${kind} after ${last}`, 9);
@@ -481,10 +484,17 @@ export class Watch implements AgentWatch, LeaderWatch {
     }
   }
 
+  /** By the true time: the clocks of leaders may be off. */
+  private noteSilence(key: string, since: string | null): void {
+    if (since === null && !this.lost.has(key)) this.silentSinceMs.delete(key);
+    else if (since !== null && !this.silentSinceMs.has(key))
+      this.silentSinceMs.set(key, Date.parse(since) - epochMs - this.drawn.skewMs(this.leader ?? ''));
+  }
+
   /** Guarantee 10: lost is only who could not be reached for as long as the policy says. */
-  private checkLost(key: string, sinceMs: number): void {
-    const unknownMaxMs = this.world.rollout?.plan.header.policy.unknownMaxMs ?? 0;
-    const unknownMs = epochMs + this.clock.nowMs - sinceMs;
+  private checkLost(key: string): void {
+    const { unknownMaxMs } = this.drawn.policy;
+    const unknownMs = this.clock.nowMs - (this.silentSinceMs.get(key) ?? this.clock.nowMs);
     if (unknownMs < unknownMaxMs) this.wrong(`${key} is called lost after ${unknownMs} ms`, 10);
   }
 
