@@ -260,7 +260,7 @@ export class Operators {
     if (rollout?.course.kind === 'paused') this.goOn(this.looks % 3);
     if (isCalm) this.letGo();
     if (isCalm && this.random.isIt(0.2)) this.confirm(this.random.between(0, 999));
-    else if (this.confirms.isIt(0.4)) this.confirm(this.confirms.between(0, 999));
+    else if (!isCalm && this.confirms.isIt(0.4)) this.confirm(this.confirms.between(0, 999));
   }
 
   private goOn(turn: number): void {

@@ -130,7 +130,7 @@ export const plantedBugs: readonly PlantedBug[] = [
       "return this.job.committed ? this.finish({ outcome: 'failed', ...stopped }) : this.goBack(stopped);",
     wrong: 'return this.goBack(stopped);',
     breaks: [3],
-    seed: 30,
+    seed: 47,
   },
   {
     name: 'a restart after the commit goes back',
@@ -146,7 +146,7 @@ export const plantedBugs: readonly PlantedBug[] = [
     right: 'if (first !== undefined && failed.length > policy.failureBudget)',
     wrong: 'if (first !== undefined && failed.length > 1_000)',
     breaks: [7],
-    seed: 27,
+    seed: 13,
   },
   {
     name: 'a paused rollout starts nodes',
@@ -195,7 +195,7 @@ export const plantedBugs: readonly PlantedBug[] = [
     right: '  probeOldStep,\n  leaveMaintenanceAfterRollbackStep,',
     wrong: '  probeOldStep,',
     breaks: [1],
-    seed: 5,
+    seed: 7,
   },
   {
     name: 'a node that cannot be reached counts as lost at once',
@@ -219,7 +219,7 @@ export const plantedBugs: readonly PlantedBug[] = [
     right: "onRestart: 'roll_back',",
     wrong: "onRestart: 'redo',",
     breaks: [5],
-    seed: 13,
+    seed: 17,
   },
   {
     name: 'an open job is forgotten at a restart',
@@ -229,7 +229,7 @@ export const plantedBugs: readonly PlantedBug[] = [
       'if (open === undefined || open.result === undefined) return this.keepHeld();\n    if (!this.knowsOrAsks(open)) {',
     breaks: [0, 10],
     says: 'is open, but nothing works on it',
-    seed: 5,
+    seed: 12,
   },
   {
     name: 'nodes go back beyond the budget',
@@ -309,7 +309,7 @@ export const plantedBugs: readonly PlantedBug[] = [
     right: 'return isRestored || viewOf(world, node).joined;',
     wrong: 'return isRestored;',
     breaks: [1, 10],
-    seed: 27,
+    seed: 31,
   },
   {
     name: 'an end calls nodes changed that nobody has changed',
@@ -340,8 +340,8 @@ export const plantedBugs: readonly PlantedBug[] = [
     file: 'node-agent/journal/journal.ts',
     right: 'await this.disk.create(recordName(whole.sequence), bytes);',
     wrong: 'await this.disk.create(recordName(whole.sequence), bytes).catch(() => undefined);',
-    breaks: [2, 5, 9, 10],
-    seed: 5,
+    breaks: [2, 5, 7, 9, 10],
+    seed: 13,
   },
   {
     name: 'no command of a rollout stands in the audit record',
@@ -406,7 +406,7 @@ export const plantedBugs: readonly PlantedBug[] = [
     right: "if (message.startsWith('at '))",
     wrong: "if (message.length > 0) return 'it did not work';\n  if (message.startsWith('at '))",
     breaks: [10],
-    seed: 27,
+    seed: 24,
   },
   {
     name: 'what a node says of its failure is lost',
@@ -414,7 +414,7 @@ export const plantedBugs: readonly PlantedBug[] = [
     right: "const fault = outcome.failure ?? { code: 'INTERNAL', message: 'the node gave no reason' };",
     wrong: "const fault = { code: outcome.failure?.code ?? 'INTERNAL', message: 'it did not work' };",
     breaks: [9],
-    seed: 5,
+    seed: 7,
   },
   {
     name: 'without a soak a node is done unheard',
@@ -438,7 +438,7 @@ export const plantedBugs: readonly PlantedBug[] = [
     right: '  startOldStep,\n  probeOldStep,\n  leave',
     wrong: '  leave',
     breaks: [7],
-    seed: 5,
+    seed: 13,
   },
   {
     name: 'a node needs an operator, and nobody says why',

@@ -419,6 +419,8 @@ export class Watch implements AgentWatch, LeaderWatch {
     const value = this.etcd.get(key)?.value;
     const slot = value === undefined ? undefined : readSlot(key, value);
     if (slot === undefined) return;
+    if (isStuck(key.slice(keys.slots.length)) && slot.reason === '')
+      this.wrong(`${slot.node} needs an operator, and nobody says why`, 4);
     if (isManual(slot)) this.storedCommands.add(manualCommandId(slot));
   }
 
