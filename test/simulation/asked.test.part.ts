@@ -2,7 +2,7 @@
  * A rollout that begins is the one that was asked for: as many nodes at a time, to that version, of those nodes,
  * by the rules of the configuration. What the other oracles read in the plan is held against its source here.
  */
-import type { Rollout, RolloutPolicy } from '../../controller/rollout/rollout.js';
+import type { PlanPart, Rollout, RolloutPolicy } from '../../controller/rollout/rollout.js';
 
 /** What an operator asked for. */
 export type Asked =
@@ -44,10 +44,17 @@ export function unasked(
   const isOther =
     asked.kind === 'start'
       ? header.to !== asked.request.to || header.stageOnly !== asked.request.stageOnly
-      : header.rollbackOf !== asked.of.id || header.to !== asked.of.plan.header.from || header.stageOnly;
+      : header.rollbackOf !== asked.of.id ||
+        header.stageOnly ||
+        parts.some((part) => !isBack(part, asked.of));
   if (isOther) return { guarantee: 6, sentence: `it goes to ${header.to}, which is not what was asked` };
   const strange = nodes.find((node) => !isMeant(node, asked));
   return strange === undefined ? undefined : { guarantee: 6, sentence: `nobody asked it of ${strange}` };
+}
+
+/** Each node to what it ran before, whatever the header calls it. */
+function isBack({ node, to }: PlanPart, { plan }: Rollout): boolean {
+  return plan.parts.find((part) => part.node === node)?.from.digest === to.digest;
 }
 
 function askedMax(asked: Asked, configured: RolloutPolicy): number {
