@@ -90,10 +90,10 @@ function endRollback(world: ActiveWorld, rollout: Rollout, reason: string, nowMs
   return end(world, 'failed', `${reason}; ${names} did not go back: look with plexictl status`, 4, nowMs);
 }
 
-/** Whether a node runs what the plan gives it, and did not before. */
+/** Whether a node runs what the plan gives it, and did not before; a restart gives it what it ran. */
 function isAnyChanged({ plan, nodes }: Rollout): boolean {
   return plan.parts.some(
-    ({ node, strategy, to }) => strategy !== 'none' && nodes.get(node)?.release.digest === to.digest,
+    ({ node, from, to }) => from.digest !== to.digest && nodes.get(node)?.release.digest === to.digest,
   );
 }
 
