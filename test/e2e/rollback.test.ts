@@ -69,7 +69,7 @@ describe('an operator intervenes', () => {
     const { rollout: paused } = documentOf(statusDocument, await cluster.plexictl(['status', '-o', 'json']));
     assert.equal(paused?.phase, 'paused');
     assert.deepEqual(paused.counts, { done: 2, ready: 1 });
-    assert.match(paused.reason, /disk alarm/);
+    assert.match(paused.reason ?? '', /disk alarm/);
     const waiting = paused.nodes.find(({ id }) => id === 'node-3')?.waitingOn[0];
     assert.equal(waiting?.reason, 'the rollout is paused');
     assert.deepEqual(await versions(), ['0b1', '0b1', '0a1']);
