@@ -5,6 +5,7 @@
 import assert from 'node:assert/strict';
 import { availableParallelism } from 'node:os';
 import { test } from 'node:test';
+import { keepSeeds } from '../simulation/keep-seeds.test.part.js';
 import { linesOf, playMany } from '../simulation/many.test.part.js';
 import { deepUntilMs, reportDeep } from './share.test.part.js';
 
@@ -23,6 +24,7 @@ test('whole clusters keep what is promised, seed after seed', async (t) => {
   const more = `${rollouts} rollouts${early}`;
   reportDeep('simulated histories', { tried, passed: tried - failures.length, left: 0, more });
   for (const line of linesOf(sum)) t.diagnostic(line);
+  keepSeeds(failures);
   if (maxMs > historyMs) assert.ok(rollouts > 0, 'no rollout was played');
   assert.deepEqual(failures, [], failures.join('\n'));
 });

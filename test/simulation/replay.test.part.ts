@@ -9,6 +9,7 @@
 import { availableParallelism } from 'node:os';
 import { parseArgs } from 'node:util';
 import { drawn, faultsOf } from './drawn.test.part.js';
+import { keepSeeds } from './keep-seeds.test.part.js';
 import { linesOf, playMany } from './many.test.part.js';
 import { play } from './simulation.test.part.js';
 
@@ -55,5 +56,7 @@ async function many(): Promise<number> {
   const isPlain = values['until-broken'];
   const sum = await playMany({ ...bounds, failuresMax, isPlain }, Number(values.jobs));
   for (const line of linesOf(sum)) say(line);
+  const kept = isPlain ? [] : keepSeeds(sum.failures);
+  if (kept.length > 0) say(`entered into test/simulation/seeds.txt: ${kept.join(', ')}`);
   return sum.failures.length === 0 ? 0 : 1;
 }

@@ -6,10 +6,12 @@
  * fault and each end to be met; PLEXI_SIMULATE_FROM: the first seed.
  */
 import assert from 'node:assert/strict';
-import { readFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { drawn, faultsOf, momentFaults, steadyFaults } from './drawn.test.part.js';
+import { keepSeeds } from './keep-seeds.test.part.js';
 import { added, linesOf, playMany, type Sum } from './many.test.part.js';
 import { play } from './simulation.test.part.js';
 
@@ -38,6 +40,20 @@ test('a history can be played with less of it', () => {
   assert.equal(less.rounds.length, 1);
   assert.ok(!faultsOf(less).some((kind) => kind === fault));
   assert.deepEqual(less.policy, whole.policy);
+});
+
+test('a seed that fails is kept, once', () => {
+  const folder = mkdtempSync(join(tmpdir(), 'plexi-seeds-'));
+  const file = join(folder, 'seeds.txt');
+  writeFileSync(file, '# seeds\n12 known\n');
+  const failures = [
+    'seed 7, guarantee 1: two are out\n  npm run simulate -- --seed 7',
+    'seed 12, guarantee 3: a mix',
+  ];
+  assert.deepEqual(keepSeeds(failures, file), [7]);
+  assert.deepEqual(keepSeeds(failures, file), []);
+  assert.equal(readFileSync(file, 'utf8'), '# seeds\n12 known\n7 guarantee 1: two are out\n');
+  rmSync(folder, { recursive: true });
 });
 
 test('the seeds that ever failed do not fail any more', async () => {
