@@ -124,6 +124,9 @@ describe('part of what there is', () => {
     assert.equal((await readLast(client, '/part/audit/'))?.key, '/part/audit/later0');
     assert.equal((await readLast(client, '/part/audit/', then))?.key, '/part/audit/2');
     assert.equal((await readPrefix(client, '/part/audit/', then)).entries.length, 3);
+    await transact(client, [], puts('/part/later', 1));
+    const without = await readPrefixWithout(client, '/part/', '/part/audit/', then);
+    assert.deepEqual(names(without.entries), ['0', '1', '2', '3', '4']);
     assert.equal(await readLast(client, '/nobody/'), undefined);
   });
 });

@@ -83,7 +83,7 @@ function endRollback(world: ActiveWorld, rollout: Rollout, reason: string, nowMs
     .filter((node) => !isRecalled(rollout, node));
   if (failed.length === 0) {
     const where = isAnyChanged(rollout) ? 'versions are mixed' : 'no node went back';
-    const next = `say plexictl rollback --update-id ${rollout.plan.header.rollbackOf ?? ''} again`;
+    const next = `say plexictl rollback --update-id ${rollout.plan.header.rollbackOf} again`;
     return end(world, 'aborted', `${reason}; ${where}: ${next}`, 5, nowMs);
   }
   const names = failed.map(({ id }) => id).join(', ');
@@ -180,11 +180,10 @@ function versionsOf({ plan, nodes }: Rollout): string {
   const counts = new Map<string, number>();
   for (const { node, to } of plan.parts)
     if (nodes.get(node)?.state.phase !== 'skipped') counts.set(to.version, (counts.get(to.version) ?? 0) + 1);
-  const [only, ...more] = [...counts];
-  if (only === undefined) return plan.header.to;
-  return more.length === 0
-    ? only[0]
-    : [only, ...more].map(([version, count]) => `${version} (${count})`).join(' and ');
+  const named = [...counts].map(([version, count]) =>
+    counts.size === 1 ? version : `${version} (${count})`,
+  );
+  return named.join(' and ');
 }
 
 function whyUnfinished(nodes: readonly RolloutNode[]): string {

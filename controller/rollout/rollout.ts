@@ -289,7 +289,10 @@ export function hasFailed(node: RolloutNode): node is FailedNode {
 
 /** The version that a node goes to; a way back may take nodes to different ones, so the header does not tell. */
 export function targetVersion({ plan }: Pick<Rollout, 'plan'>, node: string): string {
-  return plan.parts.find((part) => part.node === node)?.to.version ?? plan.header.to;
+  return plan.parts
+    .filter((part) => part.node === node)
+    .map(({ to }) => to.version)
+    .join();
 }
 
 /** The command that a node has open; undefined when it has none. */

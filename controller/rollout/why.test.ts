@@ -135,3 +135,27 @@ test('a node that is to go back says that etcd was restored, and one that this l
 function reasonsOf(world: World, node: string): string[] {
   return nodeOf(world, node).waitingOn.map(({ reason }) => reason);
 }
+
+test('a node that is to go back and needs an operator waits for him alone', () => {
+  const done = after(
+    rolling(2, { soakMs: 0 }),
+    finished('node-1', 'upgrade'),
+    observed('node-1', { release: releaseAt('0b1') }),
+  );
+  const slot = {
+    node: 'node-1',
+    reason: 'a bad disk',
+    rollout: 'x',
+    term: '1',
+    sinceMs: 1,
+    maintenance: null,
+  };
+  const stuck = { ...done, slots: new Map([...done.slots, ['stuck-node-1', slot]]) };
+  const wish = { kind: 'abort', rollback: true, reason: 'no more' } as const;
+  const { state, waitingOn } = nodeOf(after(stuck, { kind: 'wish', wish }), 'node-1');
+  assert.equal(state.phase, 'done');
+  assert.deepEqual(
+    waitingOn.map(({ reason }) => reason),
+    ['it needs an operator'],
+  );
+});
