@@ -80,7 +80,8 @@ export function rolloutsService(
     resume: unary(async (call) => {
       const reason = reasonOf(call.request.reason, 'resumed by', caller(call));
       const id = call.request.id === '' ? await reader.activeId() : call.request.id;
-      const seen = await reader.failedNodes(id);
+      // More than may be put aside are refused whatever their names are.
+      const seen = (await reader.failedNodes(id)).slice(0, limits.forgivenNodes + 1);
       return ResumeResponse.fromPartial({
         id: await forRollout(id, { kind: 'resume', reason, seen }, caller(call)),
       });

@@ -208,9 +208,13 @@ export class RunLoop {
   }
 
   private async takeBatch(batch: () => Promise<Batch>, isDone: () => Promise<boolean>): Promise<void> {
+    const heard: EngineEvent[] = [];
     for (let reloads = 0; reloads <= reloadsMax && !this.stopped; reloads++) {
       await this.parts.urgent();
-      const { events, writes } = await batch();
+      const { events: asked, writes } = await batch();
+      // What came while the try before failed: nothing is decided on less than is known by now.
+      if (reloads > 0) heard.push(...this.nextEvents());
+      const events = [...asked, ...heard];
       // The slot of a node that is taken off the list goes to another one only once that is stored.
       const isRemoval = events.some(({ kind }) => kind === 'removed');
       const before = { ...this.world, holdStarts: this.parts.wishesWait() || isRemoval };
@@ -226,7 +230,10 @@ export class RunLoop {
       // Before the load: what is stored between the two must not be missed by it.
       const done = await isDone();
       await this.load();
-      if (done) return;
+      if (done) {
+        this.queue.unshift(...heard.map((event) => ({ event })));
+        return;
+      }
     }
     if (!this.stopped)
       throw new PlexiError(

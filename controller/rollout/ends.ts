@@ -82,7 +82,7 @@ function endRollback(world: ActiveWorld, rollout: Rollout, reason: string, nowMs
     .filter((node) => hasFailed(node) && node.state.phase !== 'skipped')
     .filter((node) => !isRecalled(rollout, node));
   if (failed.length === 0) {
-    const where = isAnyChanged(rollout) ? 'versions are mixed' : 'no node went back';
+    const where = isAnyChanged(world, rollout) ? 'versions are mixed' : 'no node went back';
     const next = `say plexictl rollback --update-id ${rollout.plan.header.rollbackOf} again`;
     return end(world, 'aborted', `${reason}; ${where}: ${next}`, 5, nowMs);
   }
@@ -90,11 +90,15 @@ function endRollback(world: ActiveWorld, rollout: Rollout, reason: string, nowMs
   return end(world, 'failed', `${reason}; ${names} did not go back: look with plexictl status`, 4, nowMs);
 }
 
-/** Whether a node runs what the plan gives it, and did not before; a restart gives it what it ran. */
-function isAnyChanged({ plan, nodes }: Rollout): boolean {
-  return plan.parts.some(
-    ({ node, from, to }) => from.digest !== to.digest && nodes.get(node)?.release.digest === to.digest,
-  );
+/** Whether a node that was out runs something else than before; one that was taken off the list is nobody's concern. */
+function isAnyChanged({ labels }: World, { plan, nodes }: Rollout): boolean {
+  return plan.parts.some(({ node: id, from }) => {
+    const node = nodes.get(id);
+    const isRemoved = node?.state.phase === 'skipped' && !labels.has(id);
+    return (
+      node !== undefined && node.outSinceMs !== null && node.release.digest !== from.digest && !isRemoved
+    );
+  });
 }
 
 /** Whether the node is where it was because the rollout called it back, and not by a failure of its own. */
@@ -105,7 +109,7 @@ function isRecalled({ id }: Rollout, node: RolloutNode): boolean {
 
 /** Neither to the new version nor, by a course of its own, back: told from what the touched nodes run. */
 function endMidway(world: ActiveWorld, rollout: Rollout, reason: string, nowMs: number): World {
-  if (isAnyChanged(rollout)) {
+  if (isAnyChanged(world, rollout)) {
     const next = 'versions are mixed: go on with the same plexictl rollout, or take it back';
     return end(world, 'aborted', `${reason}; ${next}`, 5, nowMs);
   }

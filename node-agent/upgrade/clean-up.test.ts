@@ -94,6 +94,28 @@ const ended = job('ended');
 const clean = (node: AgentNode, jobs: Job[] = [ended]): Promise<void> =>
   cleanUpAfter(node, jobs.at(-1) ?? ended, jobs);
 
+describe('a directory that no backup may go to', () => {
+  for (const directory of ['', 'releases', 'data', 'agent', '../elsewhere', 'data/deep'])
+    test(`'${directory}' is left alone, whatever the order says`, async (t) => {
+      const { tiny, node } = await staged(t);
+      const folder = join(tiny.config.root, directory);
+      t.after(() => rm(join(tiny.config.root, '../elsewhere'), { recursive: true, force: true }));
+      const own = join(folder, 'a-folder');
+      await mkdir(own, { recursive: true });
+      const before = (await readdir(folder)).sort();
+      const value = { backup: true, backupPolicy: { ...policy, directory } };
+      const { step } = Command.fromPartial({ step: { $case: 'upgrade', value } });
+      const wrong = job('wrong', { command: Object(Command.toJSON(command('wrong', [1, 5, 1], step))) });
+      await clean(node, [wrong]);
+      const after = (await readdir(folder)).sort();
+      assert.deepEqual(
+        before.filter((name) => !after.includes(name) && !/^0c|manifest/.test(name)),
+        [],
+      );
+      assert.ok(after.includes('a-folder'));
+    });
+});
+
 describe('old releases', () => {
   test('go one by one as a node is upgraded, but for the newest', async (t) => {
     const checked = await CheckedNode.start(t, cluster);

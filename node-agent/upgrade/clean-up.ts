@@ -15,7 +15,7 @@ import { type AgentNode, linkedFolder, localRelease } from '../node.js';
 import { foldersInUse } from '../service/release-processes.js';
 import { isCopied } from '../takeover/copied-release.js';
 import { realPathOf } from '../takeover/running-process.js';
-import { backupDirectoryOf, backupPolicyOf } from './backup.js';
+import { backupDirectoryOf, backupDirectoryProblem, backupPolicyOf } from './backup.js';
 
 /**
  * What follows on the end of a job, whose record is on the disk. Never throws.
@@ -40,6 +40,8 @@ export async function cleanUpAfter(node: AgentNode, job: Job, jobs: readonly Job
 async function pruneOldBackups(node: AgentNode, order: UpgradeStep, needing: readonly Job[]): Promise<void> {
   if (!order.backup) return;
   const { directory, keep, retentionDays } = backupPolicyOf(order);
+  // It comes from a controller, and the step that refuses such a directory may not have been reached.
+  if (backupDirectoryProblem(directory, node.config.backup.paths) !== undefined) return;
   const { removed } = await pruneBackups({
     directory: join(node.paths.root, directory),
     keep,
@@ -88,11 +90,12 @@ async function linkedFolders({ paths }: AgentNode): Promise<string[] | undefined
 }
 
 /** A backup is restored together with the release that it was made of. */
-async function versionsOfBackups({ paths }: AgentNode, jobs: readonly Job[]): Promise<Set<string>> {
+async function versionsOfBackups({ paths, config }: AgentNode, jobs: readonly Job[]): Promise<Set<string>> {
   const directories = new Set([defaults.update.backup.directory, ...jobs.map(backupDirectoryOf)]);
   const versions = new Set<string>();
   for (const directory of directories) {
-    if (directory === undefined) continue;
+    if (directory === undefined || backupDirectoryProblem(directory, config.backup.paths) !== undefined)
+      continue;
     for (const { facts } of await listBackups(join(paths.root, directory)))
       if (facts !== undefined) versions.add(facts.version);
   }
