@@ -23,7 +23,7 @@ const weights = {
   'etcd-writes': 2.5,
   planted: 3,
   'power-cut': 1,
-  hostile: 1,
+  hostile: 2,
   partitions: 2.5,
   'system-calls': 8,
 };
