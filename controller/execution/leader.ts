@@ -220,7 +220,10 @@ class Term {
 
   private async followLabels(): Promise<void> {
     const { keys, mirror } = this.parts;
-    await this.loop.takeLabels(labelsOf(keys, mirror.under(keys.nodes)), mirror.revision);
+    const entries = mirror.under(keys.nodes);
+    // A load that was under way when they were told has put older ones in their place.
+    this.loop.rememberSpecs(entries.filter(({ key }) => keys.nodeOf(key, 'spec') !== undefined));
+    await this.loop.takeLabels(labelsOf(keys, entries), mirror.revision);
   }
 
   /** Housekeeping must not cost the lead; the next end of a rollout tries again. */
