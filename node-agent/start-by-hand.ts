@@ -1,9 +1,10 @@
 /**
  * `plexi-node-agent start`, said while no agent runs: a person starts the service, when an upgrade waits for that.
  * The program that does it holds the node's door; the caller sees to that. What a running agent is asked its job
- * does (upgrade/start-word.ts). At any other moment it refuses: in the middle of a job the service must be down, and without one the agent keeps it running by itself, so that there is never
- * a second one. So it does for any user but the agent's: the agent could not stop what another one started,
- * and the service would leave files that it cannot read.
+ * does (upgrade/start-word.ts). At any other moment it refuses: in the middle of a job the service must be down,
+ * and without one the agent keeps it running by itself, so that there is never a second one. So it does for any
+ * user but the agent's: the agent could not stop what another one started, and the service would leave files that
+ * it cannot read.
  */
 import { stat } from 'node:fs/promises';
 import { PlexiError } from '../config/errors.js';
