@@ -46,6 +46,20 @@ describe('a record of maintenance', () => {
       assert.deepEqual((await Maintenance.open(file, {})).current, said);
     }));
 
+  test('that was not flushed leaves its hook untold, until a hold tells it', () =>
+    asPlainUser([folder], async () => {
+      const maintenance = await Maintenance.open(file, { enter: ['enter'] });
+      const { ran, run } = counted(0);
+      chmodSync(folder, 0o300);
+      await assert.rejects(maintenance.enter({ ...said, ...run }), { code: 'EACCES' });
+      assert.deepEqual([maintenance.isEntering, ran], [true, []]);
+      await maintenance.hold({ ...run, ...said, refused: () => undefined });
+      assert.deepEqual([maintenance.isEntering, ran], [false, ['enter']]);
+      chmodSync(folder, 0o700);
+      await maintenance.enter({ ...said, ...run });
+      assert.equal(maintenance.isEntering, false, 'one that came to its end is whole');
+    }));
+
   test('that could not be written at all does not count', () =>
     asPlainUser([folder], async () => {
       const maintenance = await Maintenance.open(file, {});

@@ -29,7 +29,8 @@ export class Maintenance {
     private record: MaintenanceRecord | undefined,
     /** What is wrong with the record's file; undefined: it can be read, or there is none. */
     private damage: string | undefined,
-    private leaving = false,
+    /** Begun, and not come to its end. */
+    private underWay: HookName | undefined = undefined,
   ) {}
 
   /**
@@ -61,6 +62,7 @@ export class Maintenance {
    * @throws PlexiError HOOK_FAILED, and whatever running the hook throws
    */
   async enter(options: { reason: string; since: string; withHooks: boolean } & HookRun): Promise<void> {
+    this.underWay = 'enter';
     await this.keepDamaged();
     const record = { reason: options.reason, since: options.since };
     try {
@@ -71,23 +73,28 @@ export class Maintenance {
       throw thrown;
     }
     this.record = record;
-    this.leaving = false;
     if (options.withHooks) await runHook('enter', this.hooks.enter, options);
+    this.underWay = undefined;
   }
 
   /** Puts the node back: hook, then record. May be called again. @throws PlexiError HOOK_FAILED */
   async leave(options: { withHooks: boolean } & HookRun): Promise<void> {
-    this.leaving = true;
+    this.underWay = 'leave';
     if (options.withHooks) await runHook('leave', this.hooks.leave, options);
     await this.keepDamaged();
     await removeDurably(this.file);
     this.record = undefined;
-    this.leaving = false;
+    this.underWay = undefined;
   }
 
   /** It began to put the node back and did not come to an end: hook and disk may say that it is in service. */
   get isLeaving(): boolean {
-    return this.leaving;
+    return this.underWay === 'leave';
+  }
+
+  /** It began to take the node out and did not come to an end: the hook may never have been told. */
+  get isEntering(): boolean {
+    return this.underWay === 'enter';
   }
 
   /**
@@ -106,7 +113,7 @@ export class Maintenance {
     const { reason, since, refused } = options;
     const record = this.record ?? { reason, since };
     this.record = record;
-    this.leaving = false;
+    this.underWay = undefined;
     if (this.damage === undefined) await triedAgain(() => this.write(record)).catch(refused);
     if (options.withHooks) await runHook('enter', this.hooks.enter, options).catch(refused);
   }

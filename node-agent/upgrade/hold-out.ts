@@ -9,16 +9,17 @@ import { Command } from '../../gen/plexi/v1/node_agent.js';
 import { ownByHand } from '../by-hand/acts.js';
 import type { Job } from '../journal/journal.js';
 import { type AgentNode, linkedFolder, localRelease } from '../node.js';
-import { hookRun } from './maintenance.js';
+import { enterMaintenanceStep, hookRun } from './maintenance.js';
 
 /**
  * Takes the node out of service, or keeps it there, because a job of it asks for an operator. Does nothing on
- * one that is out already and was not about to be put back. Never throws: what is refused is logged, and then
+ * one that is out already as a whole, and was not about to be put back. Never throws: what is refused is logged, and then
  * the agent at least says that the node is out.
  */
 export async function holdOut(node: AgentNode, job: Job, reason: string): Promise<void> {
   const { maintenance, log } = node;
-  if (maintenance.current !== undefined && !maintenance.isLeaving) return;
+  const isWhole = !maintenance.isLeaving && !isHalfOut(node, job);
+  if (maintenance.current !== undefined && isWhole) return;
   const { commandId } = job;
   const refused = (err: unknown): void =>
     log.error({ commandId, err }, 'the node could not be taken out of service as a whole');
@@ -37,6 +38,11 @@ export async function holdOut(node: AgentNode, job: Job, reason: string): Promis
   } catch (thrown) {
     refused(thrown);
   }
+}
+
+/** Whether the record stands and the hook may not have run; an agent that was restarted knows it by the journal. */
+function isHalfOut({ maintenance }: AgentNode, { begun }: Job): boolean {
+  return maintenance.isEntering || begun.at(-1) === enterMaintenanceStep.step;
 }
 
 /** Whether a job that cannot be carried on may leave the node in service: one that takes nothing out of it. */

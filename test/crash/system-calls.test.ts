@@ -51,6 +51,14 @@ describe('an agent at a system call', { skip: why ?? false }, () => {
     assertAllPassed(await tryAll(all, { atOnce: 2 }));
   });
 
+  test('that upgrades, and is refused every flush from that of its maintenance on', async () => {
+    const points = await tries.points(upgrade);
+    const written = points.findIndex(({ line }) => line.includes('/maintenance.json"'));
+    const flush = points.slice(written).find(({ what }) => what === 'fsync /agent');
+    assert.ok(written >= 0 && flush);
+    assertAllPassed(await tryAll([() => tries.try(upgrade, flush, staysFull)], { atOnce: 1 }));
+  });
+
   test('the records at which a job is killed are those that the missions name', async () => {
     const names = { '0b1': await recordsOf(tries, '0b1'), '0b2': await recordsOf(tries, '0b2') };
     for (const { name, to, recoversFromRecord = 0 } of recoveries)
