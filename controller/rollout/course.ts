@@ -3,7 +3,7 @@
  * paused, aborting, back) and then at the phase; each leaf makes one step and returns the world
  * unchanged when there is none to make.
  */
-import { freeIndex, isStuck, slotOf, stuckCount, withConfiguredBudget } from './budget.js';
+import { isStuck, stuckCount, withConfiguredBudget } from './budget.js';
 import {
   bounded,
   givenUp,
@@ -15,7 +15,7 @@ import {
   withRollout,
 } from './change.js';
 import { end, endIfSettled, finalize } from './ends.js';
-import { hasOpenOrder, settleOrders } from './orders.js';
+import { settleOrders } from './orders.js';
 import { settleRecovery } from './recovery.js';
 import { stepAborting, stepBack } from './rollback.js';
 import {
@@ -32,7 +32,7 @@ import {
 } from './rollout.js';
 import { silentForMs } from './silence.js';
 import { settleLost, settleSoaking } from './soak.js';
-import { countSpread, whyNotOut } from './spread.js';
+import { isOnlyStuckInTheWay, isSettled, nextToStart } from './starts.js';
 import { type ActiveWorld, isActive, type World } from './world.js';
 
 type PausedCourse = Extract<Course, { kind: 'paused' }>;
@@ -195,7 +195,7 @@ function stepRolling(world: ActiveWorld, rollout: Rollout, nowMs: number): World
   const first = failed[0];
   const { policy } = rollout.plan.header;
   if (first !== undefined && failed.length > policy.failureBudget) return turnBack(world, rollout, first);
-  const next = world.holdStarts || world.recovery !== null ? undefined : nextReady(world, rollout);
+  const next = nextToStart(world, rollout);
   // A node that needs an operator blocks new upgrades, never the way back (protocol, rule 17).
   const isBlocking =
     rollout.plan.header.direction === 'forward' && stuckCount(world.slots) > policy.failureBudget;
@@ -213,18 +213,9 @@ function stepRolling(world: ActiveWorld, rollout: Rollout, nowMs: number): World
       nowMs,
     );
   }
-  if (isEveryOpenStuck(world, rollout)) return waitForOperator(world, rollout);
+  if (isOnlyStuckInTheWay(world, rollout)) return waitForOperator(world, rollout);
   const open = [...rollout.nodes.values()].some((node) => !isSettled(node));
   return open ? world : enter(world, rollout, 'soaking', '');
-}
-
-/** Whether only nodes that need an operator keep the open wave from its end: time alone changes nothing. */
-function isEveryOpenStuck(world: World, rollout: Rollout): boolean {
-  const wave = openWave(rollout);
-  const open = rollout.plan.parts.filter(
-    ({ node, wave: its }) => its === wave && !isSettledIn(rollout, node),
-  );
-  return open.length > 0 && open.every(({ node }) => isStuck(slotOf(world.slots, node) ?? ''));
 }
 
 /** Nodes that need an operator stop every further start: once nothing is under way, that is said. */
@@ -236,19 +227,6 @@ function waitForOperator(world: ActiveWorld, rollout: Rollout): World {
   const names = [...world.slots].filter(([key]) => isStuck(key)).map(([, slot]) => slot.node);
   const reason = `${names.join(', ')} must be looked after by an operator first: put it right and say plexictl node confirm ${names[0]} --version VERSION --reason TEXT, then plexictl resume`;
   return withRollout(world, { course: { kind: 'paused', by: 'failure', reason } });
-}
-
-/** The index a node may take: the one that an operator took for it already, or a free one. */
-function indexFor(world: World, node: string): string | undefined {
-  const held = slotOf(world.slots, node);
-  if (held === undefined) return freeIndex(world);
-  // It needs an operator: its slot is apart from the budget, and nothing would count it when it goes out.
-  return isStuck(held) ? undefined : held;
-}
-
-function isSettled(node: RolloutNode): boolean {
-  const { phase } = node.state;
-  return phase === 'done' || phase === 'skipped' || phase === 'rolled_back' || phase === 'rollback_failed';
 }
 
 /** The failure budget is spent: what happens is the policy's word. A rollback is never taken back itself. */
@@ -265,35 +243,4 @@ function turnBack(world: ActiveWorld, rollout: Rollout, node: FailedNode): World
 function failureOf({ id, error: { message } }: FailedNode): string {
   if (message.startsWith('at ')) return `${id} failed ${message}`;
   return message.startsWith(id) ? message : `${id}: ${message}`;
-}
-
-/** The lowest wave with a node that has not ended; of none it is infinite. */
-export function openWave({ plan, nodes }: Rollout): number {
-  const open = plan.parts.filter(({ node }) => !isSettledIn({ nodes }, node));
-  return Math.min(...open.map(({ wave }) => wave));
-}
-
-function isSettledIn({ nodes }: Pick<Rollout, 'nodes'>, id: string): boolean {
-  const node = nodes.get(id);
-  return node === undefined || isSettled(node);
-}
-
-/** The next node in order whose wave is open, that can be reached, and for which there is a slot. */
-function nextReady(world: World, rollout: Rollout): { node: RolloutNode; index: string } | undefined {
-  const wave = openWave(rollout);
-  const spread = countSpread(world, rollout.plan.header.direction === 'back');
-  for (const part of rollout.plan.parts) {
-    const node = rollout.nodes.get(part.node);
-    if (part.wave !== wave || node?.state.phase !== 'ready') continue;
-    if (!viewOf(world, node.id).reachable || isKept(world, rollout, node.id)) continue;
-    const index = indexFor(world, node.id);
-    if (index !== undefined && whyNotOut(spread, node.id) === undefined) return { node, index };
-  }
-  return undefined;
-}
-
-/** An operator has the node for himself: by a hold, which keeps upgrades away and no way back, or by an order. */
-function isKept(world: World, rollout: Rollout, node: string): boolean {
-  const isHeld = rollout.plan.header.direction === 'forward' && world.holds.has(node);
-  return isHeld || hasOpenOrder(world, node);
 }

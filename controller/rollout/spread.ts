@@ -41,6 +41,14 @@ export function countSpread(world: World, goingBack = false): SpreadCount {
   };
 }
 
+/** Counts zones and groups as if every node that needs an operator served: what is to be had by his word. */
+export function countSpreadPutRight(world: World): SpreadCount {
+  const { outByZone, groups, ...rest } = countSpread(world, true);
+  const stuck = new Set([...world.slots].flatMap(([key, { node }]) => (isStuck(key) ? [node] : [])));
+  const serving = (down: ReadonlySet<string>) => new Set([...down].filter((id) => !stuck.has(id)));
+  return { ...rest, outByZone, groups: groups.map((group) => ({ ...group, down: serving(group.down) })) };
+}
+
 /** Whether a node may be taken out beside those that are; undefined: it may. */
 export function whyNotOut(count: SpreadCount, node: string): Keeping | undefined {
   const { world } = count;

@@ -4,13 +4,13 @@
  */
 import { freeIndex, isStuck, joinersOut, slotOf } from './budget.js';
 import { bounded, viewOf, withNodes } from './change.js';
-import { openWave } from './course.js';
 import { isManual } from './manual.js';
 import { hasOpenOrder } from './orders.js';
 import { reEpochWord } from './recovery.js';
 import { isTouched } from './rollback.js';
 import { isFinal, openCommand, type Rollout, type RolloutNode, type WaitReason } from './rollout.js';
 import { countSpread, type SpreadCount, whyNotOut } from './spread.js';
+import { openWave } from './starts.js';
 import type { World } from './world.js';
 
 type Reason = Omit<WaitReason, 'sinceMs'>;

@@ -257,7 +257,7 @@ export const plantedBugs: readonly PlantedBug[] = [
   },
   {
     name: 'a hold is not looked at',
-    file: 'controller/rollout/course.ts',
+    file: 'controller/rollout/starts.ts',
     right: "const isHeld = rollout.plan.header.direction === 'forward' && world.holds.has(node);",
     wrong: 'const isHeld = false;',
     breaks: [6],

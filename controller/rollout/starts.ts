@@ -1,0 +1,94 @@
+/**
+ * Which node starts next: in the order of the plan and wave after wave, in reach, in nobody's hand, and within the
+ * budget, its zone and its groups. And what is in the way when none does.
+ */
+import { freeIndex, isStuck, slotOf } from './budget.js';
+import { viewOf } from './change.js';
+import { hasOpenOrder } from './orders.js';
+import type { Rollout, RolloutNode } from './rollout.js';
+import { countSpread, countSpreadPutRight, type SpreadCount, whyNotOut } from './spread.js';
+import type { World } from './world.js';
+
+/** The next node in order whose wave is open, that can be reached, and for which there is a slot. */
+export function nextToStart(
+  world: World,
+  rollout: Rollout,
+): { node: RolloutNode; index: string } | undefined {
+  if (!mayStart(world)) return undefined;
+  const wave = openWave(rollout);
+  const spread = countSpread(world, rollout.plan.header.direction === 'back');
+  for (const part of rollout.plan.parts) {
+    const node = rollout.nodes.get(part.node);
+    if (part.wave !== wave || node === undefined) continue;
+    const index = indexFor(world, rollout, node);
+    if (index !== undefined && whyNotOut(spread, node.id) === undefined) return { node, index };
+  }
+  return undefined;
+}
+
+/**
+ * Whether nothing but nodes that need an operator keeps the open wave from its end: they are all of it, or the
+ * others must not go out beside them, for their zone or group. Time alone changes nothing then.
+ */
+export function isOnlyStuckInTheWay(world: World, rollout: Rollout): boolean {
+  const wave = openWave(rollout);
+  const open = rollout.plan.parts.filter(
+    ({ node, wave: its }) => its === wave && !isSettledIn(rollout, node),
+  );
+  const putRight = countSpreadPutRight(world);
+  return (
+    open.length > 0 &&
+    open.every(
+      ({ node }) =>
+        isStuck(slotOf(world.slots, node) ?? '') ||
+        wouldStartBeside(putRight, rollout, rollout.nodes.get(node)),
+    )
+  );
+}
+
+/** Whether a node would start if zones and groups were counted so. */
+function wouldStartBeside(spread: SpreadCount, rollout: Rollout, node: RolloutNode | undefined): boolean {
+  const { world } = spread;
+  if (node === undefined || !mayStart(world)) return false;
+  return indexFor(world, rollout, node) !== undefined && whyNotOut(spread, node.id) === undefined;
+}
+
+/** Whether nothing keeps all nodes at once from starting. */
+function mayStart({ holdStarts, recovery }: World): boolean {
+  return !holdStarts && recovery === null;
+}
+
+/**
+ * The index that a node may take which is ready, in reach and in nobody's hand: the one that an operator took for
+ * it already, or a free one.
+ */
+function indexFor(world: World, rollout: Rollout, { id, state }: RolloutNode): string | undefined {
+  if (state.phase !== 'ready' || !viewOf(world, id).reachable || isKept(world, rollout, id)) return undefined;
+  const held = slotOf(world.slots, id);
+  if (held === undefined) return freeIndex(world);
+  // It needs an operator: its slot is apart from the budget, and nothing would count it when it goes out.
+  return isStuck(held) ? undefined : held;
+}
+
+/** An operator has the node for himself: by a hold, which keeps upgrades away and no way back, or by an order. */
+function isKept(world: World, rollout: Rollout, node: string): boolean {
+  const isHeld = rollout.plan.header.direction === 'forward' && world.holds.has(node);
+  return isHeld || hasOpenOrder(world, node);
+}
+
+/** The lowest wave with a node that has not ended; of none it is infinite. */
+export function openWave({ plan, nodes }: Rollout): number {
+  const open = plan.parts.filter(({ node }) => !isSettledIn({ nodes }, node));
+  return Math.min(...open.map(({ wave }) => wave));
+}
+
+function isSettledIn({ nodes }: Pick<Rollout, 'nodes'>, id: string): boolean {
+  const node = nodes.get(id);
+  return node === undefined || isSettled(node);
+}
+
+/** Nothing more is to be done on it going forward. */
+export function isSettled(node: RolloutNode): boolean {
+  const { phase } = node.state;
+  return phase === 'done' || phase === 'skipped' || phase === 'rolled_back' || phase === 'rollback_failed';
+}
