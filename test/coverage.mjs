@@ -9,10 +9,18 @@
  */
 import { spawnSync } from 'node:child_process';
 import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
-import { join } from 'node:path';
-import { argv, execPath, exit } from 'node:process';
-import ts from 'typescript';
+import { delimiter, dirname, join } from 'node:path';
+import { argv, env, execPath, exit } from 'node:process';
 import { checkout } from '../deploy/setup/checkout.mjs';
+import { generateCode } from '../deploy/setup/compile.mjs';
+import { ensureEtcd } from '../deploy/setup/etcd.mjs';
+import { installPackages } from '../deploy/setup/packages.mjs';
+
+const say = (text) => process.stderr.write(`${text}\n`);
+await installPackages(say);
+env.PATH += delimiter + dirname(ensureEtcd(say).etcd);
+await generateCode();
+const { default: ts } = await import('typescript');
 
 /**
  * What is measured, and the tests that must reach all of it. No random histories are among them: what they
