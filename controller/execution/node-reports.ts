@@ -11,7 +11,7 @@ import type { World } from '../rollout/world.js';
 import type { ClusterKeys } from '../state/keys.js';
 import { decode, type NodeStatusValue, nodeSpecRecord, nodeStatusRecord } from '../state/records.js';
 import { piecesOf } from '../state/transaction-size.js';
-import { type Lookup, put, type WriteGroup } from '../state/world-writes.js';
+import { guarded, type Lookup, put, type WriteGroup } from '../state/world-writes.js';
 import { statusOf } from './agent-words.js';
 
 /** Phases that a node keeps after its rollout, because they say how it ended there. */
@@ -52,10 +52,7 @@ export class NodeReports {
     const nodes = new Set([...this.dirty, ...changedNodes(before, world)]);
     this.dirty = new Set(isStart ? after.rollout?.nodes.keys() : []);
     const operations = [...nodes].flatMap((node) => this.write(node, before, world, lookup));
-    return piecesOf(operations, (operation) => [operation], groupSize).map((piece) => ({
-      operations: piece,
-      guards: [],
-    }));
+    return piecesOf(operations, (operation) => [operation], groupSize).map((piece) => guarded(piece, lookup));
   }
 
   private isRemoved(spec: EtcdEntry): boolean {

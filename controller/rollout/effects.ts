@@ -4,14 +4,14 @@
  * marked in the view, so that it is handed out once.
  */
 import { isStuck } from './budget.js';
-import { holdsSlot, viewOf, withView } from './change.js';
+import { holdsSlot, viewOf } from './change.js';
 import type { Advance, Effect } from './events.js';
 import { manualEffect } from './manual.js';
 import { orderEffect } from './orders.js';
 import { isAwaited } from './recovery.js';
 import { isFinal, openCommand, type RolloutNode } from './rollout.js';
 import { soakedForMs } from './soak.js';
-import type { World } from './world.js';
+import type { NodeView, World } from './world.js';
 
 /** Least and greatest milliseconds before a soaking node is looked at again. */
 const lookMinMs = 50;
@@ -20,34 +20,27 @@ const lookMaxMs = 5_000;
 export function dueEffects(world: World, nowMs: number): Advance {
   const { rollout } = world;
   const effects: Effect[] = [];
-  let next = world;
+  // One copy for all nodes: one for each of them would be their square.
+  const views = new Map(world.views);
+  const next: World = { ...world, views };
+  const handOut = (effect: Effect | undefined): void => {
+    if (effect === undefined) return;
+    effects.push(effect);
+    views.set(effect.node, { ...viewOf(next, effect.node), ...markOf(effect, nowMs) });
+  };
   for (const node of adoptedFirst(world)) {
     const view = viewOf(next, node);
     if (view.adopted && !isAwaited(next, node)) continue;
     if (!view.reachable || view.adopting || view.retryAtMs > nowMs) continue;
-    effects.push({ kind: 'adopt', node });
-    next = withView(next, node, { adopting: true });
+    handOut({ kind: 'adopt', node });
   }
-  for (const slot of world.slots.values()) {
-    const effect = manualEffect(next, slot, nowMs);
-    if (effect === undefined) continue;
-    effects.push(effect);
-    next = markHandedOut(next, effect, nowMs);
+  for (const slot of world.slots.values()) handOut(manualEffect(next, slot, nowMs));
+  for (const [node, order] of world.orders) handOut(orderEffect(next, node, order, nowMs));
+  if (rollout !== undefined && !isFinal(rollout.phase)) {
+    for (const node of rollout.nodes.values())
+      handOut(effectFor(next, node, rollout.plan.header.policy.soakMs, nowMs));
   }
-  for (const [node, order] of world.orders) {
-    const effect = orderEffect(next, node, order, nowMs);
-    if (effect === undefined) continue;
-    effects.push(effect);
-    next = markHandedOut(next, effect, nowMs);
-  }
-  if (rollout === undefined || isFinal(rollout.phase)) return { world: next, effects };
-  for (const node of rollout.nodes.values()) {
-    const effect = effectFor(next, node, rollout.plan.header.policy.soakMs, nowMs);
-    if (effect === undefined) continue;
-    effects.push(effect);
-    next = markHandedOut(next, effect, nowMs);
-  }
-  return { world: next, effects };
+  return effects.length === 0 ? { world, effects } : { world: next, effects };
 }
 
 /**
@@ -76,13 +69,14 @@ function effectFor(world: World, node: RolloutNode, soakMs: number, nowMs: numbe
   return undefined;
 }
 
-function markHandedOut(world: World, effect: Effect, nowMs: number): World {
+/** What the view of a node says once this was handed out. */
+function markOf(effect: Effect, nowMs: number): Partial<NodeView> {
   switch (effect.kind) {
     case 'adopt':
-      return withView(world, effect.node, { adopting: true });
+      return { adopting: true };
     case 'send':
-      return withView(world, effect.node, { inFlight: effect.command.id });
+      return { inFlight: effect.command.id };
     case 'look':
-      return withView(world, effect.node, { lookAtMs: nowMs + effect.inMs });
+      return { lookAtMs: nowMs + effect.inMs };
   }
 }

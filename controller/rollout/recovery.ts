@@ -120,9 +120,12 @@ function isLostUpgrade(rollout: string, node: RolloutNode, job: ReportedJob): bo
   return isNewer && job.commandId === commandId(rollout, node.id, 'upgrade', job.attempt);
 }
 
-/** An operator's own maintenance that was ended after the snapshot. */
+/**
+ * An operator's own maintenance that was ended after the snapshot. A command that puts the node back tells its
+ * end itself, once it is sent again: it may have failed.
+ */
 function isGivenBack(slot: Slot, report: AdoptionReport): boolean {
-  if (!isManual(slot) || report.inMaintenance) return false;
+  if (!isManual(slot) || report.inMaintenance || slot.maintenance.wanted === 'out') return false;
   if (slot.maintenance.done) return true;
   return report.jobs.some((job) => job.commandId === manualCommandId(slot) && job.ended);
 }

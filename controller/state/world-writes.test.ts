@@ -2,7 +2,10 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { limits } from '../../config/limits.js';
-import { transactionsOf } from './world-writes.js';
+import { ModelEtcd } from '../../test/scenarios/model-etcd.test.part.js';
+import { keys } from '../../test/scenarios/model-leader.test.part.js';
+import { emptyWorld } from '../rollout/empty-world.test.part.js';
+import { changedGroups, transactionsOf } from './world-writes.js';
 
 const put = (key: string) => ({ kind: 'put', key, value: '{}' }) as const;
 const remove = (key: string) => ({ kind: 'delete', key }) as const;
@@ -50,4 +53,23 @@ test('records of the audit count as much as they weigh', () => {
   const transactions = transactionsOf(groups, { operations: [], guards: [] });
   for (const { audit } of transactions)
     assert.ok(Buffer.byteLength(JSON.stringify(audit)) <= limits.etcdTransactionBytes);
+});
+
+test('a write that arrives late, behind a newer one of its own leader, is refused', () => {
+  const etcd = new ModelEtcd();
+  const seen = { slots: 0n, intents: 0n, labels: 0n };
+  const hold = { reason: '', by: 'operator', sinceMs: 0 };
+  const next = { ...emptyWorld, budget: { max: 2, generation: 1 }, holds: new Map([['node-1', hold]]) };
+  const held = (from: typeof emptyWorld, to: typeof emptyWorld) =>
+    transactionsOf(
+      changedGroups(keys, from, to, (key) => etcd.get(key), seen),
+      { operations: [], guards: [] },
+    );
+  const late = held(emptyWorld, next);
+  assert.ok(late.every(({ operations, guards }) => etcd.transact(guards, operations) !== undefined));
+  const newer = held(next, emptyWorld);
+  assert.ok(newer.every(({ operations, guards }) => etcd.transact(guards, operations) !== undefined));
+  const before = etcd.entries();
+  for (const { operations, guards } of late) assert.equal(etcd.transact(guards, operations), undefined);
+  assert.deepEqual(etcd.entries(), before);
 });

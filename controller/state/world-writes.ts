@@ -57,7 +57,10 @@ export function changedGroups(
   state.push(...changedKeys(before.holds, after.holds, keys.nodeHold, holdValue, lookup));
   state.push(...changedKeys(before.orders, after.orders, keys.nodeOrder, orderValue, lookup));
   const audit = clusterEntries(before, after);
-  const whole = state.length + audit.length === 0 ? [] : [{ operations: state, guards: [], audit }];
+  const whole =
+    state.length + audit.length === 0
+      ? []
+      : [{ operations: state, guards: asTheyWere(state, lookup), audit }];
   return [...told, ...whole, ...taking, ...recoveryGroups(keys, before, after, lookup)];
 }
 
@@ -66,10 +69,25 @@ function recoveryGroups(keys: ClusterKeys, before: World, after: World, lookup: 
   const was = before.recovery;
   const is = after.recovery;
   if (is?.kind === 'refused' && was?.kind !== 'refused')
-    return [{ operations: [put(keys.restored, { reason: is.reason }, lookup)], guards: [] }];
+    return [guarded([put(keys.restored, { reason: is.reason }, lookup)], lookup)];
   if (was?.kind !== 'adopting' || is !== null) return [];
-  const over = { epoch: Number(was.epoch), recovering: false };
-  return [{ operations: [put(keys.epoch, over, lookup)], guards: [] }];
+  return [guarded([put(keys.epoch, { epoch: Number(was.epoch), recovering: false }, lookup)], lookup)];
+}
+
+/**
+ * Writes that hold only where nobody has written these keys since. A write of this leader's own whose answer was
+ * lost may still arrive: then it must neither be written over, nor come behind a newer one.
+ */
+export function guarded(operations: readonly EtcdOperation[], lookup: Lookup): WriteGroup {
+  return { operations, guards: asTheyWere(operations, lookup) };
+}
+
+function asTheyWere(operations: readonly EtcdOperation[], lookup: Lookup): EtcdCompare[] {
+  return operations.map(({ key }) => asItWas(key, lookup));
+}
+
+function asItWas(key: string, lookup: Lookup): EtcdCompare {
+  return { kind: 'modRevision', key, equals: lookup(key)?.modRevision ?? 0n };
 }
 
 /** Nodes that were adopted after a restore of etcd; one that was removed is awaited again when it comes back. */
@@ -130,8 +148,7 @@ function nodeGroups(
     if (after.rollout !== undefined && node !== undefined && changed.has(id)) {
       const key = keys.rolloutNode(after.rollout.id, id);
       operations.push(put(key, nodeValue(node), lookup));
-      // A write of this leader's own whose answer was lost may still be committed: it must not be written over.
-      guards.push({ kind: 'modRevision', key, equals: lookup(key)?.modRevision ?? 0n });
+      guards.push(asItWas(key, lookup));
     }
     for (const key of slotKeys) {
       const was = before.slots.get(key);
@@ -158,9 +175,8 @@ function nodeGroups(
 
 /** A write of before that arrives late must not put an old slot over a newer one, nor free another node's. */
 function sameSlots(keys: ClusterKeys, key: string, lookup: Lookup, seen: SeenRevisions): EtcdCompare[] {
-  const name = keys.slot(key);
-  const same: EtcdCompare = { kind: 'modRevision', key: name, equals: lookup(name)?.modRevision ?? 0n };
-  return [same, { kind: 'rangeNotAfter', prefix: keys.slots, revision: seen.slots }];
+  const others: EtcdCompare = { kind: 'rangeNotAfter', prefix: keys.slots, revision: seen.slots };
+  return [asItWas(keys.slot(key), lookup), others];
 }
 
 /** Whether a slot begins to stand for something: for another node, or for a rollout. */
@@ -184,7 +200,7 @@ function takingGuards(
     own === undefined
       ? { kind: 'createRevision', key: keys.slot(key), equals: 0n }
       : { kind: 'modRevision', key: keys.slot(key), equals: own.modRevision },
-    { kind: 'modRevision', key: keys.budget, equals: lookup(keys.budget)?.modRevision ?? 0n },
+    asItWas(keys.budget, lookup),
     { kind: 'rangeNotAfter', prefix: keys.slots, revision: seen.slots },
     { kind: 'rangeNotAfter', prefix: keys.intents, revision: seen.intents },
     { kind: 'rangeNotAfter', prefix: keys.labels, revision: seen.labels },

@@ -184,11 +184,7 @@ export class CommandService {
       return { kind: 'replay', result: Promise.resolve(this.told(known.result)) };
     }
     const done = this.executor.wait(known.commandId);
-    if (done === undefined)
-      throw new PlexiError(
-        'JOURNAL_UNREADABLE',
-        `the job ${known.commandId} is open, but nothing works on it`,
-      );
+    if (done === undefined) throw nothingWorksOn(known.commandId);
     return { kind: 'attach', result: done.then((ended) => this.told(ended)) };
   }
 
@@ -243,9 +239,11 @@ export class CommandService {
 
   /** Takes back an upgrade that has not committed: the running one, or says how the ended one ended. */
   private async rollBack(step: RollBackStep) {
-    const ended = this.journal.find(step.upgradeCommandId)?.result;
-    const result = ended ?? (await this.executor.cancel(step.upgradeCommandId, step.reason));
+    const known = this.journal.find(step.upgradeCommandId);
+    const result = known?.result ?? (await this.executor.cancel(step.upgradeCommandId, step.reason));
     if (result !== undefined) return this.told(result);
+    // It broke since this was let in: only of what never began may be said that nothing is to be taken back.
+    if (known !== undefined) throw this.executor.broken ?? nothingWorksOn(known.commandId);
     const status = await this.status.now();
     return this.told({
       outcome: 'rolled_back',
@@ -268,6 +266,10 @@ export class CommandService {
     this.section = turn.catch(() => undefined);
     return turn;
   }
+}
+
+function nothingWorksOn(commandId: string): PlexiError {
+  return new PlexiError('JOURNAL_UNREADABLE', `the job ${commandId} is open, but nothing works on it`);
 }
 
 function adoptionId(token: FenceToken): string {

@@ -347,8 +347,13 @@ export class SimulatedAgent {
       get current() {
         return state.inMaintenance ? { reason: 'an upgrade', since: '' } : undefined;
       },
+      isLeaving: false,
+      isEntering: false,
       enter: () => this.move(true),
       leave: () => this.move(false),
+      hold: async () => {
+        state.inMaintenance = true;
+      },
     };
     const config = { node: this.id, cluster: 'paper' };
     const changing = {

@@ -86,7 +86,7 @@ export const plantedBugs: readonly PlantedBug[] = [
   {
     name: 'a record of a node is written over whatever stands there',
     file: 'controller/state/world-writes.ts',
-    right: "guards.push({ kind: 'modRevision', key, equals: lookup(key)?.modRevision ?? 0n });",
+    right: 'guards.push(asItWas(key, lookup));',
     wrong: '',
     breaks: [1],
     seed: 1,

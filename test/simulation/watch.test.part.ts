@@ -5,7 +5,7 @@
 import assert from 'node:assert/strict';
 import type { PlexiError } from '../../config/errors.js';
 import type { EtcdCompare, EtcdOperation } from '../../controller/leadership/etcd.js';
-import { isStuck } from '../../controller/rollout/budget.js';
+import { isStuck, slotOf } from '../../controller/rollout/budget.js';
 import { isManual, manualCommandId } from '../../controller/rollout/manual.js';
 import { orderCommandId } from '../../controller/rollout/orders.js';
 import { isFinal, type Rollout } from '../../controller/rollout/rollout.js';
@@ -64,8 +64,9 @@ export class Watch implements AgentWatch, LeaderWatch {
   /** The rollout that is in force, or was last. */
   rollout = '';
   /**
-   * Taken off the list of nodes, and not in service since: its slot went with it. Back on the list it gets
-   * one again when a leader adopts it, which is over once its status says so: the slot stands before that.
+   * Taken off the list of nodes: its slot went with it, and what was sent to it before may still take it out.
+   * Back on the list it gets one again when a leader adopts it, which is over once its status says so: the slot
+   * stands before that.
    */
   private readonly away = new Set<string>();
   private readonly records = new Map<string, Record>();
@@ -397,8 +398,8 @@ export class Watch implements AgentWatch, LeaderWatch {
   /** Guarantee 1, once everything has come to rest: nobody waits for a node any longer that is on the list. */
   checkAdopted(gone: ReadonlySet<string>): void {
     for (const node of this.away) {
-      // Nobody can adopt it.
-      if (gone.has(node)) continue;
+      // Nobody can adopt it; or it was adopted a moment ago, and its status does not say so yet.
+      if (gone.has(node) || slotOf(this.world.slots, node) !== undefined) continue;
       const { removed }: { removed: boolean } = JSON.parse(this.etcd.get(keys.nodeSpec(node))?.value ?? '{}');
       if (!removed && this.isOut(node))
         this.wrong(
@@ -627,8 +628,7 @@ export class Watch implements AgentWatch, LeaderWatch {
   private checkOut(): void {
     const holders = new Set([...this.world.slots.values()].map(({ node }) => node));
     for (const { id } of this.agents.values()) {
-      if (!this.isOut(id)) this.away.delete(id);
-      else if (!holders.has(id) && !this.away.has(id))
+      if (this.isOut(id) && !holders.has(id) && !this.away.has(id))
         this.wrong(`${id} is out of service and has no slot`, 1);
     }
   }
