@@ -15,8 +15,14 @@ test('steps are taken until one changes nothing; steps in a circle are an error,
   assert.throws(() => untilSettled(0, (count) => 1 - count, 1_000), /decides in a circle/);
 });
 
-test('all of 300 nodes go out at once where the budget allows it, and back at once', () => {
+test('all of 300 nodes go out where the budget allows it, a hundred in one decision, and back at once', () => {
   const nodes = Array.from({ length: 300 }, (_, index) => `node-${index + 1}`);
+  const checked = after(
+    begun(300, { maxConcurrent: 300 }),
+    ...nodes.map((node) => finished(node, 'preflight')),
+  );
+  const first = after(checked, ...nodes.map((node) => finished(node, 'stage')));
+  assert.equal(phasesOf(first).filter((phase) => phase === 'entering_maintenance').length, 100);
   const out = rolling(300, { maxConcurrent: 300 });
   assert.deepEqual(new Set(phasesOf(out)), new Set(['entering_maintenance']));
   const soaking = after(out, ...nodes.slice(1).map((node) => finished(node, 'upgrade')));

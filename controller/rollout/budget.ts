@@ -47,9 +47,10 @@ export function nodesOut(world: Pick<World, 'slots' | 'views'>): string[] {
 
 /** Nodes that joined in maintenance and were not adopted yet: out of service, and without a slot so far. */
 export function joinersOut({ views, slots }: Pick<World, 'views' | 'slots'>): string[] {
-  return [...views]
-    .filter(([node, view]) => view.joined && view.inMaintenance === true && slotOf(slots, node) === undefined)
-    .map(([node]) => node);
+  const out: string[] = [];
+  for (const [node, view] of views)
+    if (view.joined && view.inMaintenance === true && slotOf(slots, node) === undefined) out.push(node);
+  return out;
 }
 
 /** The budget that the configuration names, which is in force whenever no rollout has its own. */

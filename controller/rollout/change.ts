@@ -67,14 +67,18 @@ export function withNode<W extends World>(
 ): W {
   const node = world.rollout?.nodes.get(id);
   if (!isActive(world) || node === undefined) return world;
-  const moved = change.state !== undefined && change.state.phase !== node.state.phase;
-  const told = change.error && { error: { ...change.error, message: bounded(change.error.message) } };
-  const after = { ...node, ...(moved && { sinceMs: nowMs }), ...change, ...told };
-  return withRollout(world, { nodes: withEntry(world.rollout.nodes, id, after) });
+  return withRollout(world, { nodes: withEntry(world.rollout.nodes, id, movedTo(node, change, nowMs)) });
 }
 
-/** Puts many nodes of the rollout in their new state at once. */
-export function withNodes(world: World, changed: ReadonlyMap<string, RolloutNode>): World {
+/** A node with a change; `sinceMs` follows the phase. */
+export function movedTo(node: RolloutNode, change: Partial<RolloutNode>, nowMs: number): RolloutNode {
+  const moved = change.state !== undefined && change.state.phase !== node.state.phase;
+  const told = change.error && { error: { ...change.error, message: bounded(change.error.message) } };
+  return { ...node, ...(moved && { sinceMs: nowMs }), ...change, ...told };
+}
+
+/** Puts many nodes of the rollout in their new state at once: one copy for each of them would be their square. */
+export function withNodes<W extends World>(world: W, changed: ReadonlyMap<string, RolloutNode>): W {
   if (!isActive(world) || changed.size === 0) return world;
   return withRollout(world, { nodes: new Map([...world.rollout.nodes, ...changed]) });
 }
@@ -87,14 +91,19 @@ export function withCommand<W extends ActiveWorld>(
   state: (command: RolloutCommand) => NodeState,
   nowMs: number,
 ): W {
+  const { command, attempts } = nextCommand(world.rollout, node, kind);
+  return withNode(world, node.id, { state: state(command), attempts }, nowMs);
+}
+
+/** The next command of a kind for a node, and its attempts with it. */
+export function nextCommand(
+  { id }: Rollout,
+  node: RolloutNode,
+  kind: RolloutCommandKind,
+): { command: RolloutCommand; attempts: RolloutNode['attempts'] } {
   const attempt = (node.attempts[kind] ?? 0) + 1;
-  const command = { kind, attempt, id: commandId(world.rollout.id, node.id, kind, attempt) };
-  return withNode(
-    world,
-    node.id,
-    { state: state(command), attempts: { ...node.attempts, [kind]: attempt } },
-    nowMs,
-  );
+  const command = { kind, attempt, id: commandId(id, node.id, kind, attempt) };
+  return { command, attempts: { ...node.attempts, [kind]: attempt } };
 }
 
 /** Takes a node out of service: a slot, and the time. The caller has seen that the index is free. */

@@ -7,11 +7,14 @@ import { isStuck, stuckCount, withConfiguredBudget } from './budget.js';
 import {
   bounded,
   givenUp,
+  movedTo,
+  nextCommand,
   nodesInOrder,
   takeSlot,
   viewOf,
   withCommand,
   withNode,
+  withNodes,
   withRollout,
 } from './change.js';
 import { end, endIfSettled, finalize } from './ends.js';
@@ -129,10 +132,11 @@ function stepChecks(
     (node) => node.state.phase === 'pending' && node.error === null && (phase === 'staging' || !node.checked),
   );
   if (waiting.length > 0) {
-    return waiting.reduce(
-      (next, node) => withCommand(next, node, kind, (command) => ({ phase, command }), nowMs),
-      world,
-    );
+    const checking = waiting.map((node): [string, RolloutNode] => {
+      const { command, attempts } = nextCommand(rollout, node, kind);
+      return [node.id, movedTo(node, { state: { phase, command }, attempts }, nowMs)];
+    });
+    return withNodes(world, new Map(checking));
   }
   const silent = [...rollout.nodes.values()].filter((node) => isSilent(world, rollout, node, nowMs));
   if (silent.length > 0) return silent.reduce((next, node) => giveUp(next, node, nowMs), world);
@@ -195,7 +199,7 @@ function stepRolling(world: ActiveWorld, rollout: Rollout, nowMs: number): World
   const first = failed[0];
   const { policy } = rollout.plan.header;
   if (first !== undefined && failed.length > policy.failureBudget) return turnBack(world, rollout, first);
-  const next = nextToStart(world, rollout);
+  const next = nextToStart(world, rollout, nowMs);
   // A node that needs an operator blocks new upgrades, never the way back (protocol, rule 17).
   const isBlocking =
     rollout.plan.header.direction === 'forward' && stuckCount(world.slots) > policy.failureBudget;

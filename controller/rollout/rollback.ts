@@ -10,6 +10,7 @@ import { isManual } from './manual.js';
 import { hasOpenOrder } from './orders.js';
 import { hasFailed, isUpgrading, type Milliseconds, type Rollout, type RolloutNode } from './rollout.js';
 import { countSpread, whyNotOut } from './spread.js';
+import { maySlotBeTaken } from './starts.js';
 import type { ActiveWorld, World } from './world.js';
 
 /** Course `back`: one more step until every touched node is back. */
@@ -19,7 +20,7 @@ export function stepBack(world: ActiveWorld, rollout: Rollout, reason: string, n
   if (recalled !== world) return recalled;
   const soaking = nodesInOrder(rollout).find((node) => node.state.phase === 'soaking');
   if (soaking !== undefined) return revert(world, soaking, nowMs);
-  const next = world.holdStarts || world.recovery !== null ? undefined : newestTouched(world, rollout);
+  const next = maySlotBeTaken(world, nowMs) ? newestTouched(world, rollout) : undefined;
   const index = next && (slotOf(world.slots, next.id) ?? freeIndex(world));
   if (next !== undefined && index !== undefined) {
     const before = rollout.plan.parts.filter(({ node }) => node === next.id).map(({ from }) => from.version);

@@ -9,18 +9,23 @@ import type { Rollout, RolloutNode } from './rollout.js';
 import { countSpread, countSpreadPutRight, type SpreadCount, whyNotOut } from './spread.js';
 import type { World } from './world.js';
 
+/** Nodes that go out in one decision: more of them wait for the next one, so that none takes long. */
+const startsAtOnce = 100;
+
 /** The next node in order whose wave is open, that can be reached, and for which there is a slot. */
 export function nextToStart(
   world: World,
   rollout: Rollout,
+  nowMs: number,
 ): { node: RolloutNode; index: string } | undefined {
-  if (!mayStart(world)) return undefined;
+  if (!maySlotBeTaken(world, nowMs)) return undefined;
   const wave = openWave(rollout);
   const spread = countSpread(world, rollout.plan.header.direction === 'back');
+  const free = freeIndex(world);
   for (const part of rollout.plan.parts) {
     const node = rollout.nodes.get(part.node);
     if (part.wave !== wave || node === undefined) continue;
-    const index = indexFor(world, rollout, node);
+    const index = indexFor(world, rollout, node, free);
     if (index !== undefined && whyNotOut(spread, node.id) === undefined) return { node, index };
   }
   return undefined;
@@ -36,21 +41,33 @@ export function isOnlyStuckInTheWay(world: World, rollout: Rollout): boolean {
     ({ node, wave: its }) => its === wave && !isSettledIn(rollout, node),
   );
   const putRight = countSpreadPutRight(world);
+  const free = freeIndex(world);
   return (
     open.length > 0 &&
     open.every(
       ({ node }) =>
         isStuck(slotOf(world.slots, node) ?? '') ||
-        wouldStartBeside(putRight, rollout, rollout.nodes.get(node)),
+        wouldStartBeside(putRight, rollout, rollout.nodes.get(node), free),
     )
   );
 }
 
 /** Whether a node would start if zones and groups were counted so. */
-function wouldStartBeside(spread: SpreadCount, rollout: Rollout, node: RolloutNode | undefined): boolean {
+function wouldStartBeside(
+  spread: SpreadCount,
+  rollout: Rollout,
+  node: RolloutNode | undefined,
+  free: string | undefined,
+): boolean {
   const { world } = spread;
   if (node === undefined || !mayStart(world)) return false;
-  return indexFor(world, rollout, node) !== undefined && whyNotOut(spread, node.id) === undefined;
+  return indexFor(world, rollout, node, free) !== undefined && whyNotOut(spread, node.id) === undefined;
+}
+
+/** Whether one more node may go out now, should there be room for it. */
+export function maySlotBeTaken(world: World, nowMs: number): boolean {
+  const taken = [...world.slots.values()].filter(({ sinceMs }) => sinceMs === nowMs).length;
+  return mayStart(world) && taken < startsAtOnce;
 }
 
 /** Whether nothing keeps all nodes at once from starting. */
@@ -60,12 +77,17 @@ function mayStart({ holdStarts, recovery }: World): boolean {
 
 /**
  * The index that a node may take which is ready, in reach and in nobody's hand: the one that an operator took for
- * it already, or a free one.
+ * it already, or the free one.
  */
-function indexFor(world: World, rollout: Rollout, { id, state }: RolloutNode): string | undefined {
+function indexFor(
+  world: World,
+  rollout: Rollout,
+  { id, state }: RolloutNode,
+  free: string | undefined,
+): string | undefined {
   if (state.phase !== 'ready' || !viewOf(world, id).reachable || isKept(world, rollout, id)) return undefined;
   const held = slotOf(world.slots, id);
-  if (held === undefined) return freeIndex(world);
+  if (held === undefined) return free;
   // It needs an operator: its slot is apart from the budget, and nothing would count it when it goes out.
   return isStuck(held) ? undefined : held;
 }

@@ -3,7 +3,7 @@
  * command when its id first stands in the state, its outcome when it stands there no more. So each comes
  * exactly once, whatever led to it, and along with the very change that it tells of.
  */
-import { heldBy, isStuck } from '../rollout/budget.js';
+import { heldBy } from '../rollout/budget.js';
 import { isManual, manualCommandId } from '../rollout/manual.js';
 import { orderCommandId } from '../rollout/orders.js';
 import { isFinal, openCommand, type RolloutNode } from '../rollout/rollout.js';
@@ -54,8 +54,8 @@ function outcomeOf(rollout: string, node: RolloutNode, commandId: string): Audit
 
 /** Of an operator's maintenance of one node, which its slot tells. */
 export function maintenanceEntries(before: World, after: World, node: string): AuditEntry[] {
-  const was = manualOf(slotOfNode(before, node));
-  const slot = slotOfNode(after, node);
+  const was = manualOf(heldBy(before.slots, node)?.slot);
+  const slot = heldBy(after.slots, node)?.slot;
   const is = manualOf(slot);
   const entries: AuditEntry[] = [];
   if (was?.isOpen && !(is?.isOpen && is.commandId === was.commandId)) {
@@ -83,12 +83,6 @@ function endOfMaintenance(was: Manual, slot: Slot | undefined, is: Manual | unde
   return { outcome: isDone ? 'done' : 'superseded', error: null } as const;
 }
 
-/** The slot that a node holds, and one that waits for an operator is no longer for a command. */
-function slotOfNode(world: World, node: string): Slot | undefined {
-  const held = heldBy(world.slots, node);
-  return held === undefined || isStuck(held.key) ? undefined : held.slot;
-}
-
 function manualOf(slot: Slot | undefined) {
   if (slot === undefined || !isManual(slot)) return undefined;
   const { wanted, done, failed } = slot.maintenance;
@@ -96,34 +90,27 @@ function manualOf(slot: Slot | undefined) {
   return { commandId: manualCommandId(slot), wanted, isOpen: !done && !failed, failed, reason };
 }
 
-/** Of operators' orders to single nodes, and of the rollout as a whole. */
-export function clusterEntries(before: World, after: World): AuditEntry[] {
-  return [...orderEntries(before, after), ...endEntries(before, after)];
-}
-
-function orderEntries(before: World, after: World): AuditEntry[] {
-  if (before.orders === after.orders) return [];
+/** Of an operator's order to one node. */
+export function orderEntries(before: World, after: World, node: string): AuditEntry[] {
+  const was = before.orders.get(node);
+  const is = after.orders.get(node);
+  if (was === is) return [];
   const entries: AuditEntry[] = [];
-  for (const node of new Set([...before.orders.keys(), ...after.orders.keys()])) {
-    const was = before.orders.get(node);
-    const is = after.orders.get(node);
-    if (was === is) continue;
-    const closed = was?.state === 'open' ? orderCommandId(node, was) : undefined;
-    const now = is === undefined ? undefined : orderCommandId(node, is);
-    if (closed !== undefined && !(is?.state === 'open' && now === closed)) {
-      const isTold = now === closed && is !== undefined && is.state !== 'open';
-      const outcome = isTold ? is.state : 'superseded';
-      const error =
-        isTold && is.state === 'failed' ? { code: 'TAKE_OVER_FAILED', message: is.message } : null;
-      entries.push({ what: 'outcome', rollout: '', node, commandId: closed, outcome, error, release: null });
-    }
-    if (is?.state === 'open' && now !== undefined && now !== closed)
-      entries.push({ what: 'command', rollout: '', node, commandId: now, step: 'take_over' });
+  const closed = was?.state === 'open' ? orderCommandId(node, was) : undefined;
+  const now = is === undefined ? undefined : orderCommandId(node, is);
+  if (closed !== undefined && !(is?.state === 'open' && now === closed)) {
+    const isTold = now === closed && is !== undefined && is.state !== 'open';
+    const outcome = isTold ? is.state : 'superseded';
+    const error = isTold && is.state === 'failed' ? { code: 'TAKE_OVER_FAILED', message: is.message } : null;
+    entries.push({ what: 'outcome', rollout: '', node, commandId: closed, outcome, error, release: null });
   }
+  if (is?.state === 'open' && now !== undefined && now !== closed)
+    entries.push({ what: 'command', rollout: '', node, commandId: now, step: 'take_over' });
   return entries;
 }
 
-function endEntries(before: World, after: World): AuditEntry[] {
+/** Of the rollout as a whole. */
+export function endEntries(before: World, after: World): AuditEntry[] {
   const { rollout } = after;
   if (rollout === undefined || !isFinal(rollout.phase)) return [];
   if (before.rollout?.id === rollout.id && isFinal(before.rollout.phase)) return [];

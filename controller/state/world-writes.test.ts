@@ -73,3 +73,14 @@ test('a write that arrives late, behind a newer one of its own leader, is refuse
   for (const { operations, guards } of late) assert.equal(etcd.transact(guards, operations), undefined);
   assert.deepEqual(etcd.entries(), before);
 });
+
+test('words on any number of nodes fit: etcd takes so many operations and compares at once', () => {
+  const held = { reason: '', by: 'operator', sinceMs: 0 };
+  const holds = new Map(Array.from({ length: 300 }, (_, index) => [`node-${index}`, held]));
+  const seen = { slots: 0n, intents: 0n, labels: 0n };
+  const groups = changedGroups(keys, emptyWorld, { ...emptyWorld, holds }, () => undefined, seen);
+  const transactions = transactionsOf(groups, { operations: [], guards: [] });
+  for (const { operations, guards } of transactions)
+    assert.ok(Math.max(operations.length, guards.length) <= 128);
+  assert.equal(transactions.flatMap(({ operations }) => operations).length, 301, 'the budget, and each hold');
+});

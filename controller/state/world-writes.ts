@@ -8,7 +8,7 @@ import type { EtcdCompare, EtcdEntry, EtcdOperation } from '../leadership/etcd.j
 import { isFinal, type Rollout } from '../rollout/rollout.js';
 import type { Slot, World } from '../rollout/world.js';
 import type { AuditEntry } from './audit.js';
-import { clusterEntries, maintenanceEntries, nodeEntries } from './audit-entries.js';
+import { endEntries, maintenanceEntries, nodeEntries, orderEntries } from './audit-entries.js';
 import { holdValue, nodeValue, orderValue, slotValue, stateValue } from './codec.js';
 import type { ClusterKeys } from './keys.js';
 import { encode } from './records.js';
@@ -54,14 +54,21 @@ export function changedGroups(
     state.push(put(keys.rolloutState(rollout.id), stateValue(rollout, after.term), lookup));
     if (isFinal(rollout.phase)) state.push({ kind: 'delete', key: keys.active });
   }
-  state.push(...changedKeys(before.holds, after.holds, keys.nodeHold, holdValue, lookup));
-  state.push(...changedKeys(before.orders, after.orders, keys.nodeOrder, orderValue, lookup));
-  const audit = clusterEntries(before, after);
+  const audit = endEntries(before, after);
   const whole =
     state.length + audit.length === 0
       ? []
       : [{ operations: state, guards: asTheyWere(state, lookup), audit }];
-  return [...told, ...whole, ...taking, ...recoveryGroups(keys, before, after, lookup)];
+  return [
+    ...told,
+    ...whole,
+    ...changedWords(before.holds, after.holds, keys.nodeHold, holdValue, lookup),
+    ...changedWords(before.orders, after.orders, keys.nodeOrder, orderValue, lookup, (node) =>
+      orderEntries(before, after, node),
+    ),
+    ...taking,
+    ...recoveryGroups(keys, before, after, lookup),
+  ];
 }
 
 /** That etcd was restored is kept for the next leader, and so is the end of what followed. */
@@ -98,20 +105,26 @@ function noLongerAwaited(before: World, after: World): string[] {
   return [...before.recovery.awaited].filter((id) => !left.has(id) && after.views.get(id)?.adopted === true);
 }
 
-/** One write for each entry of a map that changed. */
-function changedKeys<T>(
+/** One group for each node of which an operator's word changed: any number of them may in one decision. */
+function changedWords<T>(
   before: ReadonlyMap<string, T>,
   after: ReadonlyMap<string, T>,
-  keyOf: (name: string) => string,
+  keyOf: (node: string) => string,
   toValue: (value: T) => object,
   lookup: Lookup,
-): EtcdOperation[] {
+  auditOf: (node: string) => readonly AuditEntry[] = () => [],
+): WriteGroup[] {
   if (before === after) return [];
-  const puts = [...after]
-    .filter(([name, value]) => before.get(name) !== value)
-    .map(([name, value]) => put(keyOf(name), toValue(value), lookup));
-  const gone = [...before.keys()].filter((name) => !after.has(name));
-  return [...puts, ...gone.map((name) => ({ kind: 'delete', key: keyOf(name) }) as const)];
+  const changed = [...new Set([...after.keys(), ...before.keys()])].filter(
+    (node) => before.get(node) !== after.get(node),
+  );
+  return changed.map((node) => {
+    const key = keyOf(node);
+    const value = after.get(node);
+    const operation: EtcdOperation =
+      value === undefined ? { kind: 'delete', key } : put(key, toValue(value), lookup);
+    return { ...guarded([operation], lookup), audit: auditOf(node) };
+  });
 }
 
 /**

@@ -25,7 +25,11 @@ export function rolling(count: number, policy: Partial<RolloutPolicy> = {}): Wor
   const world = begun(count, policy);
   const ids = [...(world.rollout?.nodes.keys() ?? [])];
   const checked = after(world, ...ids.map((node) => finished(node, 'preflight')));
-  return after(checked, ...ids.map((node) => finished(node, 'stage')));
+  const staged = after(checked, ...ids.map((node) => finished(node, 'stage')));
+  return ids.reduce(
+    (before, _, index) => advance(before, [{ kind: 'tick' }], paperNowMs + index).world,
+    staged,
+  );
 }
 
 export function after(world: World, ...events: EngineEvent[]): World {
