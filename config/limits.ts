@@ -109,6 +109,8 @@ export const limits = {
   diskPauseMs: 50,
   /** Milliseconds for the hook that keeps a node out of service which asks for an operator. */
   holdHookMs: 60_000,
+  /** Milliseconds that a job waits for a clean-up which was told to end, and hangs. */
+  cleanUpEndMs: 10_000,
   /** Bytes of one journal record. */
   journalRecordBytes: 64 * 1024,
   /** Finished jobs that a node's journal keeps. */

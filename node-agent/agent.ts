@@ -130,6 +130,7 @@ async function startBehindDoor(
       stopping.abort();
       await stopServer(server);
       await Promise.all(background);
+      await executor.rest();
       // Last, because it is the background that starts it.
       await node.monitor.stop();
       await node.closeLog();

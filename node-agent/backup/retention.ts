@@ -37,6 +37,8 @@ export interface PruneOrder {
   readonly now: Date;
   /** Ids that stay in any case. */
   readonly pinned: ReadonlySet<string>;
+  /** Aborted: the rest stays for another time. */
+  readonly signal?: AbortSignal;
 }
 
 /** What was done, as ids. */
@@ -70,6 +72,7 @@ export async function pruneBackups(order: PruneOrder): Promise<PruneResult> {
   const oldestKeptMs = order.now.getTime() - order.retentionDays * DAY_MS;
   let newer = 0;
   for (const backup of await listBackups(order.directory)) {
+    if (order.signal?.aborted === true) break;
     const isComplete = backup.state === 'complete';
     const isRecent = isComplete && (newer < order.keep || createdAtMs(backup) >= oldestKeptMs);
     if (isComplete) newer++;

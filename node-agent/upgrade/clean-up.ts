@@ -18,10 +18,15 @@ import { realPathOf } from '../takeover/running-process.js';
 import { backupDirectoryOf, backupDirectoryProblem, backupPolicyOf } from './backup.js';
 
 /**
- * What follows on the end of a job, whose record is on the disk. Never throws.
+ * What follows on the end of a job, whose record is on the disk. Never throws. Ends early once the signal is aborted.
  * @param jobs all that the journal holds, oldest first, this one among them
  */
-export async function cleanUpAfter(node: AgentNode, job: Job, jobs: readonly Job[]): Promise<void> {
+export async function cleanUpAfter(
+  node: AgentNode,
+  job: Job,
+  jobs: readonly Job[],
+  signal: AbortSignal,
+): Promise<void> {
   const { step } = Command.fromJSON(job.command);
   if (step?.$case !== 'upgrade') return;
   if (!job.committed && job.result?.outcome !== 'rolled_back') return;
@@ -30,14 +35,19 @@ export async function cleanUpAfter(node: AgentNode, job: Job, jobs: readonly Job
   // An operator may take back what was committed last, however many tries have failed since.
   const lastCommitted = jobs.filter(({ committed }) => committed).slice(-1);
   try {
-    await pruneOldBackups(node, step.value, [...needing, ...lastCommitted]);
-    await whileNothingIsStaged(node.paths.releases, () => removeOldReleases(node, needing, jobs));
+    await pruneOldBackups(node, step.value, [...needing, ...lastCommitted], signal);
+    await whileNothingIsStaged(node.paths.releases, () => removeOldReleases(node, needing, jobs, signal));
   } catch (err) {
     node.log.warn({ commandId, err }, 'old releases or backups could not be removed');
   }
 }
 
-async function pruneOldBackups(node: AgentNode, order: UpgradeStep, needing: readonly Job[]): Promise<void> {
+async function pruneOldBackups(
+  node: AgentNode,
+  order: UpgradeStep,
+  needing: readonly Job[],
+  signal: AbortSignal,
+): Promise<void> {
   if (!order.backup) return;
   const { directory, keep, retentionDays } = backupPolicyOf(order);
   // It comes from a controller, and the step that refuses such a directory may not have been reached.
@@ -48,6 +58,7 @@ async function pruneOldBackups(node: AgentNode, order: UpgradeStep, needing: rea
     retentionDays,
     now: node.clock.wall(),
     pinned: new Set(needing.map(({ facts }) => facts.backupId)),
+    signal,
   });
   if (removed.length > 0) node.log.info({ removed }, 'old backups were removed');
 }
@@ -56,6 +67,7 @@ async function removeOldReleases(
   node: AgentNode,
   needing: readonly Job[],
   jobs: readonly Job[],
+  signal: AbortSignal,
 ): Promise<void> {
   const { releases } = node.paths;
   const linked = await linkedFolders(node);
@@ -72,8 +84,10 @@ async function removeOldReleases(
     .map(({ folder }) => folder);
   if (old.length === 0) return;
   const inUse = await foldersInUse(releases, old);
-  for (const folder of old.filter((one) => !inUse.has(one)))
+  for (const folder of old.filter((one) => !inUse.has(one))) {
+    if (signal.aborted) return;
     if (await removeRelease(releases, folder)) node.log.info({ folder }, 'an old release was removed');
+  }
 }
 
 /** Where the links of the node lead; undefined when `current` leads to no release, and nothing is sure. */

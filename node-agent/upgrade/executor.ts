@@ -14,13 +14,26 @@ import { heldFor } from '../takeover/failed-job.js';
 import { takeOverStep } from '../takeover/take-over.js';
 import { cleanUpAfter } from './clean-up.js';
 import { holdOut, staysInService } from './hold-out.js';
-import { type AfterEnd, type JobProgress, JobRun, nextPhase } from './job-run.js';
+import { IdleWork } from './idle-work.js';
+import { type JobProgress, JobRun, nextPhase } from './job-run.js';
 import { maintenanceStep, unknownStep, unknownStepOf } from './known-steps.js';
 import type { Phase } from './phase.js';
 import { rollBackPhases, upgradePhases } from './phases.js';
 import { notAwaited } from './start-word.js';
 
 export type { JobProgress } from './job-run.js';
+
+/**
+ * What follows on the end of a job, while the node is idle again. Never throws.
+ * @param jobs all that the journal holds, oldest first, this one among them
+ * @param signal aborted once a job is to begin, which waits for the act that is under way
+ */
+export type AfterEnd = (
+  node: AgentNode,
+  job: Job,
+  jobs: readonly Job[],
+  signal: AbortSignal,
+) => Promise<void>;
 
 interface Running {
   readonly run: JobRun;
@@ -43,7 +56,7 @@ export class Executor {
   private current: Running | undefined;
   private readonly watchers = new Set<(commandId: string, progress: JobProgress) => void>();
   private readonly idleCallbacks = new Set<() => void>();
-  private idleWork: Promise<unknown> = Promise.resolve();
+  private readonly idleWork = new IdleWork();
   private brokenBy: PlexiError | undefined;
 
   constructor(
@@ -108,10 +121,12 @@ export class Executor {
 
   /** Does something that must not meet a job: not at all beside one, and a job that comes waits for its end. */
   async whileIdle(work: () => Promise<void>): Promise<void> {
-    if (this.current !== undefined) return;
-    const done = work();
-    this.idleWork = done.catch(() => undefined);
-    await done;
+    if (this.current === undefined) await this.idleWork.do(work);
+  }
+
+  /** Ends what is done while the node is idle. */
+  rest(): Promise<void> {
+    return this.idleWork.end();
   }
 
   /** Asks the running job to go back at its next safe point; it may have committed by then. */
@@ -222,13 +237,14 @@ export class Executor {
     if (this.current !== undefined) {
       throw new PlexiError('BUSY', `the node works on ${this.runningCommandId}`);
     }
-    const { node, journal, forwardPhases, backPhases, afterEnd } = this;
+    const { node, journal, forwardPhases, backPhases } = this;
     const onProgress = (progress: JobProgress): void => {
       for (const watcher of this.watchers) watcher(job.commandId, progress);
     };
-    const run = new JobRun(job, { node, journal, forwardPhases, backPhases, onProgress, afterEnd });
+    const run = new JobRun(job, { node, journal, forwardPhases, backPhases, onProgress });
     // Once `current` is set, and what is done while idle has ended.
     const done = this.idleWork
+      .end()
       .then(() => work(run))
       .catch((thrown) => this.break(job, thrown))
       .finally(() => {
@@ -237,8 +253,19 @@ export class Executor {
       });
     this.current = { run, done };
     // Told by `broken`; whoever waits for the job hears it as well.
-    done.catch(() => undefined);
+    done.then(
+      () => this.cleanUp(job.commandId),
+      () => undefined,
+    );
     return done;
+  }
+
+  /** Behind the end of a job, when it is told already and the node serves. A job that has come meanwhile does it. */
+  private cleanUp(commandId: string): void {
+    const { node, journal } = this;
+    const job = journal.find(commandId);
+    if (job === undefined || this.current !== undefined) return;
+    this.idleWork.begin((signal) => this.afterEnd(node, job, journal.list(), signal));
   }
 
   /** The job cannot be carried on, so the node asks for an operator, and serves no more. @throws what was thrown */

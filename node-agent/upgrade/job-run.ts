@@ -46,12 +46,7 @@ export interface JobRunParts {
   readonly forwardPhases: readonly Phase[];
   readonly backPhases: readonly Phase[];
   readonly onProgress: (progress: JobProgress) => void;
-  /** What follows on the end of a job; never throws. */
-  readonly afterEnd: AfterEnd;
 }
-
-/** @param jobs all that the journal holds, oldest first, this one among them */
-export type AfterEnd = (node: AgentNode, job: Job, jobs: readonly Job[]) => Promise<void>;
 
 export class JobRun {
   private latest: JobProgress | undefined;
@@ -221,7 +216,6 @@ export class JobRun {
     node.log.info({ ...this.names(), outcome, failure, failedStep, release }, 'result');
     const needed = jobsThatTell(journal.list());
     await journal.prune(needed).catch((err) => node.log.warn({ err }, 'old jobs could not be removed'));
-    await this.parts.afterEnd(node, this.job, journal.list());
     return result;
   }
 

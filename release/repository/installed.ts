@@ -4,7 +4,7 @@
  * there; with it, tree and manifest were whole and synced before. A release that was damaged on the
  * disk and staged anew stands beside itself, with `-2`, `-3` … at the end of its folder's name.
  */
-import { readdir } from 'node:fs/promises';
+import { readdir, utimes } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
 import { asPlexiError, PlexiError } from '../../config/errors.js';
@@ -107,6 +107,12 @@ export async function markComplete(
   await writeDurably(manifestFile(releasesDir, folder), manifestBytes);
   // Its temporary file stays outside the folder, so that the tree holds nothing but the release.
   await writeDurably(join(releasesDir, folder, completeMark), `${JSON.stringify(mark)}\n`, releasesDir);
+}
+
+/** A release that is wanted again is as young as a new one, and goes as late. */
+export async function renewMark(releasesDir: string, folder: string): Promise<void> {
+  const now = new Date();
+  await utimes(join(releasesDir, folder, completeMark), now, now);
 }
 
 /** Where the manifest of an installed release lies. */

@@ -13,7 +13,7 @@ import { artifactFor } from '../manifest.js';
 import type { ReleaseArtifact, ReleaseManifest } from '../manifest-shape.js';
 import { treeDifferences } from '../tree.js';
 import { downloadArtifact } from './download.js';
-import { type InstalledRelease, installedCopies, markComplete } from './installed.js';
+import { type InstalledRelease, installedCopies, markComplete, renewMark } from './installed.js';
 import { changedOnDisk, choosePlace, stagingFolder } from './place.js';
 import type { ReleaseRepository } from './release-repository.js';
 import { inTurn } from './turns.js';
@@ -70,14 +70,20 @@ export async function stageRelease(options: StageOptions): Promise<StagedRelease
 async function stage(options: StageOptions): Promise<StagedRelease> {
   const { releasesDir, version, signal, manifestSha256 } = options;
   const installed = await findIntact(options);
-  if (installed !== undefined) return installed;
+  if (installed !== undefined) {
+    await renewMark(releasesDir, installed.folder);
+    return installed;
+  }
   const fetched = await options.repository.manifest(version, signal);
   const manifest = verifyManifest(fetched.bytes, manifestSha256);
   const artifact = plannedArtifact(manifest, options);
   const { treeDigest } = artifact;
   await mkdir(releasesDir, { recursive: true });
   const { folder, found } = await choosePlace(artifact, options);
-  if (found === 'complete') return { folder, treeDigest, manifest, already: true };
+  if (found === 'complete') {
+    await renewMark(releasesDir, folder);
+    return { folder, treeDigest, manifest, already: true };
+  }
   if (found === 'missing') await download(options, artifact, folder);
   await markComplete(releasesDir, folder, fetched.bytes, { version, treeDigest, manifestSha256 });
   return { folder, treeDigest, manifest, already: false };

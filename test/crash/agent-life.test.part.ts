@@ -105,6 +105,7 @@ export class AgentLife {
   }
 
   async end(): Promise<void> {
+    await this.executor.rest();
     await this.node.monitor.stop();
     await this.node.closeLog();
   }
