@@ -2,8 +2,16 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { limits } from '../../config/limits.js';
-import { after, begun, finished, nodeOf, rolling } from '../../test/scenarios/paper-rollout.test.part.js';
-import { untilSettled } from './advance.js';
+import {
+  after,
+  begun,
+  finished,
+  nodeOf,
+  paperNowMs,
+  rolling,
+} from '../../test/scenarios/paper-rollout.test.part.js';
+import { samplePolicy } from '../../test/scenarios/sample-plan.test.part.js';
+import { advance, untilSettled } from './advance.js';
 import { bounded } from './change.js';
 import type { World } from './world.js';
 
@@ -34,6 +42,16 @@ test('all of 300 nodes go out where the budget allows it, a hundred in one decis
 function phasesOf(world: World): string[] {
   return [...(world.rollout?.nodes.values() ?? [])].map(({ state }) => state.phase);
 }
+
+test('a node that was left out is not waited for any longer: its silence is written no more', () => {
+  const { unknownMaxMs } = samplePolicy;
+  const away = after(rolling(2), { kind: 'unreachable', node: 'node-2' });
+  const at = (world: World, ms: number): World => advance(world, [{ kind: 'tick' }], paperNowMs + ms).world;
+  const out = at(away, unknownMaxMs + 1);
+  assert.equal(nodeOf(out, 'node-2').state.phase, 'skipped');
+  const later = at(at(out, unknownMaxMs + 2), 2 * unknownMaxMs);
+  assert.equal(later.rollout, at(out, unknownMaxMs + 2).rollout);
+});
 
 test('a second start changes nothing while a rollout is active', () => {
   const world = begun(2);

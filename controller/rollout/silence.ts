@@ -28,7 +28,9 @@ export function countSilence(world: World, nowMs: number): World {
   const { rollout } = world;
   if (rollout === undefined || isPaused(world)) return world;
   const stepMs = rollout.plan.header.policy.unknownMaxMs / partsOfBound;
-  return withCounted(world, ({ countedAtMs }) => nowMs - countedAtMs > stepMs, nowMs);
+  const isDue = ({ countedAtMs }: Silence, node: RolloutNode): boolean =>
+    !isLeft(node) && nowMs - countedAtMs > stepMs;
+  return withCounted(world, isDue, nowMs);
 }
 
 /** Stops the clocks when the rollout was paused in this step, and lets them go on when it was resumed. */
@@ -50,22 +52,31 @@ function passedMs({ countedAtMs }: Silence, nowMs: number): Milliseconds {
   return Math.max(0, nowMs - countedAtMs);
 }
 
+/** Nobody waits for it any more: its silence costs no writes. */
+function isLeft({ state: { phase } }: RolloutNode): boolean {
+  return phase === 'skipped' || phase === 'rolled_back' || phase === 'rollback_failed';
+}
+
 function isPaused({ rollout }: World): boolean {
   return rollout?.course.kind === 'paused';
 }
 
-function withCounted(world: World, isDue: (silence: Silence) => boolean, nowMs: number): World {
-  return withSilences(world, (silence) => {
-    if (!isDue(silence)) return silence;
+function withCounted(
+  world: World,
+  isDue: (silence: Silence, node: RolloutNode) => boolean,
+  nowMs: number,
+): World {
+  return withSilences(world, (silence, node) => {
+    if (!isDue(silence, node)) return silence;
     const { sinceMs, countedMs } = silence;
     return { sinceMs, countedMs: countedMs + passedMs(silence, nowMs), countedAtMs: nowMs };
   });
 }
 
-function withSilences(world: World, change: (silence: Silence) => Silence): World {
+function withSilences(world: World, change: (silence: Silence, node: RolloutNode) => Silence): World {
   const changed = new Map<string, RolloutNode>();
   for (const node of world.rollout?.nodes.values() ?? []) {
-    const silence = node.silence === null ? null : change(node.silence);
+    const silence = node.silence === null ? null : change(node.silence, node);
     if (silence !== node.silence) changed.set(node.id, { ...node, silence });
   }
   return withNodes(world, changed);

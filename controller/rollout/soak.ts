@@ -80,11 +80,14 @@ function whyNotSoaked(world: World, rollout: Rollout, node: RolloutNode): string
 
 /** One node that held a slot, or is to be taken back, and was unknown for too long: lost, and an operator's. */
 export function settleLost(world: World, rollout: Rollout, nowMs: number): World {
-  const { unknownMaxMs } = rollout.plan.header.policy;
+  const { policy, stageOnly } = rollout.plan.header;
+  const { unknownMaxMs } = policy;
   for (const node of rollout.nodes.values()) {
     if (silentForMs(world, node, nowMs) <= unknownMaxMs) continue;
     const { phase } = node.state;
-    if (phase === 'ready' && rollout.course.kind === 'forward') return skipLost(world, node, nowMs);
+    // Of one on which the release was only to be laid ready, nothing more is wanted.
+    if (phase === 'ready' && rollout.course.kind === 'forward' && !stageOnly)
+      return skipLost(world, node, nowMs);
     const isAwaited = rollout.course.kind === 'back' && phase === 'done' && node.outSinceMs !== null;
     const held = heldBy(world.slots, node.id);
     // An operator's own slot, and one of before, are no reason to call a node lost that was not touched.
