@@ -200,6 +200,8 @@ export const limits = {
   buildLockWaitMs: 30_000,
   /** Milliseconds between two looks at the lock of a version. */
   buildLockPollMs: 50,
+  /** Milliseconds since which nobody has written to what a killed build left, before the next one removes it. */
+  buildLeftMs: 24 * 60 * 60 * 1_000,
   /** Bytes of the lock of a version. */
   buildLockBytes: 4 * 1024,
   /** Milliseconds for the index or a manifest of a repository to arrive. */

@@ -6,11 +6,12 @@ import assert from 'node:assert/strict';
 import { type ChildProcess, spawn } from 'node:child_process';
 import { randomBytes, randomUUID } from 'node:crypto';
 import { once } from 'node:events';
-import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readdir, readFile, rm, utimes, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, beforeEach, describe, test } from 'node:test';
 import { PlexiError } from '../../config/errors.js';
+import { limits } from '../../config/limits.js';
 import { sampleSource, sha256, writeTree } from '../sample-release.test.part.js';
 import { whileLocked } from './build-lock.js';
 import { openRepository } from './fetch.js';
@@ -48,6 +49,18 @@ function isConflict(sentence: RegExp): (thrown: unknown) => true {
     return true;
   };
 }
+
+test('what a killed build has packed goes with a later one, and what is packed at this moment stays', async () => {
+  const folder = join(repository, '0b1');
+  const [left, packing] = ['.archive.0123456789ab.tmp', '.archive.ba9876543210.tmp'];
+  await mkdir(folder, { recursive: true });
+  for (const name of [left, packing]) await writeFile(join(folder, name), 'packed');
+  const longAgo = new Date(Date.now() - limits.buildLeftMs - 60_000);
+  await utimes(join(folder, left), longAgo, longAgo);
+  await build(await source());
+  const hidden = (await readdir(folder)).filter((name) => name.startsWith('.archive'));
+  assert.deepEqual(hidden, [packing]);
+});
 
 describe('builds of one version beside each other', () => {
   test('for several platforms are all published', async () => {

@@ -5,12 +5,18 @@
  * before the manifest and the manifest before the index, so a build that dies before its manifest has
  * published nothing, and a reader never sees a version whose archive is missing.
  */
-import { link, mkdir, rm } from 'node:fs/promises';
+import { link, mkdir, readdir, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { isDeepStrictEqual } from 'node:util';
 import { asPlexiError, PlexiError } from '../../config/errors.js';
 import { limits } from '../../config/limits.js';
-import { syncFolder, temporaryName, tryCreateDurably, writeDurably } from '../durable-files.js';
+import {
+  isTemporaryName,
+  syncFolder,
+  temporaryName,
+  tryCreateDurably,
+  writeDurably,
+} from '../durable-files.js';
 import { printManifest, treeDigest } from '../manifest.js';
 import type { ReleaseArtifact, ReleaseFile, ReleaseManifest } from '../manifest-shape.js';
 import { migrationChecksum } from '../migrations.js';
@@ -120,12 +126,22 @@ function sameRelease(published: Published, { draft, platform, files }: Release):
 /** Packing takes long and decides nothing, so other builds need not wait for it. */
 async function packAndPublish(from: string, folder: string, release: Release): Promise<BuiltRelease> {
   await mkdir(folder, { recursive: true });
+  await removeLeft(folder);
   const packed = temporaryName(folder, 'archive');
   try {
     const artifact = await packArtifact(from, packed, release);
     return await whileLocked(folder, () => publish(folder, packed, artifact, release));
   } finally {
     await rm(packed, { force: true });
+  }
+}
+
+/** What builds that were killed had packed. Another one may pack at this moment, and it writes all the time. */
+async function removeLeft(folder: string): Promise<void> {
+  for (const name of (await readdir(folder)).filter(isTemporaryName)) {
+    const file = join(folder, name);
+    const { mtimeMs } = await stat(file).catch(() => ({ mtimeMs: Number.POSITIVE_INFINITY }));
+    if (Date.now() - mtimeMs > limits.buildLeftMs) await rm(file, { force: true });
   }
 }
 
