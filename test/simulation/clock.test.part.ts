@@ -22,6 +22,8 @@ export interface Due {
   /** Nobody waits for it most of the time: promises need not be given their turn after it. */
   readonly isLight: boolean;
   isCancelled: boolean;
+  /** Its process stood still when it was due. */
+  isPutOff: boolean;
 }
 
 export class Clock {
@@ -37,7 +39,15 @@ export class Clock {
   /** Puts something into the queue. */
   after(delayMs: number, run: () => void, process = this.running, isLight = false): Due {
     const atMs = this.nowMs + Math.max(0, delayMs);
-    const due: Due = { atMs, order: this.order++, process, run, isLight, isCancelled: false };
+    const due: Due = {
+      atMs,
+      order: this.order++,
+      process,
+      run,
+      isLight,
+      isCancelled: false,
+      isPutOff: false,
+    };
     this.push(due);
     return due;
   }
@@ -66,6 +76,7 @@ export class Clock {
     if (due.isCancelled || due.process?.alive === false) return true;
     if (due.process !== null && due.process.pausedUntilMs > this.nowMs) {
       due.atMs = due.process.pausedUntilMs;
+      due.isPutOff = true;
       this.push(due);
       return true;
     }
@@ -76,6 +87,16 @@ export class Clock {
     if (!due.isLight || this.isUrgent) settle();
     this.running = null;
     return true;
+  }
+
+  /** A process that stands still goes on now: what has waited for it is due at once. */
+  wake(process: Process): void {
+    if (process.pausedUntilMs <= this.nowMs) return;
+    process.pausedUntilMs = this.nowMs;
+    for (const due of this.queue.splice(0)) {
+      if (due.process === process && due.isPutOff) due.atMs = this.nowMs;
+      this.push(due);
+    }
   }
 
   private push(due: Due): void {

@@ -12,7 +12,7 @@ import { ModelEtcd } from '../scenarios/model-etcd.test.part.js';
 import { keys } from '../scenarios/model-leader.test.part.js';
 import { lookOf, SimulatedAgent } from './agent.test.part.js';
 import { unasked } from './asked.test.part.js';
-import { Clock, outsideOfPromises } from './clock.test.part.js';
+import { Clock, outsideOfPromises, type Process } from './clock.test.part.js';
 import { SimulatedController, withModelLinks } from './controller.test.part.js';
 import type { Action, Drawn } from './drawn.test.part.js';
 import { onClock } from './host.test.part.js';
@@ -267,7 +267,7 @@ class Simulation {
         break;
       case 'controller_pause':
         if (!controller.process.alive) return;
-        controller.process.pausedUntilMs = clock.nowMs + forMs;
+        pause(controller.process, clock.nowMs + forMs);
         break;
       case 'agent_crash':
       case 'agent_power_cut':
@@ -275,7 +275,7 @@ class Simulation {
         break;
       case 'agent_pause':
         if (!agent.process.alive) return;
-        agent.process.pausedUntilMs = clock.nowMs + forMs;
+        pause(agent.process, clock.nowMs + forMs);
         break;
       case 'lease_lost':
       case 'all_leases_lost': {
@@ -370,11 +370,11 @@ class Simulation {
     this.network.isCalm = true;
     this.atRestSinceMs = this.clock.nowMs;
     for (const controller of this.controllers) {
-      controller.process.pausedUntilMs = this.clock.nowMs;
+      this.clock.wake(controller.process);
       if (!controller.process.alive) controller.start();
     }
     for (const agent of this.agents.values()) {
-      agent.process.pausedUntilMs = this.clock.nowMs;
+      this.clock.wake(agent.process);
       agent.sicken(0);
       this.revive(agent);
     }
@@ -474,4 +474,9 @@ class Simulation {
     };
     return Object.assign(Object.create(silent), { error: hear, fatal: hear });
   }
+}
+
+/** Of two pauses the later end counts: what is put off until then must not come behind what is new. */
+function pause(process: Process, untilMs: number): void {
+  process.pausedUntilMs = Math.max(process.pausedUntilMs, untilMs);
 }
