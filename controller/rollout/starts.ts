@@ -2,7 +2,7 @@
  * Which node starts next: in the order of the plan and wave after wave, in reach, in nobody's hand, and within the
  * budget, its zone and its groups. And what is in the way when none does.
  */
-import { freeIndex, isStuck, slotOf } from './budget.js';
+import { freeIndex, isStuck, slotOf, stuckCount } from './budget.js';
 import { viewOf } from './change.js';
 import { hasOpenOrder } from './orders.js';
 import type { Rollout, RolloutNode } from './rollout.js';
@@ -36,6 +36,7 @@ export function nextToStart(
  * others must not go out beside them, for their zone or group. Time alone changes nothing then.
  */
 export function isOnlyStuckInTheWay(world: World, rollout: Rollout): boolean {
+  if (stuckCount(world.slots) === 0) return false;
   const wave = openWave(rollout);
   const open = rollout.plan.parts.filter(
     ({ node, wave: its }) => its === wave && !isSettledIn(rollout, node),
