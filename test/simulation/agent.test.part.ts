@@ -168,6 +168,8 @@ export class SimulatedAgent {
 
   /** The process dies; with a power cut what was on its way to the disk is lost as well. */
   die(isPowerCut: boolean): void {
+    // Of how long it was good until now: a power cut takes the service down.
+    this.setBack();
     this.process.alive = false;
     this.life = undefined;
     if (isPowerCut) {

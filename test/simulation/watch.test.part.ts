@@ -560,7 +560,8 @@ export class Watch implements AgentWatch, LeaderWatch {
     const held = heldSlots(this.world);
     const kept = new Set(heldSlots(before).map(([, { node }]) => node));
     const isMore = held.some(([, { node }]) => !kept.has(node) && !this.isOut(node));
-    const max = maxOf(this.world);
+    // What was taken may have been taken just before the end that lowers the budget, in one transaction.
+    const max = Math.max(maxOf(this.world), maxOf(before));
     if (isMore && held.length > max) this.wrong(`${held.length} slots with a budget of ${max}`, 1);
   }
 
