@@ -4,7 +4,7 @@
  * parent (a zombie) counts as dead, where `kill -0` counts it as alive (protocol.md, rule 14).
  */
 import { closeSync, openSync, readdirSync, readFileSync, readSync } from 'node:fs';
-import { setImmediate as nextTurn } from 'node:timers/promises';
+import { setImmediate as nextTurn, setTimeout as sleep } from 'node:timers/promises';
 import { isSystemError } from '../disk/durable-file.js';
 
 /** A process that lives now. */
@@ -22,6 +22,17 @@ export interface LiveProcess {
 const PROCESSES_PER_TURN = 64;
 /** Times that the table is read in one search; a machine that starts processes without end ends it. */
 const SEARCH_ROUNDS_MAX = 10;
+/**
+ * While a process executes another program it shows neither environment nor words: its new memory is in use before
+ * they are in it (Linux, fs/exec.c and fs/binfmt_elf.c). That is over in less than a millisecond, or as soon as a
+ * slow disk has given the program. It is looked at again after a pause, and not for ever.
+ */
+const EXEC_PAUSE_MS = 2;
+const EXEC_LOOKS_MAX = 500;
+/** Looks at a process that shows words, and no environment: these come one after the other. */
+const BARE_LOOKS = 3;
+/** Of a thread of the kernel, which has neither (PF_KTHREAD in /proc/<pid>/stat, field 9). */
+const KERNEL_THREAD = 0x0020_0000;
 
 /** Read once: a process does not outlive its boot. */
 let knownBootId: string | undefined;
@@ -62,21 +73,24 @@ export interface WantedProcesses {
  * All live processes that belong to one of these groups, or whose environment at their start held
  * a text. Processes of other users, whose environment is hidden, are not found by the text.
  * The table is read again until it holds no process that was not looked at: so one that was begun by
- * another while this search ran is found as well.
+ * another while this search ran is found as well, and so is one that executed a program at that moment.
  */
 export async function findProcesses(wanted: WantedProcesses): Promise<LiveProcess[]> {
   const found: LiveProcess[] = [];
   // An agent that was itself started from inside such a service must not end itself.
   const seen = new Set([process.pid]);
   const isWanted = matcher(wanted);
-  for (let round = 0; round < SEARCH_ROUNDS_MAX; round++) {
-    const unseen = allPids().filter((pid) => !seen.has(pid));
+  const looks = new Map<number, number>();
+  for (let round = 0; round < SEARCH_ROUNDS_MAX + EXEC_LOOKS_MAX; round++) {
+    const unseen = allPids().filter((pid) => !seen.has(pid) && (round < SEARCH_ROUNDS_MAX || looks.has(pid)));
     if (unseen.length === 0) break;
+    if (round > 0 && unseen.every((pid) => looks.has(pid))) await sleep(EXEC_PAUSE_MS);
     for (const [index, pid] of unseen.entries()) {
       if (index % PROCESSES_PER_TURN === PROCESSES_PER_TURN - 1) await nextTurn();
-      seen.add(pid);
-      const candidate = isWanted(pid);
-      if (candidate !== undefined) found.push(candidate);
+      const candidate = isWanted(pid, looks.get(pid) ?? 0);
+      if (candidate === 'look again') looks.set(pid, (looks.get(pid) ?? 0) + 1);
+      else seen.add(pid);
+      if (typeof candidate === 'object') found.push(candidate);
     }
   }
   return found;
@@ -86,13 +100,22 @@ export async function findProcesses(wanted: WantedProcesses): Promise<LiveProces
 function matcher({ groups, environmentText, withoutTexts = [] }: WantedProcesses) {
   const text = Buffer.from(environmentText);
   const without = withoutTexts.map((one) => Buffer.from(one));
-  return (pid: number): LiveProcess | undefined => {
+  return (pid: number, looks: number): LiveProcess | 'look again' | undefined => {
     const environment = readProcBytes(`/proc/${pid}/environ`);
+    const isEmpty = environment?.length === 0;
     const marked = environment?.includes(text) === true && !without.some((one) => environment.includes(one));
-    if (!marked && groups.size === 0) return undefined;
+    if (!marked && !isEmpty && groups.size === 0) return undefined;
     const candidate = liveProcess(pid);
-    return candidate !== undefined && (marked || groups.has(candidate.group)) ? candidate : undefined;
+    if (candidate === undefined || marked || groups.has(candidate.group)) return candidate;
+    return isEmpty && mayBeInExec(pid, looks) ? 'look again' : undefined;
   };
+}
+
+/** Whether a process without an environment may be one that executes a program at this moment. */
+function mayBeInExec(pid: number, looks: number): boolean {
+  if (tableEntry(pid)?.kernelThread !== false) return false;
+  const words = readProcBytes(`/proc/${pid}/cmdline`);
+  return words !== undefined && looks < (words.length > 0 ? BARE_LOOKS : EXEC_LOOKS_MAX);
 }
 
 /**
@@ -172,7 +195,7 @@ export function signalTo(target: number, signal: NodeJS.Signals | 0): boolean {
 
 function tableEntry(
   pid: number,
-): { dead: boolean; parent: number; group: number; startTicks: number } | undefined {
+): { dead: boolean; parent: number; group: number; kernelThread: boolean; startTicks: number } | undefined {
   const stat = readProcBytes(`/proc/${pid}/stat`)?.toString('latin1');
   if (stat === undefined) return undefined;
   // The second field is the program's name in brackets, and may itself hold spaces and brackets.
@@ -182,6 +205,7 @@ function tableEntry(
     dead: 'ZXx'.includes(state),
     parent: Number(parent),
     group: Number(group),
+    kernelThread: (Number(fields[6]) & KERNEL_THREAD) !== 0,
     startTicks: Number(fields[19]),
   };
 }
