@@ -38,17 +38,15 @@ export function nextToStart(
 export function isOnlyStuckInTheWay(world: World, rollout: Rollout): boolean {
   if (stuckCount(world.slots) === 0) return false;
   const wave = openWave(rollout);
-  const open = rollout.plan.parts.filter(
-    ({ node, wave: its }) => its === wave && !isSettledIn(rollout, node),
-  );
+  const inWave = new Set(rollout.plan.parts.filter((part) => part.wave === wave).map(({ node }) => node));
+  const open = [...rollout.nodes.values()].filter((node) => inWave.has(node.id) && !isSettled(node));
   const putRight = countSpreadPutRight(world);
   const free = freeIndex(world);
   return (
     open.length > 0 &&
     open.every(
-      ({ node }) =>
-        isStuck(slotOf(world.slots, node) ?? '') ||
-        wouldStartBeside(putRight, rollout, rollout.nodes.get(node), free),
+      (node) =>
+        isStuck(slotOf(world.slots, node.id) ?? '') || wouldStartBeside(putRight, rollout, node, free),
     )
   );
 }
@@ -57,12 +55,12 @@ export function isOnlyStuckInTheWay(world: World, rollout: Rollout): boolean {
 function wouldStartBeside(
   spread: SpreadCount,
   rollout: Rollout,
-  node: RolloutNode | undefined,
+  node: RolloutNode,
   free: string | undefined,
 ): boolean {
   const { world } = spread;
-  if (node === undefined || !mayStart(world)) return false;
-  return indexFor(world, rollout, node, free) !== undefined && whyNotOut(spread, node.id) === undefined;
+  if (!mayStart(world) || indexFor(world, rollout, node, free) === undefined) return false;
+  return whyNotOut(spread, node.id) === undefined;
 }
 
 /** Whether one more node may go out now, should there be room for it. */
